@@ -1,0 +1,53 @@
+"""Durable writes: aside, synced, renamed into place, folder synced (law 1)."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+
+def sync_file(path: Path) -> None:
+    """Flush the content of `path` to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the entries of `folder` to the disk, so that a rename survives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rename_durably(source: Path, target: Path) -> None:
+    """Move a synced file into place on the same file system and sync the target's folder."""
+    source.rename(target)
+    sync_folder(target.parent)
+
+
+def write_durably(target: Path, content: bytes, *, mode: int = 0o640) -> None:
+    """Replace `target` by `content` in one step: a reader sees the old file or the new one, never a part."""
+    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        rename_durably(aside, target)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def write_json_durably(target: Path, value: Any, *, mode: int = 0o640) -> None:
+    """`value` as indented JSON with sorted keys, as FIONA writes its own."""
+    write_durably(target, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode(), mode=mode)

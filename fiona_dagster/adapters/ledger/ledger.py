@@ -1,0 +1,139 @@
+"""Opening the ledger, and the parts it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, create_engine, event, insert
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from fiona_dagster.adapters.ledger.schema import metadata
+from fiona_dagster.domain.errors import ConfigurationError, Transient
+
+if TYPE_CHECKING:
+    from fiona_dagster.adapters.ledger.deliveries import Deliveries
+    from fiona_dagster.adapters.ledger.inventory import Inventory
+    from fiona_dagster.adapters.ledger.reception import Reception
+    from fiona_dagster.adapters.ledger.studies import Studies
+    from fiona_dagster.adapters.ledger.transfers import Transfers
+
+BUSY_SECONDS = 30.0
+
+
+class Ledger:
+    """The account book. Cheap to make; safe to share between threads; one per process.
+
+    Raises (from every call that touches the database):
+        Transient: the database is locked, down or unreachable.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        try:
+            metadata.create_all(self.engine)
+        except OperationalError as error:
+            if "already exists" not in str(error.orig):  # two processes made it at once: one of them was first
+                raise Transient(f"the ledger cannot be opened ({type(error.orig).__name__})") from error
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One transaction; commits at the end, rolls back on any error."""
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise Transient(f"the ledger does not answer ({type(error.orig).__name__})") from error
+
+    def upsert(self, connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
+        """Insert `rows`, replacing every other column where the primary key exists."""
+        if not rows:
+            return
+        keys = [column.name for column in table.primary_key]
+        statement = self.insert_ignoring(table)
+        changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+        connection.execute(self._insert(table).on_conflict_do_update(index_elements=keys, set_=changed)
+                           if changed else statement, rows)  # fmt: skip
+
+    def insert_ignoring(self, table: Any) -> Any:
+        """An INSERT that leaves existing rows alone, in the dialect of the database."""
+        return self._insert(table).on_conflict_do_nothing()
+
+    def _insert(self, table: Any) -> Any:
+        if self.engine.dialect.name == "postgresql":
+            from sqlalchemy.dialects import postgresql
+
+            return postgresql.insert(table)
+        if self.engine.dialect.name == "sqlite":
+            from sqlalchemy.dialects import sqlite
+
+            return sqlite.insert(table)
+        return insert(table)
+
+    @cached_property
+    def reception(self) -> Reception:
+        from fiona_dagster.adapters.ledger.reception import Reception
+
+        return Reception(self)
+
+    @cached_property
+    def studies(self) -> Studies:
+        from fiona_dagster.adapters.ledger.studies import Studies
+
+        return Studies(self)
+
+    @cached_property
+    def transfers(self) -> Transfers:
+        from fiona_dagster.adapters.ledger.transfers import Transfers
+
+        return Transfers(self)
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        from fiona_dagster.adapters.ledger.deliveries import Deliveries
+
+        return Deliveries(self)
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        from fiona_dagster.adapters.ledger.inventory import Inventory
+
+        return Inventory(self)
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self.engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            if parsed.database and parsed.database != ":memory:":
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
+            event.listen(engine, "connect", _sqlite_pragmas)
+            event.listen(engine, "begin", _sqlite_begin)
+            return engine
+        if parsed.drivername == "postgresql":  # SQLAlchemy 2.1 would look for psycopg 3
+            parsed = parsed.set(drivername="postgresql+psycopg2")
+        return create_engine(parsed, pool_pre_ping=True)
+    except SQLAlchemyError as error:
+        raise ConfigurationError(
+            "the ledger's URL cannot be understood", remedy="e.g. sqlite:////data/ledger.sqlite or postgresql://host/fiona"
+        ) from error
+
+
+def _sqlite_pragmas(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun by us, see _sqlite_begin
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={int(BUSY_SECONDS * 1000)}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    # Immediate: a transaction that reads and then writes would otherwise fail at once when another one wrote.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,231 @@
+"""The ledger's tables. Times are seconds since the epoch, UTC. Patient data stands only in `study`."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+study = Table(
+    "study",
+    metadata,
+    Column("key", String(21), primary_key=True),
+    Column("site", String(64), nullable=False),
+    Column("study_instance_uid", String(64), nullable=False),
+    Column("first_received_at", Float, nullable=False),
+    Column("last_received_at", Float, nullable=False),
+    Column("instance_count", Integer, nullable=False, default=0),
+    # arrival: how many instances the newest revision covers; fewer than instance_count = late images wait
+    Column("revision", Integer, nullable=False, default=0),
+    Column("arrived_count", Integer, nullable=False, default=0),
+    Column("arrived_at", Float),
+    Column("expected_instances", Integer),
+    Column("registered_revision", Integer, nullable=False, default=0),
+    Column("routed_revision", Integer, nullable=False, default=0),
+    Column("held_reason", Text),
+    Column("generation", Integer, nullable=False, default=0),  # raised to ask for a phase once more
+    Column("patient_id", Text, nullable=False, default=""),
+    Column("patient_name", Text, nullable=False, default=""),
+    Column("accession_number", Text, nullable=False, default=""),
+    Column("study_date", String(16), nullable=False, default=""),
+    Column("study_time", String(32), nullable=False, default=""),
+    Column("study_description", Text, nullable=False, default=""),
+    Column("institution_name", Text, nullable=False, default=""),
+    Column("calling_ae", String(64), nullable=False, default=""),
+    Column("called_ae", String(64), nullable=False, default=""),
+    Column("address", String(64), nullable=False, default=""),
+    Column("purged_at", Float),
+    Column("retired_at", Float),  # the partition key was retired from Dagster
+    UniqueConstraint("site", "study_instance_uid"),
+)
+Index("study_last_received", study.c.last_received_at)
+Index("study_accession", study.c.accession_number)
+
+instance = Table(
+    "instance",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("study_key", ForeignKey("study.key"), nullable=False),
+    Column("site", String(64), nullable=False),
+    Column("series_instance_uid", String(64), nullable=False),
+    Column("sop_instance_uid", String(64), nullable=False),
+    Column("sop_class_uid", String(64), nullable=False),
+    Column("transfer_syntax_uid", String(64), nullable=False),
+    Column("modality", String(16), nullable=False, default=""),
+    Column("sha256", String(64), nullable=False),  # of the data set, without preamble and file meta
+    Column("size_bytes", BigInteger, nullable=False),  # of the file
+    Column("path", Text, nullable=False),  # relative to the site's DATADIR
+    Column("received_at", Float, nullable=False),
+    Column("receptions", Integer, nullable=False, default=1),
+    Column("calling_ae", String(64), nullable=False, default=""),
+    Column("called_ae", String(64), nullable=False, default=""),
+    Column("address", String(64), nullable=False, default=""),
+    Column("aside", Boolean, nullable=False, default=False),  # other content under a known UID: held (law 7)
+    UniqueConstraint("site", "sop_instance_uid", "sha256"),
+)
+Index("instance_study", instance.c.study_key)
+
+association = Table(
+    "association",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("site", String(64), nullable=False),
+    Column("worker", String(64), nullable=False),  # the listener process that holds it
+    Column("calling_ae", String(64), nullable=False),
+    Column("called_ae", String(64), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("opened_at", Float, nullable=False),
+    Column("closed_at", Float),
+    Column("outcome", String(32)),  # released, aborted, lost
+)
+Index("association_open", association.c.closed_at)
+
+association_study = Table(
+    "association_study",
+    metadata,
+    Column("association_id", ForeignKey("association.id"), primary_key=True),
+    Column("study_key", ForeignKey("study.key"), primary_key=True),
+)
+Index("association_study_key", association_study.c.study_key)
+
+refusal = Table(
+    "refusal",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("site", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("path", Text),  # in the quarantine, relative to the DATADIR; none for a refused Association
+    Column("calling_ae", String(64), nullable=False, default=""),
+    Column("called_ae", String(64), nullable=False, default=""),
+    Column("address", String(64), nullable=False, default=""),
+)
+
+series = Table(
+    "series",
+    metadata,
+    Column("study_key", ForeignKey("study.key"), primary_key=True),
+    Column("series_instance_uid", String(64), primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("modality", String(16), nullable=False, default=""),
+    Column("instance_count", Integer, nullable=False, default=0),
+    Column("classify_types", JSON, nullable=False, default=list),
+)
+
+transfer = Table(
+    "transfer",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("transfer_key", String(64), nullable=False, unique=True),  # idempotency key in REDCap
+    Column("study_key", ForeignKey("study.key"), nullable=False),
+    Column("project", String(64), nullable=False),
+    Column("participant", String(64), nullable=False),
+    Column("event", String(64), nullable=False, default=""),
+    Column("source", String(16), nullable=False),  # assign, coupling, routing, resend
+    Column("requested_by", String(64), nullable=False, default=""),
+    Column("requested_at", Float, nullable=False),
+    Column("generation", Integer, nullable=False, default=0),  # raised by a resend
+    Column("state", String(16), nullable=False),  # requested, held, failed, forwarded, delivered
+    Column("reason", Text, nullable=False, default=""),
+    Column("revision", Integer, nullable=False, default=0),  # newest revision that the research PACS confirmed
+    Column("packaged_revision", Integer, nullable=False, default=0),  # newest revision that was delivered
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("registry_state", String(16), nullable=False, default=""),  # what REDCap was told last
+    Column("changed_at", Float, nullable=False),
+    UniqueConstraint("study_key", "project", "participant", "event"),
+)
+Index("transfer_state", transfer.c.state)
+
+release = Table(
+    "release",
+    metadata,
+    Column("transfer_id", ForeignKey("transfer.id"), primary_key=True),
+    Column("instance_id", ForeignKey("instance.id"), primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("disposition", String(16), nullable=False),  # released, held, excluded, failed
+    Column("reason", Text, nullable=False, default=""),
+    Column("sop_instance_uid", String(64), nullable=False, default=""),  # of the copy
+    Column("series_instance_uid", String(64), nullable=False, default=""),
+    Column("study_instance_uid", String(64), nullable=False, default=""),
+    Column("path", Text, nullable=False, default=""),  # relative to the DATADIR
+    Column("sha256", String(64), nullable=False, default=""),  # of the whole file
+    Column("size_bytes", BigInteger, nullable=False, default=0),
+)
+Index("release_copy", release.c.sop_instance_uid)
+
+verification = Table(
+    "verification",
+    metadata,
+    Column("transfer_id", ForeignKey("transfer.id"), primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("passed", Boolean, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("manifest_sha256", String(64), nullable=False),
+    Column("checks", JSON, nullable=False),  # name -> {passed, found}; never a value
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("transfer_id", ForeignKey("transfer.id"), primary_key=True),
+    Column("destination", String(128), primary_key=True),
+    Column("kind", String(16), primary_key=True),  # pacs, package
+    Column("name", String(300), primary_key=True, default=""),  # of the package
+    Column("revision", Integer, nullable=False),
+    Column("state", String(16), nullable=False),  # confirmed, failed
+    Column("instance_count", Integer, nullable=False, default=0),
+    Column("size_bytes", BigInteger, nullable=False, default=0),
+    Column("checksum", String(64), nullable=False, default=""),
+    Column("place", Text, nullable=False, default=""),
+    Column("confirmed_at", Float),
+    Column("detail", Text, nullable=False, default=""),
+)
+
+transition = Table(
+    "transition",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("study_key", String(21)),
+    Column("instance_id", BigInteger),
+    Column("transfer_id", BigInteger),
+    Column("stage", String(32), nullable=False),
+    Column("outcome", String(32), nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("run_id", String(64), nullable=False, default=""),
+)
+Index("transition_study", transition.c.study_key)
+
+snapshot = Table(
+    "snapshot",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("body", JSON, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("who", String(128), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", Text, nullable=False),
+)

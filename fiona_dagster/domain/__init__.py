@@ -1,0 +1,1 @@
+"""What the gateway knows: pure functions over frozen types; no Dagster, network, clock or environment."""

@@ -1,0 +1,41 @@
+"""The names by which things are known, as types of their own so that they cannot be mixed up."""
+
+from __future__ import annotations
+
+import re
+from typing import NewType
+
+StudyInstanceUID = NewType("StudyInstanceUID", str)
+SeriesInstanceUID = NewType("SeriesInstanceUID", str)
+SOPInstanceUID = NewType("SOPInstanceUID", str)
+
+StudyKey = NewType("StudyKey", str)
+"""`YYYYMMDD-<12 hex>`: date of arrival and a random part. The only name of a study in Dagster and in logs."""
+
+UID_MAXIMUM_LENGTH = 64
+_UID = re.compile(r"^(0|[1-9]\d*)(\.(0|[1-9]\d*))+$")
+_STUDY_KEY = re.compile(r"^\d{8}-[0-9a-f]{12}$")
+
+
+def is_valid_uid(value: str) -> bool:
+    """Whether `value` is a UID by PS3.5 section 9.1: at most 64 characters, no leading zeros."""
+    return len(value) <= UID_MAXIMUM_LENGTH and bool(_UID.match(value))
+
+
+def is_study_key(value: str) -> bool:
+    """Whether `value` has the form of a ledger key."""
+    return bool(_STUDY_KEY.match(value))
+
+
+def is_safe_uid_path(value: str) -> bool:
+    """Whether `value` may become part of a path: digits and dots only, no traversal.
+
+    Laxer than `is_valid_uid`: scanners send UIDs with leading zeros, and losing their images helps nobody.
+    """
+    return (
+        0 < len(value) <= UID_MAXIMUM_LENGTH
+        and set(value) <= set("0123456789.")
+        and ".." not in value
+        and value[0] != "."
+        and value[-1] != "."
+    )

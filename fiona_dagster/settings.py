@@ -1,0 +1,271 @@
+"""One frozen settings object, read once from config.json and the environment; nothing else reads either.
+
+`config.json` keeps FIONA's keys (fiona-behaviour 1.2): DATADIR, DICOMIP, DICOMPORT, DICOMAETITLE, SCANNERIP,
+SCANNERPORT, SCANNERAETITLE, OTHERSCANNER, SITES. Keys of ours: QUIETSECONDS, LEDGER, REDCAP, RESEARCHPACS,
+CLASSIFYRULES, KEYRING, OUTBOX. Secrets are references: `env:NAME` or `file:/path`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.layout import Layout
+
+DEFAULT_SITE = "ABCD"
+"""FIONA's name of the site without a suffix."""
+
+ENVIRONMENT = {
+    "FIONA_CONFIG": "path of config.json",
+    "FIONA_DATADIR": "data directory when there is no config.json",
+    "FIONA_LEDGER_URL": "SQLAlchemy URL of the ledger (default: SQLite in the data directory)",
+}
+QUIET_SECONDS = 16.0
+"""FIONA's end of a study: 16 s without an instance."""
+
+
+@dataclass(frozen=True)
+class DicomPeer:
+    """A DICOM application entity that we call."""
+
+    ae_title: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.ae_title}@{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """One receiver: its own DATADIR, port and AE title (`SITES` in config.json)."""
+
+    name: str
+    layout: Layout
+    host: str
+    port: int
+    ae_title: str
+    quiet_seconds: float = QUIET_SECONDS
+    sources: tuple[DicomPeer, ...] = ()
+    """Peers that are asked by C-FIND how many instances a study should have."""
+
+
+@dataclass(frozen=True)
+class RedcapSettings:
+    """REDCap's API. `tokens` maps a project's role (Incoming, CouplingList ...) to a secret reference."""
+
+    url: str
+    tokens: Mapping[str, str]
+    calls_per_minute: int = 300
+    timeout_seconds: tuple[float, float] = (5.0, 120.0)
+    ca_bundle: str = ""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that an operator may choose."""
+
+    sites: tuple[Site, ...]
+    ledger_url: str
+    redcap: RedcapSettings | None
+    research_pacs: DicomPeer | None
+    calling_ae_title: str
+    classify_rules: Path | None
+    keyring: Path
+    projects_file: Path
+    disk_limit_percent: float = 80.0
+    keep_partitions_days: float = 30.0
+    max_partitions: int = 10_000
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def default_site(self) -> Site:
+        return self.sites[0]
+
+    @property
+    def layout(self) -> Layout:
+        """The default site's layout: where outbox, configuration, ledger and Dagster's home lie."""
+        return self.sites[0].layout
+
+    def site(self, name: str) -> Site:
+        """The site called `name`.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        for site in self.sites:
+            if site.name == name:
+                return site
+        raise ConfigurationError(
+            f"no site is called '{name}'", remedy=f"sites are: {', '.join(s.name for s in self.sites)}"
+        )
+
+    def secret(self, reference: str) -> str:
+        """The secret behind `env:NAME` or `file:/path`. It never appears in a message.
+
+        Raises:
+            ConfigurationError: the reference cannot be followed.
+        """
+        kind, _, place = reference.partition(":")
+        if kind == "env" and place in self.environment:
+            return self.environment[place].strip()
+        if kind == "file":
+            try:
+                return Path(place).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise ConfigurationError(
+                    f"the secret file {place} cannot be read ({error.strerror})", remedy="make it, readable by us only"
+                ) from error
+        raise ConfigurationError(
+            f"the secret reference '{kind}:…' cannot be followed" if kind != "env" else f"{place} is not set",
+            remedy="write env:NAME (and set NAME) or file:/path",
+        )
+
+
+def load_settings(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read config.json and the environment, once.
+
+    Args:
+        path: config.json; default `FIONA_CONFIG`, else `<FIONA_DATADIR>/config/config.json`, which may be absent.
+        environment: default `os.environ`.
+
+    Raises:
+        ConfigurationError: a file or value that cannot be understood, with its place.
+    """
+    environment = dict(os.environ if environment is None else environment)
+    chosen = path or _optional_path(environment.get("FIONA_CONFIG"))
+    if chosen is None:
+        chosen = Path(environment.get("FIONA_DATADIR", "/data")) / "config" / "config.json"
+        content = _read(chosen) if chosen.exists() else {}
+    else:
+        content = _read(chosen)
+    return settings_from(content, place=str(chosen), environment=environment)
+
+
+def settings_from(content: Mapping[str, Any], *, place: str, environment: Mapping[str, str]) -> Settings:
+    """Settings from the parsed config.json."""
+    datadir = Path(content.get("DATADIR") or environment.get("FIONA_DATADIR") or "/data").absolute()
+    default = _site(DEFAULT_SITE, content, datadir=datadir, place=place)
+    sites = [default]
+    for name, values in (content.get("SITES") or {}).items():
+        if name != DEFAULT_SITE:
+            sites.append(_site(name, values, datadir=Path(f"{datadir}{name}"), place=f"{place}: SITES.{name}"))
+    _no_shared_doors(sites, place)
+    layout = default.layout
+    redcap = content.get("REDCAP")
+    pacs = content.get("RESEARCHPACS")
+    return Settings(
+        sites=tuple(sites),
+        ledger_url=environment.get("FIONA_LEDGER_URL") or content.get("LEDGER") or f"sqlite:///{layout.ledger}",
+        redcap=_redcap(redcap, place) if redcap else None,
+        research_pacs=_peer(pacs, "AETITLE", "IP", "PORT", place=f"{place}: RESEARCHPACS") if pacs else None,
+        calling_ae_title=_ae_title(content.get("CALLINGAETITLE") or "FIONA", place),
+        classify_rules=_optional_path(content.get("CLASSIFYRULES")),
+        keyring=_optional_path(content.get("KEYRING")) or layout.keyring,
+        projects_file=_optional_path(content.get("PROJECTS")) or layout.config / "projects.yaml",
+        disk_limit_percent=float(content.get("DISKLIMITPERCENT") or 80.0),
+        keep_partitions_days=float(content.get("KEEPPARTITIONSDAYS") or 30.0),
+        environment=environment,
+    )
+
+
+def standalone_site(datadir: Path, *, host: str, port: int, ae_title: str) -> Site:
+    """The site of a listener that was started by hand with nothing but a data directory."""
+    return Site(DEFAULT_SITE, Layout(datadir.absolute()), host, port, _ae_title(ae_title, "--ae-title"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"cannot be read ({error.strerror})", place=str(path), remedy="check the path") from error
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(
+            f"is not JSON: {error.msg}", place=f"{path}:{error.lineno}", remedy="mend that line"
+        ) from error
+    if not isinstance(content, dict):
+        raise ConfigurationError("is not a JSON object", place=str(path), remedy="begin with { and name the keys")
+    return content
+
+
+def _site(name: str, values: Mapping[str, Any], *, datadir: Path, place: str) -> Site:
+    sources = []
+    if values.get("SCANNERIP"):
+        sources.append(_peer(values, "SCANNERAETITLE", "SCANNERIP", "SCANNERPORT", place=place))
+    for other in values.get("OTHERSCANNER") or []:
+        if other.get("SCANNERIP"):
+            sources.append(_peer(other, "SCANNERAETITLE", "SCANNERIP", "SCANNERPORT", place=f"{place}: OTHERSCANNER"))
+    return Site(
+        name=name,
+        layout=Layout(Path(values.get("DATADIR") or datadir).absolute()),
+        host=str(values.get("DICOMIP") or "0.0.0.0"),  # noqa: S104 — a receiver listens to the hospital's network
+        port=_port(values.get("DICOMPORT") or 11112, f"{place}: DICOMPORT"),
+        ae_title=_ae_title(values.get("DICOMAETITLE") or "FIONA", f"{place}: DICOMAETITLE"),
+        quiet_seconds=float(values.get("QUIETSECONDS") or QUIET_SECONDS),
+        sources=tuple(sources),
+    )
+
+
+def _no_shared_doors(sites: list[Site], place: str) -> None:
+    for first in range(len(sites)):
+        for second in sites[first + 1 :]:
+            one = sites[first]
+            if one.port == second.port and one.port != 0 and one.host == second.host:
+                raise ConfigurationError(
+                    f"sites {one.name} and {second.name} share port {one.port}", place=place, remedy="give each its own"
+                )
+            if one.layout.datadir == second.layout.datadir:
+                raise ConfigurationError(
+                    f"sites {one.name} and {second.name} share a DATADIR", place=place, remedy="give each its own"
+                )
+
+
+def _peer(values: Mapping[str, Any], title: str, host: str, port: str, *, place: str) -> DicomPeer:
+    if not values.get(host):
+        raise ConfigurationError(f"{host} is missing", place=place, remedy="name the host")
+    return DicomPeer(
+        _ae_title(values.get(title) or "ANY-SCP", f"{place}: {title}"),
+        str(values[host]),
+        _port(values.get(port) or 104, f"{place}: {port}"),
+    )
+
+
+def _redcap(values: Mapping[str, Any], place: str) -> RedcapSettings:
+    url = str(values.get("url") or "")
+    if not url.endswith("/api/"):
+        raise ConfigurationError("REDCAP.url does not end in /api/", place=place, remedy="e.g. https://redcap.example/api/")
+    return RedcapSettings(
+        url=url,
+        tokens=dict(values.get("tokens") or {}),
+        calls_per_minute=int(values.get("calls_per_minute") or 300),
+        ca_bundle=str(values.get("ca_bundle") or ""),
+    )
+
+
+def _ae_title(value: object, place: str) -> str:
+    title = str(value).strip()
+    if not re.fullmatch(r"[\x20-\x5b\x5d-\x7e]{1,16}", title):
+        raise ConfigurationError(
+            f"'{title}' cannot be an AE title", place=place, remedy="use 1 to 16 printable characters, no backslash"
+        )
+    return title
+
+
+def _port(value: object, place: str) -> int:
+    try:
+        port = int(str(value))
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65535:
+        raise ConfigurationError(f"'{value}' is not a port", place=place, remedy="use 0 to 65535")
+    return port
+
+
+def _optional_path(value: object) -> Path | None:
+    return Path(str(value)) if value else None
