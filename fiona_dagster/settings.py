@@ -120,7 +120,8 @@ class Settings:
                 return Path(place).read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise ConfigurationError(
-                    f"the secret file {place} cannot be read ({error.strerror})", remedy="make it, readable by us only"
+                    f"the secret file {place} cannot be read ({error.strerror})",
+                    remedy="make it, readable by us only",
                 ) from error
         raise ConfigurationError(
             f"the secret reference '{kind}:…' cannot be followed" if kind != "env" else f"{place} is not set",
@@ -155,14 +156,18 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
     sites = [default]
     for name, values in (content.get("SITES") or {}).items():
         if name != DEFAULT_SITE:
-            sites.append(_site(name, values, datadir=Path(f"{datadir}{name}"), place=f"{place}: SITES.{name}"))
+            sites.append(
+                _site(name, values, datadir=Path(f"{datadir}{name}"), place=f"{place}: SITES.{name}")
+            )
     _no_shared_doors(sites, place)
     layout = default.layout
     redcap = content.get("REDCAP")
     pacs = content.get("RESEARCHPACS")
     return Settings(
         sites=tuple(sites),
-        ledger_url=environment.get("FIONA_LEDGER_URL") or content.get("LEDGER") or f"sqlite:///{layout.ledger}",
+        ledger_url=environment.get("FIONA_LEDGER_URL")
+        or content.get("LEDGER")
+        or f"sqlite:///{layout.ledger}",
         redcap=_redcap(redcap, place) if redcap else None,
         research_pacs=_peer(pacs, "AETITLE", "IP", "PORT", place=f"{place}: RESEARCHPACS") if pacs else None,
         calling_ae_title=_ae_title(content.get("CALLINGAETITLE") or "FIONA", place),
@@ -184,13 +189,17 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigurationError(f"cannot be read ({error.strerror})", place=str(path), remedy="check the path") from error
+        raise ConfigurationError(
+            f"cannot be read ({error.strerror})", place=str(path), remedy="check the path"
+        ) from error
     except json.JSONDecodeError as error:
         raise ConfigurationError(
             f"is not JSON: {error.msg}", place=f"{path}:{error.lineno}", remedy="mend that line"
         ) from error
     if not isinstance(content, dict):
-        raise ConfigurationError("is not a JSON object", place=str(path), remedy="begin with { and name the keys")
+        raise ConfigurationError(
+            "is not a JSON object", place=str(path), remedy="begin with { and name the keys"
+        )
     return content
 
 
@@ -200,7 +209,9 @@ def _site(name: str, values: Mapping[str, Any], *, datadir: Path, place: str) ->
         sources.append(_peer(values, "SCANNERAETITLE", "SCANNERIP", "SCANNERPORT", place=place))
     for other in values.get("OTHERSCANNER") or []:
         if other.get("SCANNERIP"):
-            sources.append(_peer(other, "SCANNERAETITLE", "SCANNERIP", "SCANNERPORT", place=f"{place}: OTHERSCANNER"))
+            sources.append(
+                _peer(other, "SCANNERAETITLE", "SCANNERIP", "SCANNERPORT", place=f"{place}: OTHERSCANNER")
+            )
     return Site(
         name=name,
         layout=Layout(Path(values.get("DATADIR") or datadir).absolute()),
@@ -218,11 +229,15 @@ def _no_shared_doors(sites: list[Site], place: str) -> None:
             one = sites[first]
             if one.port == second.port and one.port != 0 and one.host == second.host:
                 raise ConfigurationError(
-                    f"sites {one.name} and {second.name} share port {one.port}", place=place, remedy="give each its own"
+                    f"sites {one.name} and {second.name} share port {one.port}",
+                    place=place,
+                    remedy="give each its own",
                 )
             if one.layout.datadir == second.layout.datadir:
                 raise ConfigurationError(
-                    f"sites {one.name} and {second.name} share a DATADIR", place=place, remedy="give each its own"
+                    f"sites {one.name} and {second.name} share a DATADIR",
+                    place=place,
+                    remedy="give each its own",
                 )
 
 
@@ -239,7 +254,9 @@ def _peer(values: Mapping[str, Any], title: str, host: str, port: str, *, place:
 def _redcap(values: Mapping[str, Any], place: str) -> RedcapSettings:
     url = str(values.get("url") or "")
     if not url.endswith("/api/"):
-        raise ConfigurationError("REDCAP.url does not end in /api/", place=place, remedy="e.g. https://redcap.example/api/")
+        raise ConfigurationError(
+            "REDCAP.url does not end in /api/", place=place, remedy="e.g. https://redcap.example/api/"
+        )
     return RedcapSettings(
         url=url,
         tokens=dict(values.get("tokens") or {}),
@@ -252,7 +269,9 @@ def _ae_title(value: object, place: str) -> str:
     title = str(value).strip()
     if not re.fullmatch(r"[\x20-\x5b\x5d-\x7e]{1,16}", title):
         raise ConfigurationError(
-            f"'{title}' cannot be an AE title", place=place, remedy="use 1 to 16 printable characters, no backslash"
+            f"'{title}' cannot be an AE title",
+            place=place,
+            remedy="use 1 to 16 printable characters, no backslash",
         )
     return title
 

@@ -150,8 +150,20 @@ class Layout:
 
     def ensure(self) -> None:
         """Make the folders, closed to everybody but the gateway's user and group (FIONA's were 777)."""
-        for folder in (self.archive, self.raw, self.participants, self.srs, self.arrived, self.incoming,
-                       self.output, self.outbox, self.refused, self.aside, self.config, self.logs):
+        for folder in (
+            self.archive,
+            self.raw,
+            self.participants,
+            self.srs,
+            self.arrived,
+            self.incoming,
+            self.output,
+            self.outbox,
+            self.refused,
+            self.aside,
+            self.config,
+            self.logs,
+        ):
             folder.mkdir(parents=True, exist_ok=True, mode=0o750)
 
 

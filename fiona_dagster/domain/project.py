@@ -107,7 +107,9 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
         date_shift_days=shift_days,
         uid_root=str(row.get("deid_uid_root") or "2.25"),
         destinations=tuple(
-            destination_from_fields(one, place=place) for one in destinations if _yes(one.get("dest_active"), default=True)
+            destination_from_fields(one, place=place)
+            for one in destinations
+            if _yes(one.get("dest_active"), default=True)
         ),
     )
 

@@ -37,7 +37,9 @@ class Ledger:
         try:
             metadata.create_all(self.engine)
         except OperationalError as error:
-            if "already exists" not in str(error.orig):  # two processes made it at once: one of them was first
+            if "already exists" not in str(
+                error.orig
+            ):  # two processes made it at once: one of them was first
                 raise Transient(f"the ledger cannot be opened ({type(error.orig).__name__})") from error
 
     @contextmanager
@@ -124,13 +126,19 @@ def _engine(url: str) -> Engine:
         return create_engine(parsed, pool_pre_ping=True)
     except SQLAlchemyError as error:
         raise ConfigurationError(
-            "the ledger's URL cannot be understood", remedy="e.g. sqlite:////data/ledger.sqlite or postgresql://host/fiona"
+            "the ledger's URL cannot be understood",
+            remedy="e.g. sqlite:////data/ledger.sqlite or postgresql://host/fiona",
         ) from error
 
 
 def _sqlite_pragmas(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun by us, see _sqlite_begin
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={int(BUSY_SECONDS * 1000)}"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={int(BUSY_SECONDS * 1000)}",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 

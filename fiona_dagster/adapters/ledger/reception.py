@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, and_, select, update
 
-from fiona_dagster.adapters.ledger.schema import association, association_study, instance, refusal, study, transition
+from fiona_dagster.adapters.ledger.schema import (
+    association,
+    association_study,
+    instance,
+    refusal,
+    study,
+    transition,
+)
 from fiona_dagster.domain.identifiers import StudyKey
 from fiona_dagster.domain.reception import Peer, ReceivedInstance, Refusal
 
@@ -62,7 +69,9 @@ class Reception:
         """An Association ended: `released`, `aborted` or `lost`."""
         with self._ledger.begin() as connection:
             connection.execute(
-                update(association).where(association.c.id == association_id).values(closed_at=at, outcome=outcome)
+                update(association)
+                .where(association.c.id == association_id)
+                .values(closed_at=at, outcome=outcome)
             )
 
     def close_lost_associations(self, site: str, live_workers: Iterable[str], at: float) -> int:

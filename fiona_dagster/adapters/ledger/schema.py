@@ -143,7 +143,9 @@ transfer = Table(
     Column("generation", Integer, nullable=False, default=0),  # raised by a resend
     Column("state", String(16), nullable=False),  # requested, held, failed, forwarded, delivered
     Column("reason", Text, nullable=False, default=""),
-    Column("revision", Integer, nullable=False, default=0),  # newest revision that the research PACS confirmed
+    Column(
+        "revision", Integer, nullable=False, default=0
+    ),  # newest revision that the research PACS confirmed
     Column("packaged_revision", Integer, nullable=False, default=0),  # newest revision that was delivered
     Column("attempts", Integer, nullable=False, default=0),
     Column("registry_state", String(16), nullable=False, default=""),  # what REDCap was told last
