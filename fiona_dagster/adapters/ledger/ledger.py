@@ -51,6 +51,15 @@ class Ledger:
         except OperationalError as error:
             raise Transient(f"the ledger does not answer ({type(error.orig).__name__})") from error
 
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view for reading; on SQLite it waits for no writer and makes none wait."""
+        try:
+            with self.engine.connect().execution_options(fiona_read=True) as connection, connection.begin():
+                yield connection
+        except OperationalError as error:
+            raise Transient(f"the ledger does not answer ({type(error.orig).__name__})") from error
+
     def upsert(self, connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
         """Insert `rows`, replacing every other column where the primary key exists."""
         if not rows:
@@ -144,4 +153,5 @@ def _sqlite_pragmas(connection: Any, _record: Any) -> None:
 
 def _sqlite_begin(connection: Connection) -> None:
     # Immediate: a transaction that reads and then writes would otherwise fail at once when another one wrote.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    reads = connection.get_execution_options().get("fiona_read")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -102,7 +102,7 @@ class Reception:
 
     def known_contents(self, site: str, sop_instance_uid: str) -> dict[str, str]:
         """Path by sha256 of what is recorded under a SOP Instance UID."""
-        with self._ledger.begin() as connection:
+        with self._ledger.read() as connection:
             rows = connection.execute(
                 select(instance.c.sha256, instance.c.path).where(
                     instance.c.site == site, instance.c.sop_instance_uid == sop_instance_uid
@@ -112,7 +112,7 @@ class Reception:
 
     def recorded_paths(self, site: str, study_instance_uid: str) -> set[str]:
         """Paths (relative to the DATADIR) that are recorded for a study."""
-        with self._ledger.begin() as connection:
+        with self._ledger.read() as connection:
             rows = connection.execute(
                 select(instance.c.path)
                 .join(study, study.c.key == instance.c.study_key)

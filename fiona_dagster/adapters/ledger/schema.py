@@ -38,7 +38,6 @@ study = Table(
     Column("registered_revision", Integer, nullable=False, default=0),
     Column("routed_revision", Integer, nullable=False, default=0),
     Column("held_reason", Text),
-    Column("generation", Integer, nullable=False, default=0),  # raised to ask for a phase once more
     Column("patient_id", Text, nullable=False, default=""),
     Column("patient_name", Text, nullable=False, default=""),
     Column("accession_number", Text, nullable=False, default=""),
@@ -141,7 +140,7 @@ transfer = Table(
     Column("requested_by", String(64), nullable=False, default=""),
     Column("requested_at", Float, nullable=False),
     Column("generation", Integer, nullable=False, default=0),  # raised by a resend
-    Column("state", String(16), nullable=False),  # requested, held, failed, forwarded, delivered
+    Column("state", String(16), nullable=False),  # see domain.transfer
     Column("reason", Text, nullable=False, default=""),
     Column(
         "revision", Integer, nullable=False, default=0

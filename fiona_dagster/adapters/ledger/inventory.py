@@ -1,0 +1,157 @@
+"""Totals over the whole ledger: the conservation law, what is held and why, what may go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, func, insert, select
+
+from fiona_dagster.adapters.ledger.schema import (
+    association,
+    audit,
+    instance,
+    refusal,
+    release,
+    snapshot,
+    study,
+    transfer,
+    transition,
+)
+from fiona_dagster.domain.transfer import NOT_YET_DEIDENTIFIED, Balance, TransferState
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fiona_dagster.adapters.ledger.ledger import Ledger
+
+ARRIVING = "arriving"
+AWAITING_ROUTING = "awaiting registration and routing"
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The conservation law over everything: each instance once for every transfer of its study, or once when
+    its study has none.
+    """
+
+    studies: int
+    balance: Balance
+    held_reasons: dict[str, int]
+    refused: int
+    open_associations: int
+    transfers: dict[str, int]
+
+
+@dataclass(frozen=True)
+class RefusalRecord:
+    """Something that was not accepted; `path` in the quarantine, relative to the DATADIR."""
+
+    at: float
+    site: str
+    status: int
+    reason: str
+    path: str | None
+
+
+class Inventory:
+    """Part of the ledger, see the package."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def totals(self) -> Totals:
+        """Count everything, in one consistent view."""
+        with self._ledger.read() as connection:
+            studies = connection.execute(select(func.count()).select_from(study)).scalar_one()
+            refused = connection.execute(select(func.count()).select_from(refusal)).scalar_one()
+            still_open = connection.execute(
+                select(func.count()).select_from(association).where(association.c.closed_at.is_(None))
+            ).scalar_one()
+            transfers = dict(
+                connection.execute(select(transfer.c.state, func.count()).group_by(transfer.c.state)).tuples()
+            )
+            covered = connection.execute(
+                select(release.c.disposition, release.c.reason, func.count())
+                .select_from(instance)
+                .join(transfer, transfer.c.study_key == instance.c.study_key)
+                .outerjoin(
+                    release,
+                    and_(release.c.transfer_id == transfer.c.id, release.c.instance_id == instance.c.id),
+                )
+                .group_by(release.c.disposition, release.c.reason)
+            ).all()
+            waiting = connection.execute(
+                select(study.c.held_reason, study.c.arrived_count < study.c.instance_count, func.count())
+                .select_from(instance)
+                .join(study, study.c.key == instance.c.study_key)
+                .outerjoin(transfer, transfer.c.study_key == study.c.key)
+                .where(transfer.c.id.is_(None))
+                .group_by(study.c.held_reason, study.c.arrived_count < study.c.instance_count)
+            ).all()
+        counted = {"released": 0, "held": 0, "excluded": 0, "failed": 0}
+        reasons: dict[str, int] = {}
+        for disposition, reason, count in covered:
+            counted[disposition or "held"] += count
+            if disposition in (None, "held"):
+                name = reason or NOT_YET_DEIDENTIFIED
+                reasons[name] = reasons.get(name, 0) + count
+        for reason, arriving, count in waiting:
+            counted["held"] += count
+            name = reason or (ARRIVING if arriving else AWAITING_ROUTING)
+            reasons[name] = reasons.get(name, 0) + count
+        received = sum(row[-1] for row in covered) + sum(row[-1] for row in waiting)
+        return Totals(studies, Balance(received=received, **counted), reasons, refused, still_open, transfers)
+
+    def refusals(self, limit: int = 100) -> list[RefusalRecord]:
+        """What was not accepted, newest first."""
+        query = (
+            select(refusal.c.at, refusal.c.site, refusal.c.status, refusal.c.reason, refusal.c.path)
+            .order_by(refusal.c.id.desc())
+            .limit(limit)
+        )
+        with self._ledger.read() as connection:
+            return [RefusalRecord(*row) for row in connection.execute(query)]
+
+    def received_paths(self, key: str) -> list[str]:
+        """Paths of a study's instances, relative to the DATADIR."""
+        with self._ledger.read() as connection:
+            return list(
+                connection.execute(select(instance.c.path).where(instance.c.study_key == key)).scalars()
+            )
+
+    def working_set(self) -> list[tuple[str, float]]:
+        """Studies whose partition key is still in Dagster and which have reached an end: key, when.
+
+        An end: every transfer delivered, and no instance that the newest revision does not cover.
+        """
+        unfinished = select(transfer.c.study_key).where(transfer.c.state != TransferState.DELIVERED.value)
+        query = (
+            select(study.c.key, func.max(transfer.c.changed_at))
+            .join(transfer, transfer.c.study_key == study.c.key)
+            .where(study.c.retired_at.is_(None), study.c.instance_count == study.c.arrived_count,
+                   study.c.key.not_in(unfinished))
+            .group_by(study.c.key)
+        )  # fmt: skip
+        with self._ledger.read() as connection:
+            return [(row[0], float(row[1])) for row in connection.execute(query)]
+
+    def last_transition(self) -> float | None:
+        """When anything happened last."""
+        with self._ledger.read() as connection:
+            return connection.execute(select(func.max(transition.c.at))).scalar()
+
+    def save_snapshot(self, name: str, body: Any, *, now: float) -> None:
+        """Keep the last good answer of a server that may be down when it is needed."""
+        with self._ledger.begin() as connection:
+            self._ledger.upsert(connection, snapshot, [{"name": name, "at": now, "body": body}])
+
+    def snapshot(self, name: str) -> Any:
+        """The last good answer, or None."""
+        with self._ledger.read() as connection:
+            return connection.execute(select(snapshot.c.body).where(snapshot.c.name == name)).scalar()
+
+    def note_access(self, who: str, action: str, subject: str, *, now: float) -> None:
+        """Audit: who looked at or changed what."""
+        with self._ledger.begin() as connection:
+            connection.execute(insert(audit), {"at": now, "who": who, "action": action, "subject": subject})

@@ -1,0 +1,101 @@
+"""A transfer: one study on its way into one project under one participant and event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fiona_dagster.domain.identifiers import StudyKey
+from fiona_dagster.domain.routing import TransferRequest
+
+
+class TransferState(StrEnum):
+    """Where a transfer stands. Work waits in `requested` and `forwarded`; a person is needed in `held` and `failed`."""
+
+    REQUESTED = "requested"  # to be de-identified, verified and forwarded
+    FORWARDED = "forwarded"  # confirmed by the research PACS; package and delivery are due
+    DELIVERED = "delivered"  # everything that was asked for is done and confirmed
+    HELD = "held"  # in the quarantine until a person decides
+    FAILED = "failed"  # trying again would not help
+
+
+class Disposition(StrEnum):
+    """What became of an instance in a transfer: the terms of the conservation law (design, law 2)."""
+
+    RELEASED = "released"
+    HELD = "held"
+    EXCLUDED = "excluded"
+    FAILED = "failed"
+
+
+AWAITING_VERIFICATION = "awaiting verification"
+NOT_YET_DEIDENTIFIED = "not yet de-identified"
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A transfer as the ledger has it. `revision`: the newest that the research PACS confirmed."""
+
+    id: int
+    transfer_key: str
+    study_key: StudyKey
+    project: str
+    participant: str
+    event: str
+    source: str
+    state: TransferState
+    reason: str
+    revision: int
+    packaged_revision: int
+    generation: int
+    attempts: int
+    requested_at: float
+    requested_by: str
+
+
+@dataclass(frozen=True)
+class ReleaseRow:
+    """What became of one instance in one transfer. Paths are relative to the site's DATADIR."""
+
+    instance_id: int
+    disposition: Disposition
+    reason: str = ""
+    sop_instance_uid: str = ""
+    series_instance_uid: str = ""
+    study_instance_uid: str = ""
+    path: str = ""
+    sha256: str = ""
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Balance:
+    """The conservation law for one study and transfer, counted per SOP Instance."""
+
+    received: int
+    released: int = 0
+    held: int = 0
+    excluded: int = 0
+    failed: int = 0
+
+    @property
+    def holds(self) -> bool:
+        return self.received == self.released + self.held + self.excluded + self.failed
+
+    def __add__(self, other: Balance) -> Balance:
+        return Balance(
+            self.received + other.received,
+            self.released + other.released,
+            self.held + other.held,
+            self.excluded + other.excluded,
+            self.failed + other.failed,
+        )
+
+
+def state_for_request(
+    existing: Transfer | None, request: TransferRequest, *, study_revision: int
+) -> TransferState:
+    """The state after a request came in (again): new, by hand, or for a newer revision = work; else unchanged."""
+    if existing is None or request.source in ("assign", "resend") or existing.revision < study_revision:
+        return TransferState.REQUESTED
+    return existing.state
