@@ -1,0 +1,70 @@
+"""Values of attributes as rules and the series JSON see them; reading one never raises.
+
+Scanners write values that break their own VR, and pydicom raises on them (with the value in the message).
+Such a value is treated as missing: for a rule that asks for it, it is not there in a usable form.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from pydicom import Dataset
+from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
+
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    NotImplementedError,
+    struct.error,
+)
+"""What pydicom is known to raise when a value does not fit its VR."""
+
+
+def element_value(ds: Dataset, tag: BaseTag | int) -> Any | None:
+    """The value of one attribute, or None where it is absent, empty or unreadable."""
+    try:
+        if tag not in ds:
+            return None
+        value = ds[tag].value
+    except UNREADABLE:
+        return None
+    if value is None or (isinstance(value, str | bytes | Sequence) and len(value) == 0):
+        return None
+    return decoded(value)
+
+
+def decoded(value: Any) -> Any:
+    """Text of a private attribute that arrived as bytes (VR UN); bytes that are no text stay bytes."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        text = value.rstrip(b"\0 ").decode("utf-8")
+    except UnicodeDecodeError:
+        return value
+    return text if text.isprintable() else value
+
+
+def text_of(value: Any | None) -> str:
+    """`value` as FIONA's rules see it: `''` when missing, a multi-value as `[0, 256, 256, 0]` or `['A', 'B']`."""
+    if value is None:
+        return ""
+    if isinstance(value, MultiValue):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return str(list(value))
+    return str(value)
+
+
+def members(value: Any | None) -> list[Any]:
+    """The values of a multi-value; a single value is a list of one, a missing one of none."""
+    if value is None:
+        return []
+    if isinstance(value, MultiValue | list | tuple):
+        return list(value)
+    return [value]
