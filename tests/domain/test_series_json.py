@@ -64,8 +64,9 @@ def test_an_attribute_that_the_image_lacks_is_no_key_but_the_study_description_i
 
 def test_a_value_that_breaks_its_vr_is_missing_and_raises_nothing() -> None:
     ds = Dataset()
-    ds._dict[Tag("EchoTime")] = RawDataElement(Tag("EchoTime"), "DS", 4, b"abc ", 0, *(False, True))
-    assert "EchoTime" not in series_json.image_fields(ds, PEER)
+    tag = Tag("AcquisitionMatrix")
+    ds._dict[tag] = RawDataElement(tag, "US", 3, b"abc", 0, *(False, True))
+    assert "AcquisitionMatrix" not in series_json.image_fields(ds, PEER)
 
 
 def test_a_series_begins_with_one_file_and_no_type() -> None:
