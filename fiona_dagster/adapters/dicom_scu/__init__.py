@@ -1,0 +1,24 @@
+"""What we ask of other DICOM application entities: C-ECHO, C-STORE and C-FIND as SCU.
+
+pynetdicom encodes and decodes the negotiation; the Association itself runs on the caller's thread (`association`).
+pynetdicom 3.0.4's own requestor has a second thread that polls the same message queue: between the sender's look at
+its pause flag and its own next poll it can take the sender's response, log it as unexpected and leave the sender to
+its timeout (seen once in 3,900 messages). With one thread a response has nobody else to go to.
+"""
+
+from fiona_dagster.adapters.dicom_scu.association import Timeouts
+from fiona_dagster.adapters.dicom_scu.part10 import StoredInstance, read_stored_instance
+from fiona_dagster.adapters.dicom_scu.query import count_instances, echo, query_instances
+from fiona_dagster.adapters.dicom_scu.store import SendOutcome, SendReport, send
+
+__all__ = [
+    "SendOutcome",
+    "SendReport",
+    "StoredInstance",
+    "Timeouts",
+    "count_instances",
+    "echo",
+    "query_instances",
+    "read_stored_instance",
+    "send",
+]
