@@ -20,8 +20,8 @@ from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 
 from fiona_dagster.domain import siemens_csa
+from fiona_dagster.domain.attribute_values import element_value, members, silent_reading, text_of
 from fiona_dagster.domain.reception import Peer
-from fiona_dagster.domain.rules.values import element_value, members, text_of
 
 ATTRIBUTES: dict[str, str | int] = {
     "Manufacturer": "Manufacturer",
@@ -72,39 +72,37 @@ ATTRIBUTES: dict[str, str | int] = {
 }
 """Field of the series JSON -> keyword, or tag of a private attribute as FIONA addresses it."""
 
-_TAGS: dict[str, int] = {
+FIELD_TAGS: dict[str, int] = {
     name: source if isinstance(source, int) else (tag_for_keyword(source) or 0)
     for name, source in ATTRIBUTES.items()
 }
+"""Field of the series JSON -> the attribute that it comes from."""
 SIEMENS_TAGS: tuple[int, ...] = (0x00290010, 0x00290011, 0x00291010, 0x00291020, 0x00291110, 0x00291120)
 """Where the CSA headers and their private creators usually stand."""
 
-TAGS: frozenset[int] = frozenset((*_TAGS.values(), 0x00080060, *SIEMENS_TAGS))
+TAGS: frozenset[int] = frozenset((*FIELD_TAGS.values(), 0x00080060, *SIEMENS_TAGS))
 """Every attribute that `image_fields` reads."""
 
+MISSING_STUDY_DESCRIPTION = "missing"
+"""FIONA's word where an image has no StudyDescription."""
+
 _DIFFUSION = "siemensDiffusionInformation"
-_OF_THE_SERIES = frozenset({"NumFiles", "ClassifyType", "SliceLocation", "Modality", _DIFFUSION})
+NAMES = frozenset(
+    {
+        *ATTRIBUTES, "IncomingConnection", "Modality", "NumFiles", "ClassifyType", "NumSlices", "siemensUUID", "MeasID",
+        "PhaseEncodingDirectionPositive", _DIFFUSION,
+    }
+)  # fmt: skip
+"""Every field that a series JSON can have."""
+
+OF_THE_SERIES = frozenset({"NumFiles", "ClassifyType", "SliceLocation", "Modality", _DIFFUSION})
 """Fields that several images make together; all others belong to one image."""
 
 
 def image_fields(ds: Dataset, peer: Peer) -> dict[str, Any]:
     """The series-JSON fields of one image."""
-    fields: dict[str, Any] = {
-        "IncomingConnection": {
-            "AETitleCaller": peer.calling_ae,
-            "AETitleCalled": peer.called_ae,
-            "CallerIP": peer.address or "0.0.0.0",  # noqa: S104  FIONA's word for an unknown address
-        },
-        "Modality": [str(one) for one in members(element_value(ds, 0x00080060))],
-        _DIFFUSION: [],
-    }
-    for name, tag in _TAGS.items():
-        value = element_value(ds, tag)
-        if value is not None:
-            fields[name] = text_of(value)
-    fields.setdefault("StudyDescription", "missing")
-    fields.update(_siemens_fields(ds, fields))
-    return fields
+    with silent_reading():
+        return _image_fields(ds, peer)
 
 
 def start(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,8 +115,8 @@ def add(series: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
 
     `NumFiles` counts calls, as FIONA's counts received files.
     """
-    described = {name: value for name, value in series.items() if name not in _OF_THE_SERIES}
-    image = {name: value for name, value in fields.items() if name not in _OF_THE_SERIES}
+    described = {name: value for name, value in series.items() if name not in OF_THE_SERIES}
+    image = {name: value for name, value in fields.items() if name not in OF_THE_SERIES}
     made = described if _rank(described) <= _rank(image) else image
     made["NumFiles"] = str(int(series["NumFiles"]) + 1)
     made["ClassifyType"] = list(series.get("ClassifyType", []))
@@ -133,6 +131,25 @@ def add(series: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
 def with_types(series: Mapping[str, Any], types: Iterable[str]) -> dict[str, Any]:
     """The series JSON with its classification."""
     return {**series, "ClassifyType": list(types)}
+
+
+def _image_fields(ds: Dataset, peer: Peer) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "IncomingConnection": {
+            "AETitleCaller": peer.calling_ae,
+            "AETitleCalled": peer.called_ae,
+            "CallerIP": peer.address or "0.0.0.0",  # noqa: S104  FIONA's word for an unknown address
+        },
+        "Modality": [str(one) for one in members(element_value(ds, 0x00080060))],
+        _DIFFUSION: [],
+    }
+    for name, tag in FIELD_TAGS.items():
+        value = element_value(ds, tag)
+        if value is not None:
+            fields[name] = text_of(value)
+    fields.setdefault("StudyDescription", MISSING_STUDY_DESCRIPTION)
+    fields.update(_siemens_fields(ds, fields))
+    return fields
 
 
 def _rank(fields: Mapping[str, Any]) -> tuple[float, str, str]:

@@ -11,7 +11,7 @@ import struct
 
 from pydicom import Dataset
 
-from fiona_dagster.domain.rules.values import UNREADABLE
+from fiona_dagster.domain.attribute_values import UNREADABLE
 
 CREATOR = "SIEMENS CSA HEADER"
 _MOST_ELEMENTS = 1000

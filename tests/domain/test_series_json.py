@@ -150,4 +150,4 @@ def test_diffusion_is_collected_once_an_image_in_the_order_of_the_images() -> No
 
 @pytest.mark.parametrize("attribute", sorted(series_json.ATTRIBUTES))
 def test_every_field_names_an_attribute_that_exists(attribute: str) -> None:
-    assert series_json._TAGS[attribute] != 0
+    assert series_json.FIELD_TAGS[attribute] != 0

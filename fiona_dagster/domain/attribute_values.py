@@ -7,23 +7,31 @@ Such a value is treated as missing: for a rule that asks for it, it is not there
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from pydicom import Dataset
-from pydicom.multival import MultiValue
+from pydicom import Dataset, config
+from pydicom.errors import BytesLengthException
+from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import BaseTag
 
 UNREADABLE = (
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    ArithmeticError,
-    NotImplementedError,
-    struct.error,
-)
+    ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError, struct.error,
+    BytesLengthException,
+)  # fmt: skip
 """What pydicom is known to raise when a value does not fit its VR."""
+
+
+@contextmanager
+def silent_reading() -> Iterator[None]:
+    """pydicom neither warns nor logs about values meanwhile: its messages print them."""
+    before = config.settings.reading_validation_mode
+    config.settings.reading_validation_mode = config.IGNORE
+    try:
+        yield
+    finally:
+        config.settings.reading_validation_mode = before
 
 
 def element_value(ds: Dataset, tag: BaseTag | int) -> Any | None:
@@ -34,7 +42,7 @@ def element_value(ds: Dataset, tag: BaseTag | int) -> Any | None:
         value = ds[tag].value
     except UNREADABLE:
         return None
-    if value is None or (isinstance(value, str | bytes | Sequence) and len(value) == 0):
+    if value is None or (hasattr(value, "__len__") and len(value) == 0):
         return None
     return decoded(value)
 
@@ -51,11 +59,12 @@ def decoded(value: Any) -> Any:
 
 
 def text_of(value: Any | None) -> str:
-    """`value` as FIONA's rules see it: `''` when missing, a multi-value as `[0, 256, 256, 0]` or `['A', 'B']`."""
-    if value is None:
+    """`value` as FIONA's rules see it: `''` when missing, a multi-value as `[0, 256, 256, 0]` or `['A', 'B']`.
+
+    Items of a sequence are not printed.
+    """
+    if value is None or isinstance(value, Dataset | DicomSequence):
         return ""
-    if isinstance(value, MultiValue):
-        return str(value)
     if isinstance(value, list | tuple):
         return str(list(value))
     return str(value)
@@ -65,6 +74,6 @@ def members(value: Any | None) -> list[Any]:
     """The values of a multi-value; a single value is a list of one, a missing one of none."""
     if value is None:
         return []
-    if isinstance(value, MultiValue | list | tuple):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return list(value)
     return [value]
