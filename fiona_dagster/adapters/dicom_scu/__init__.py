@@ -6,6 +6,7 @@ its pause flag and its own next poll it can take the sender's response, log it a
 its timeout (seen once in 3,900 messages). With one thread a response has nobody else to go to.
 """
 
+from fiona_dagster.adapters.dicom_scu.address import peer_from_text
 from fiona_dagster.adapters.dicom_scu.association import Timeouts
 from fiona_dagster.adapters.dicom_scu.part10 import StoredInstance, read_stored_instance
 from fiona_dagster.adapters.dicom_scu.query import count_instances, echo, query_instances
@@ -18,6 +19,7 @@ __all__ = [
     "Timeouts",
     "count_instances",
     "echo",
+    "peer_from_text",
     "query_instances",
     "read_stored_instance",
     "send",
