@@ -15,7 +15,7 @@ from pydicom import Dataset
 from fiona_dagster.domain import series_json
 from fiona_dagster.domain.reception import Peer
 from fiona_dagster.domain.rules.evaluation import View, decide, image_sources, view
-from fiona_dagster.domain.rules.model import RuleSet
+from fiona_dagster.domain.rules.ruleset import RuleSet
 
 
 @dataclass(frozen=True)

@@ -13,19 +13,18 @@ from typing import Any
 from pydicom import Dataset
 
 from fiona_dagster.domain.attribute_values import element_value, members, silent_reading, text_of
-from fiona_dagster.domain.rules.loading import label_matches
 from fiona_dagster.domain.rules.model import (
     Attribute,
     JsonField,
     Literal,
     Operator,
     Rule,
-    RuleSet,
     Source,
     Test,
     TypesFound,
 )
 from fiona_dagster.domain.rules.operators import Found, Seen, find, passes
+from fiona_dagster.domain.rules.ruleset import RuleSet, label_matches
 from fiona_dagster.domain.series_json import FIELD_TAGS
 
 View = tuple[Found, ...]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -113,47 +112,6 @@ class Rule:
 
     def __str__(self) -> str:
         return f"rule {self.number}{f' (id {self.id})' if self.id else ''}"
-
-
-@dataclass(frozen=True)
-class RuleSet:
-    """A rule file that was understood completely.
-
-    `order`: the types in an order in which no rule asks for a type that is decided later.
-    """
-
-    rules: tuple[Rule, ...]
-    order: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
-    place: str = ""
-
-    @property
-    def types(self) -> tuple[str, ...]:
-        """All types, in the order of the file."""
-        return tuple(dict.fromkeys(rule.type for rule in self.rules))
-
-    @property
-    def sources(self) -> frozenset[Attribute | JsonField]:
-        """Everything that the rules read from images and series JSON."""
-        return frozenset(self._sources())
-
-    @property
-    def tags(self) -> frozenset[int]:
-        """The attributes of the data set's first level that the rules read, those of the series JSON included."""
-        read = {source.steps[0].tag for source in self.sources if isinstance(source, Attribute)}
-        return series_json.TAGS | read
-
-    @property
-    def keywords(self) -> frozenset[str]:
-        """Keywords of `tags`; private attributes have none."""
-        return frozenset(keyword for tag in self.tags if (keyword := keyword_for_tag(tag)))
-
-    def _sources(self) -> Iterator[Attribute | JsonField]:
-        for rule in self.rules:
-            for test in rule.tests:
-                for one in (test.source, test.operand):
-                    if isinstance(one, Attribute | JsonField):
-                        yield one
 
 
 def _step_name(step: Step) -> str:

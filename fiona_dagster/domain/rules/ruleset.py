@@ -4,20 +4,82 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from importlib.resources import files
+from pathlib import Path
 
+from pydicom.datadict import keyword_for_tag
+
+from fiona_dagster.domain import series_json
 from fiona_dagster.domain.errors import ConfigurationError
-from fiona_dagster.domain.rules.model import Literal, Operator, Rule, RuleSet, Test, TypesFound
+from fiona_dagster.domain.rules.model import Attribute, JsonField, Literal, Operator, Rule, Test, TypesFound
 from fiona_dagster.domain.rules.written import Reference, WrittenRule, read_rules
 
 DEFAULT_RULES = "default_rules.json"
 
 
+@dataclass(frozen=True)
+class RuleSet:
+    """A rule file that was understood completely.
+
+    `order`: the types in an order in which no rule asks for a type that is decided later.
+    """
+
+    rules: tuple[Rule, ...]
+    order: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    place: str = ""
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """All types, in the order of the file."""
+        return tuple(dict.fromkeys(rule.type for rule in self.rules))
+
+    @property
+    def sources(self) -> frozenset[Attribute | JsonField]:
+        """Everything that the rules read from images and series JSON."""
+        return frozenset(self._sources())
+
+    @property
+    def tags(self) -> frozenset[int]:
+        """The attributes of the data set's first level that the rules read, those of the series JSON included."""
+        read = {source.steps[0].tag for source in self.sources if isinstance(source, Attribute)}
+        return series_json.TAGS | read
+
+    @property
+    def keywords(self) -> frozenset[str]:
+        """Keywords of `tags`; private attributes have none."""
+        return frozenset(keyword for tag in self.tags if (keyword := keyword_for_tag(tag)))
+
+    def _sources(self) -> Iterator[Attribute | JsonField]:
+        for rule in self.rules:
+            for test in rule.tests:
+                for one in (test.source, test.operand):
+                    if isinstance(one, Attribute | JsonField):
+                        yield one
+
+
 def default_rules() -> RuleSet:
     """Our own rules, which come with the package."""
     return parse_rules(files(__package__).joinpath(DEFAULT_RULES).read_text("utf-8"), DEFAULT_RULES)
+
+
+def load_rules(path: Path) -> RuleSet:
+    """The rule file at `path`.
+
+    Raises:
+        ConfigurationError: it cannot be read, or not be understood completely.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"the rules cannot be read ({type(error).__name__})",
+            place=str(path),
+            remedy="name a UTF-8 JSON file",
+        ) from error
+    return parse_rules(text, str(path))
 
 
 def parse_rules(text: str, place: str) -> RuleSet:
