@@ -124,7 +124,7 @@ class Settings:
                     remedy="make it, readable by us only",
                 ) from error
         raise ConfigurationError(
-            f"the secret reference '{kind}:…' cannot be followed" if kind != "env" else f"{place} is not set",
+            f"the variable {place} is not set" if kind == "env" else "a secret reference cannot be followed",
             remedy="write env:NAME (and set NAME) or file:/path",
         )
 

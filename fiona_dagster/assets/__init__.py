@@ -1,0 +1,1 @@
+"""Assets, a module a stage: fetch, call the domain, store, report metadata without patient data."""

@@ -1,0 +1,1 @@
+"""The `fiona` command: one module a command."""

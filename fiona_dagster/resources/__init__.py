@@ -1,0 +1,1 @@
+"""Thin Dagster shells over the adapters: configuration in, adapter out."""

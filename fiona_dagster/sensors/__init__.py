@@ -1,0 +1,1 @@
+"""Sensors: thin and read-only; they ask the ledger what is due and request runs."""

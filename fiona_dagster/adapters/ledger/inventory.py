@@ -68,9 +68,8 @@ class Inventory:
             still_open = connection.execute(
                 select(func.count()).select_from(association).where(association.c.closed_at.is_(None))
             ).scalar_one()
-            transfers = dict(
-                connection.execute(select(transfer.c.state, func.count()).group_by(transfer.c.state)).tuples()
-            )
+            states = connection.execute(select(transfer.c.state, func.count()).group_by(transfer.c.state))
+            transfers = {str(state): int(count) for state, count in states}
             covered = connection.execute(
                 select(release.c.disposition, release.c.reason, func.count())
                 .select_from(instance)

@@ -249,13 +249,12 @@ class Transfers:
             received = connection.execute(
                 select(func.count()).select_from(instance).where(instance.c.study_key == key)
             ).scalar_one()
-            counted = dict(
-                connection.execute(
-                    select(release.c.disposition, func.count())
-                    .where(release.c.transfer_id == transfer_id)
-                    .group_by(release.c.disposition)
-                ).tuples()
+            rows = connection.execute(
+                select(release.c.disposition, func.count())
+                .where(release.c.transfer_id == transfer_id)
+                .group_by(release.c.disposition)
             )
+            counted = {str(disposition): int(count) for disposition, count in rows}
         uncovered = received - sum(counted.values())
         return Balance(
             received=received,

@@ -1,0 +1,116 @@
+"""From settings to working parts: rules, REDCap, the catalogue of projects."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from fiona_dagster.domain.errors import ConfigurationError, Transient
+from fiona_dagster.domain.project import Project, project_from_fields
+from fiona_dagster.domain.rules.ruleset import RuleSet, default_rules, parse_rules
+from fiona_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    from fiona_dagster.adapters.ledger import Ledger
+    from fiona_dagster.adapters.redcap.registry import RedcapRegistry
+
+_SNAPSHOT = "projects"
+_FRESH_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The projects by name, and what was wrong with those that could not be read."""
+
+    projects: dict[str, Project]
+    problems: tuple[str, ...] = ()
+
+
+def classification_rules(settings: Settings) -> RuleSet:
+    """The site's classifyRules.json, or ours where none is configured.
+
+    Raises:
+        ConfigurationError: the file cannot be understood completely.
+    """
+    if settings.classify_rules is None:
+        return default_rules()
+    return _rules(settings.classify_rules, settings.classify_rules.stat().st_mtime_ns)
+
+
+@cache
+def _rules(path: Path, _mtime: int) -> RuleSet:
+    return parse_rules(path.read_text(encoding="utf-8"), str(path))
+
+
+def registry(settings: Settings) -> RedcapRegistry | None:
+    """REDCap as configured, one client a process, or None."""
+    if settings.redcap is None:
+        return None
+    name = (settings.redcap.url, settings.layout.datadir)
+    if name not in _registries:
+        from fiona_dagster.adapters.redcap.registry import RedcapRegistry
+
+        _registries[name] = RedcapRegistry(
+            settings.redcap, settings.secret, settings.layout.datadir / ".redcap-calls"
+        )
+    return _registries[name]
+
+
+_registries: dict[tuple[str, Path], RedcapRegistry] = {}
+
+
+def project_catalogue(settings: Settings, ledger: Ledger, redcap: RedcapRegistry | None) -> Catalogue:
+    """The projects as REDCap has them, else as it had them last; without REDCap as projects.yaml says.
+
+    REDCap is asked at most every 30 s by a process; its last good answer is kept in the ledger, so that an outage
+    stops no study that is already routed.
+    """
+    if redcap is None:
+        return _from_rows(_yaml_rows(settings.projects_file), str(settings.projects_file))
+    stored = ledger.inventory.snapshot(_SNAPSHOT)
+    if stored and time.time() - float(stored["at"]) < _FRESH_SECONDS:
+        return _from_rows(stored["rows"], redcap.url)
+    try:
+        rows = redcap.project_rows()
+    except Transient:
+        if not stored:
+            raise
+        rows = stored["rows"]
+    else:
+        ledger.inventory.save_snapshot(_SNAPSHOT, {"at": time.time(), "rows": rows}, now=time.time())
+    return _from_rows(rows, redcap.url)
+
+
+def _yaml_rows(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise ConfigurationError("is not YAML", place=place, remedy="mend that line") from None
+    rows = content.get("projects") if isinstance(content, dict) else None
+    if not isinstance(rows, list):
+        raise ConfigurationError(
+            "has no list 'projects'", place=str(path), remedy="see docs/configuration.md"
+        )
+    return [dict(row) for row in rows]
+
+
+def _from_rows(rows: list[dict[str, Any]], place: str) -> Catalogue:
+    projects: dict[str, Project] = {}
+    problems: list[str] = []
+    for row in rows:
+        try:
+            project = project_from_fields(row, list(row.get("destinations") or []), place=place)
+        except ConfigurationError as error:  # a bad row must not cost the other projects
+            problems.append(str(error))
+            continue
+        projects[project.name] = project
+    return Catalogue(projects, tuple(problems))

@@ -1,0 +1,129 @@
+"""The de-identified copy and its verification: the gate through which everything that leaves must pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetCheckResult,
+    AssetCheckSpec,
+    AssetExecutionContext,
+    MaterializeResult,
+    asset,
+    multi_asset_check,
+)
+from dagster import MetadataValue as Value
+
+from fiona_dagster.assets.descriptions import OWNER, TRANSFER, stage_tags
+from fiona_dagster.assets.failures import reporting_failures
+from fiona_dagster.assets.partitions import STUDIES
+from fiona_dagster.assets.registry_updates import tell_registry
+from fiona_dagster.assets.releases import deidentify_transfer, transfers_at_work, verify_transfer
+from fiona_dagster.domain.transfer import Balance, Transfer
+from fiona_dagster.domain.verification import CHECKS, Check
+from fiona_dagster.resources.gateway import GatewayResource
+
+CHECK_SPECS = [
+    AssetCheckSpec(name, asset="deidentified_copy", blocking=True, description=description)
+    for name, description in CHECKS.items()
+]
+
+
+@asset(
+    partitions_def=STUDIES,
+    deps=["transfer_decision"],
+    group_name=TRANSFER,
+    kinds={"dicom"},
+    owners=[OWNER],
+    tags=stage_tags("deidentification"),
+    output_required=False,
+)
+def deidentified_copy(
+    context: AssetExecutionContext, gateway: GatewayResource
+) -> Iterator[MaterializeResult]:
+    """The study as the project may see it, still inside the quarantine: nothing leaves before it is verified.
+
+    A pure function of the instance, the project's De-identification Profile and the project's key: the same study
+    gives the same bytes again, and a late image gets the pseudonym, UIDs and date shift of its study. What the
+    profile does not know is removed; an object type without a handler, or pixels that may carry text, is held.
+    """
+    with reporting_failures():
+        ledger = gateway.ledger
+        study = ledger.studies.get(context.partition_key)
+        transfers = transfers_at_work(ledger, study.key)
+        if not transfers:
+            context.log.info("nothing to de-identify: %s", study.held_reason or "no transfer")
+            return
+        started = gateway.now()
+        rows = []
+        for transfer in transfers:
+            result = deidentify_transfer(gateway, study, transfer, run_id=context.run_id)
+            balance = ledger.transfers.balance(transfer.id)
+            context.log.info("%s: %d instances, %s", transfer.project, balance.received, result.method_digest)
+            rows.append((transfer, balance, result.profile, result.reasons))
+        yield MaterializeResult(
+            metadata=_metadata(rows, seconds=gateway.now() - started, revision=study.revision)
+        )
+
+
+@multi_asset_check(specs=CHECK_SPECS)
+def verification(context: AssetCheckExecutionContext, gateway: GatewayResource) -> Iterator[AssetCheckResult]:
+    """Re-reads the copy from disk and compares it with the originals; a failed check holds the whole transfer."""
+    with reporting_failures():
+        ledger = gateway.ledger
+        study = ledger.studies.get(context.partition_key)
+        found: dict[str, list[tuple[Transfer, Check]]] = {name: [] for name in CHECKS}
+        for transfer in transfers_at_work(ledger, study.key):
+            for check in verify_transfer(gateway, study, transfer, run_id=context.run_id):
+                found[check.name].append((transfer, check))
+        tell_registry(gateway, study, context.log)
+        for name, results in found.items():
+            yield AssetCheckResult(
+                check_name=name,
+                asset_key="deidentified_copy",
+                passed=all(check.passed for _, check in results),
+                metadata={
+                    "examined": sum(check.examined for _, check in results),
+                    "found": sum(check.found for _, check in results),
+                    "places": Value.md(_places(results) or "none"),
+                },
+            )
+
+
+def _places(results: list[tuple[Transfer, Check]]) -> str:
+    return "\n".join(
+        f"- {transfer.project}: `{place}`" for transfer, check in results for place in check.places[:50]
+    )
+
+
+def _metadata(
+    rows: list[tuple[Transfer, Balance, str, dict[str, int]]], *, seconds: float, revision: int
+) -> dict[str, object]:
+    lines = [
+        "| project | received | awaiting verification | held | excluded | failed |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    reasons: dict[str, int] = {}
+    waiting_total = 0
+    for transfer, balance, _, why in rows:
+        waiting = why.get("awaiting verification", 0)
+        waiting_total += waiting
+        lines.append(
+            f"| {transfer.project} | {balance.received} | {waiting} | {balance.held - waiting} "
+            f"| {balance.excluded} | {balance.failed} |"
+        )
+        for reason, count in why.items():
+            reasons[reason] = reasons.get(reason, 0) + count
+    return {
+        "revision": revision,
+        "transfers": len(rows),
+        "instances": sum(balance.received for _, balance, _, _ in rows),
+        "awaiting_verification": waiting_total,
+        "by_project": Value.md("\n".join(lines)),
+        "reasons": Value.md(
+            "\n".join(f"- {count} x {reason}" for reason, count in sorted(reasons.items())) or "none"
+        ),
+        "profile": ", ".join(sorted({profile for _, _, profile, _ in rows})),
+        "seconds": round(seconds, 2),
+    }

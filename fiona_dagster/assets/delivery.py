@@ -1,0 +1,101 @@
+"""The package at its destination: sent under a temporary name, read back, renamed."""
+
+from __future__ import annotations
+
+from dagster import AssetExecutionContext, MaterializeResult, asset
+from dagster import MetadataValue as Value
+
+from fiona_dagster.adapters.ledger.deliveries import DeliveryRecord
+from fiona_dagster.assets.descriptions import EXPORT, OWNER, stage_tags
+from fiona_dagster.assets.failures import NETWORK_RETRIES, reporting_failures
+from fiona_dagster.assets.packaging import build_packages
+from fiona_dagster.assets.partitions import STUDIES
+from fiona_dagster.assets.registry_updates import tell_registry
+from fiona_dagster.domain.delivery import DeliveryReceipt
+from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
+from fiona_dagster.domain.packaging import Package
+from fiona_dagster.domain.transfer import Transfer, TransferState
+from fiona_dagster.resources.gateway import GatewayResource
+
+
+@asset(
+    partitions_def=STUDIES,
+    deps=["outbox_package"],
+    group_name=EXPORT,
+    kinds={"sftp"},
+    owners=[OWNER],
+    tags=stage_tags("delivery"),
+    retry_policy=NETWORK_RETRIES,
+)
+def delivered_package(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult:
+    """The package where the project wants it, confirmed: size and checksum were read back from the destination.
+
+    A destination that already has the same bytes is left alone. A project without a destination collects its
+    packages from the outbox.
+    """
+    with reporting_failures():
+        ledger = gateway.ledger
+        study = ledger.studies.get(context.partition_key)
+        receipts: list[tuple[Transfer, DeliveryReceipt]] = []
+        later: list[str] = []
+        by_transfer: dict[int, tuple[Transfer, list[Package]]] = {}
+        for transfer, package in build_packages(gateway, study.key):
+            by_transfer.setdefault(transfer.id, (transfer, []))[1].append(package)
+        for transfer, packages in by_transfer.values():
+            try:
+                receipts += [(transfer, one) for one in _deliver_all(context, gateway, transfer, packages)]
+            except Transient as error:
+                later.append(f"{transfer.project}: {error}")
+            except (Permanent, ConfigurationError) as error:
+                ledger.transfers.set_state(
+                    transfer.id,
+                    TransferState.FAILED,
+                    now=gateway.now(),
+                    reason=f"delivery: {error}",
+                    run_id=context.run_id,
+                )
+        tell_registry(gateway, study, context.log)
+        if later:
+            raise Transient("; ".join(later))
+        lines = [f"- {t.project}: `{r.package_name}` at {r.destination}" for t, r in receipts]
+        return MaterializeResult(
+            metadata={
+                "deliveries": len(receipts),
+                "bytes": sum(receipt.size_bytes for _, receipt in receipts),
+                "already_there": sum(receipt.already_there for _, receipt in receipts),
+                "where": Value.md("\n".join(lines) or "in the outbox"),
+            }
+        )
+
+
+def _deliver_all(
+    context: AssetExecutionContext, gateway: GatewayResource, transfer: Transfer, packages: list[Package]
+) -> list[DeliveryReceipt]:
+    from fiona_dagster.adapters.destinations import deliver
+
+    project = gateway.projects()[transfer.project]
+    ledger, receipts = gateway.ledger, []
+    copies = [row.sop_instance_uid for row in ledger.transfers.release_rows(transfer.id) if row.path]
+    revision = ledger.transfers.released_revision(transfer.id)
+    for package in packages:
+        for destination in project.destinations:
+            receipt = deliver(
+                package, destination, gateway.settings, transfer_id=transfer.id, clock=gateway.now
+            )
+            ledger.deliveries.record(
+                DeliveryRecord(
+                    transfer.id, destination.name, "package", revision, "confirmed", name=package.name,
+                    instance_count=len(copies), size_bytes=receipt.size_bytes, checksum=package.sha256,
+                    place=receipt.place, confirmed_at=receipt.confirmed_at,
+                ),
+                copies, now=gateway.now(), run_id=context.run_id,
+            )  # fmt: skip
+            receipts.append(receipt)
+    ledger.transfers.set_state(
+        transfer.id,
+        TransferState.DELIVERED,
+        now=gateway.now(),
+        run_id=context.run_id,
+        packaged_revision=revision,
+    )
+    return receipts

@@ -1,0 +1,66 @@
+"""The package in the outbox: zip, MD5 and manifest, made of verified files only."""
+
+from __future__ import annotations
+
+from dagster import AssetExecutionContext, MaterializeResult, asset
+from dagster import MetadataValue as Value
+
+from fiona_dagster.assets.descriptions import EXPORT, OWNER, stage_tags
+from fiona_dagster.assets.failures import reporting_failures
+from fiona_dagster.assets.partitions import STUDIES
+from fiona_dagster.assets.releases import recall_verified
+from fiona_dagster.domain.packaging import Package
+from fiona_dagster.domain.transfer import Transfer, TransferState
+from fiona_dagster.resources.gateway import GatewayResource
+
+EXPORTABLE = (TransferState.FORWARDED, TransferState.DELIVERED)
+
+
+@asset(
+    partitions_def=STUDIES,
+    deps=["research_pacs_copy"],
+    group_name=EXPORT,
+    kinds={"zip"},
+    owners=[OWNER],
+    tags=stage_tags("packaging"),
+    output_required=False,
+)
+def outbox_package(context: AssetExecutionContext, gateway: GatewayResource):
+    """The study as a package in the outbox: FIONA's file name, an MD5 file and a manifest beside it.
+
+    Stored, not compressed (pixel data hardly shrinks), and the same bytes whenever nothing changed, so that a
+    destination which has it need not get it again.
+    """
+    with reporting_failures():
+        started = gateway.now()
+        packages = build_packages(gateway, context.partition_key)
+        if not packages:
+            context.log.info("nothing is confirmed by the research PACS yet")
+            return
+        yield MaterializeResult(
+            metadata={
+                "packages": len(packages),
+                "entries": sum(package.entries for _, package in packages),
+                "bytes": sum(package.size_bytes for _, package in packages),
+                "files": Value.md("\n".join(f"- `{p.name}` md5 `{p.md5}`" for _, p in packages)),
+                "outbox": Value.path(str(gateway.settings.layout.outbox)),
+                "seconds": round(gateway.now() - started, 2),
+            }
+        )
+
+
+def build_packages(gateway: GatewayResource, study_key: str) -> list[tuple[Transfer, Package]]:
+    """Build (or find unchanged) the packages of every exportable transfer of a study."""
+    from fiona_dagster.adapters.packages import build
+
+    study = gateway.ledger.studies.get(study_key)
+    projects = gateway.projects()
+    made: list[tuple[Transfer, Package]] = []
+    for transfer in gateway.ledger.transfers.of_study(study_key, EXPORTABLE):
+        verified = recall_verified(gateway, study, transfer)
+        project = projects.get(transfer.project)
+        if verified is None or not verified.instances or project is None:
+            continue
+        for export_type in project.export_formats:
+            made.append((transfer, build(verified, export_type, gateway.settings.layout.outbox)))
+    return made

@@ -1,0 +1,207 @@
+"""Between the ledger and the engine: a transfer's sources, its copies, and the proof that they were verified."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from fiona_dagster.adapters.ledger import Ledger
+from fiona_dagster.adapters.ledger.studies import StudyRecord
+from fiona_dagster.adapters.releases import ReleaseRequest, SourceInstance, deidentify_study, verify_release
+from fiona_dagster.domain.deid.profile import Profile, default_profile
+from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy
+from fiona_dagster.domain.errors import Permanent
+from fiona_dagster.domain.layout import Layout
+from fiona_dagster.domain.project import Project
+from fiona_dagster.domain.transfer import (
+    AWAITING_VERIFICATION,
+    Disposition,
+    ReleaseRow,
+    Transfer,
+    TransferState,
+)
+from fiona_dagster.domain.verification import Check, VerifiedStudy
+from fiona_dagster.resources.gateway import GatewayResource
+
+SAME_UID_OTHER_CONTENT = "same SOP Instance UID, other content"
+
+
+@dataclass(frozen=True)
+class DeidentificationResult:
+    """What the asset shows of a de-identification: no values."""
+
+    profile: str
+    method_digest: str
+    reasons: dict[str, int]
+
+
+def transfers_at_work(ledger: Ledger, study_key: str) -> list[Transfer]:
+    """The transfers that a run is about: those that wait for work; when none does, this is a re-materialisation,
+    and it is about all of them, the held and failed ones too (a person asked to try again).
+    """
+    every = ledger.transfers.of_study(study_key)
+    return [one for one in every if one.state == TransferState.REQUESTED] or every
+
+
+def deidentify_transfer(
+    gateway: GatewayResource, study: StudyRecord, transfer: Transfer, *, run_id: str
+) -> DeidentificationResult:
+    """De-identify what the newest revision covers, into the transfer's folder, and record what became of each."""
+    ledger = gateway.ledger
+    if study.purged_at is not None:
+        raise Permanent(
+            "the images were cleaned up after delivery: have the source send them again, then resend"
+        )
+    request = _request(gateway, study, transfer)
+    result = deidentify_study(
+        _sources(gateway, study), request, gateway.keyring.project_key(transfer.project), _profile()
+    )
+    rows = [_row(one, request.folder, gateway.datadir(study.site)) for one in result.instances]
+    ledger.transfers.record_release(transfer.id, study.revision, rows, now=gateway.now(), run_id=run_id)
+    if transfer.state in (TransferState.HELD, TransferState.FAILED):
+        ledger.transfers.set_state(
+            transfer.id, TransferState.REQUESTED, now=gateway.now(), reason="tried again", run_id=run_id
+        )
+    reasons: dict[str, int] = {}
+    for row in rows:
+        reasons[row.reason] = reasons.get(row.reason, 0) + 1
+    return DeidentificationResult(result.profile, result.method_digest, reasons)
+
+
+def verify_transfer(
+    gateway: GatewayResource, study: StudyRecord, transfer: Transfer, *, run_id: str
+) -> tuple[Check, ...]:
+    """Verify a transfer's copy and record the outcome; a copy that does not pass moves to the quarantine."""
+    ledger, now = gateway.ledger, gateway.now()
+    revision = ledger.transfers.released_revision(transfer.id)
+    request = _request(gateway, study, transfer)
+    key = gateway.keyring.project_key(transfer.project)
+    copy = _deidentified(ledger, transfer, request, gateway.datadir(study.site))
+    outcome = verify_release(copy, _sources(gateway, study), request, key, _profile(), revision=revision)
+    passed = isinstance(outcome, VerifiedStudy)
+    ledger.transfers.verify(
+        transfer.id, revision, passed=passed, manifest_sha256=copy.manifest_sha256,
+        checks={c.name: {"passed": c.passed, "found": c.found, "places": list(c.places)} for c in outcome.checks},
+        now=now, run_id=run_id,
+    )  # fmt: skip
+    problem = ""
+    if not passed:
+        _to_quarantine(gateway.settings.site(study.site).layout, request.folder)
+        problem = "verification: " + ", ".join(check.name for check in outcome.checks if not check.passed)
+    elif not outcome.instances:
+        problem = "nothing may be released: every instance is held, excluded or failed"
+    if problem:
+        ledger.transfers.set_state(transfer.id, TransferState.HELD, now=now, reason=problem, run_id=run_id)
+    return outcome.checks
+
+
+def recall_verified(gateway: GatewayResource, study: StudyRecord, transfer: Transfer) -> VerifiedStudy | None:
+    """The verified copy of a transfer, or None where there is nothing to release.
+
+    Raises:
+        Permanent: files changed since they were verified.
+    """
+    from fiona_dagster.adapters.releases import recall_release
+
+    ledger = gateway.ledger
+    if transfer.state in (TransferState.HELD, TransferState.FAILED):
+        return None
+    revision = ledger.transfers.released_revision(transfer.id)
+    manifest = ledger.transfers.verified_manifest(transfer.id, revision)
+    if manifest is None:
+        return None
+    request = _request(gateway, study, transfer)
+    copy = _deidentified(ledger, transfer, request, gateway.datadir(study.site))
+    return recall_release(copy, request, verified_manifest=manifest, revision=revision)
+
+
+def _request(gateway: GatewayResource, study: StudyRecord, transfer: Transfer) -> ReleaseRequest:
+    project = gateway.projects().get(transfer.project)
+    if project is None:
+        raise Permanent(
+            f"project {transfer.project} does not exist any more: restore it in DataTransferProjects"
+        )
+    layout = gateway.settings.site(study.site).layout
+    return ReleaseRequest(
+        project, transfer.participant, transfer.event, _folder(layout, study, transfer, project)
+    )
+
+
+def _folder(layout: Layout, study: StudyRecord, transfer: Transfer, project: Project) -> Path:
+    # the number tells apart two participants or events of one study in one project
+    return layout.release_folder(study.key, f"{project.name}-{transfer.id}")
+
+
+def _sources(gateway: GatewayResource, study: StudyRecord) -> list[SourceInstance]:
+    datadir = gateway.datadir(study.site)
+    covered = gateway.ledger.studies.instances(study.key)[: study.arrived_count]
+    return [
+        SourceInstance(
+            path=datadir / one.path,
+            identity=one.id,
+            sop_instance_uid=one.sop_instance_uid,
+            held_reason=SAME_UID_OTHER_CONTENT if one.aside else "",
+        )
+        for one in covered
+    ]
+
+
+def _profile() -> Profile:
+    return default_profile()
+
+
+def _row(one: DeidentifiedInstance, folder: Path, datadir: Path) -> ReleaseRow:
+    released = one.disposition == "released"
+    return ReleaseRow(
+        instance_id=int(one.identity or 0),
+        disposition=Disposition.HELD if released else Disposition(one.disposition),
+        reason=AWAITING_VERIFICATION if released else one.reason,
+        sop_instance_uid=one.sop_instance_uid if released else "",
+        series_instance_uid=one.series_instance_uid if released else "",
+        study_instance_uid=one.study_instance_uid if released else "",
+        path=str((folder / one.path).relative_to(datadir)) if released else "",
+        sha256=one.sha256,
+        size_bytes=one.size_bytes,
+    )
+
+
+def _deidentified(
+    ledger: Ledger, transfer: Transfer, request: ReleaseRequest, datadir: Path
+) -> DeidentifiedStudy:
+    """The copy as the ledger describes it, for a step that runs in another process than the engine did."""
+    rows = ledger.transfers.release_rows(transfer.id)
+    sops = {one.id: one.sop_instance_uid for one in ledger.studies.instances(transfer.study_key)}
+    instances = []
+    for row in rows:
+        released = bool(row.path)
+        instances.append(
+            DeidentifiedInstance(
+                identity=row.instance_id,
+                source_sop_instance_uid=sops.get(row.instance_id, ""),
+                disposition="released" if released else row.disposition.value,
+                reason="" if released else row.reason,
+                path=str((datadir / row.path).relative_to(request.folder)) if released else "",
+                sop_instance_uid=row.sop_instance_uid,
+                series_instance_uid=row.series_instance_uid,
+                study_instance_uid=row.study_instance_uid,
+                sha256=row.sha256,
+                size_bytes=row.size_bytes,
+            )
+        )
+    uids = {one.study_instance_uid for one in instances if one.study_instance_uid}
+    profile = _profile()
+    return DeidentifiedStudy(
+        study_instance_uid=min(uids, default=""), instances=tuple(instances), profile=profile.name,
+        method_digest=profile.method_digest,
+    )  # fmt: skip
+
+
+def _to_quarantine(layout: Layout, folder: Path) -> None:
+    if not folder.exists():
+        return
+    target = layout.quarantine / "unverified" / folder.parent.name / folder.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        shutil.rmtree(target)
+    folder.rename(target)

@@ -1,0 +1,90 @@
+"""What a command needs of the gateway: settings, ledger, registry, projects, without Dagster."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from fiona_dagster.adapters.ledger import Ledger
+    from fiona_dagster.adapters.ledger.studies import StudyRecord
+    from fiona_dagster.domain.project import Project
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Settings and ledger of the gateway that the command is about."""
+
+    settings: Settings
+    ledger: Ledger
+
+    def projects(self) -> dict[str, Project]:
+        """The projects by name; problems of others are shown, not raised."""
+        from fiona_dagster.adapters.configuration import project_catalogue, registry
+
+        catalogue = project_catalogue(self.settings, self.ledger, registry(self.settings))
+        for problem in catalogue.problems:
+            click.echo(f"fiona: {problem}", err=True)
+        return catalogue.projects
+
+    def study(self, text: str) -> StudyRecord:
+        """The one study that `text` names: ledger key, accession number or Study Instance UID.
+
+        Raises:
+            ConfigurationError: none or several.
+        """
+        found = self.ledger.studies.find(text)
+        if len(found) != 1:
+            what = "no study is" if not found else f"{len(found)} studies are"
+            raise ConfigurationError(
+                f"{what} known by that name",
+                remedy="use the study key; `fiona find` and `fiona status` show it",
+            )
+        return found[0]
+
+
+def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--config FILE`, the same for every command."""
+    return click.option(
+        "--config", "config_file", type=click.Path(path_type=Path, dir_okay=False),
+        help="config.json (default: $FIONA_CONFIG, else $FIONA_DATADIR/config/config.json).",
+    )(command)  # fmt: skip
+
+
+def open_gateway(config_file: Path | None) -> Opened:
+    """Read the settings and open the ledger.
+
+    Raises:
+        ConfigurationError: there is no gateway there.
+    """
+    from fiona_dagster.adapters.ledger import Ledger
+
+    settings = load_settings(config_file)
+    if settings.ledger_url.startswith("sqlite") and not settings.layout.ledger.exists():
+        raise ConfigurationError(
+            f"there is no ledger in {settings.layout.datadir}",
+            remedy="name the gateway with --config or FIONA_CONFIG; for the demo's: --config .demo/config/config.json",
+        )
+    return Opened(settings, Ledger(settings.ledger_url))
+
+
+def whoami() -> str:
+    """The operator's login name, for the audit."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def now() -> float:
+    """Seconds since the epoch."""
+    return time.time()

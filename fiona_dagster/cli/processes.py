@@ -1,0 +1,149 @@
+"""The gateway's processes: started in order, watched, restarted when they die, stopped in reverse order."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from fiona_dagster.domain.errors import Permanent
+
+START_SECONDS = 120.0
+STOP_SECONDS = 20.0
+RESTART_PAUSE_SECONDS = 2.0
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, linux/prctl.h
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process to run. It is ready when a line of its output matches `ready`; the first group is its port.
+
+    `{port}` in the command is replaced by the port that an earlier start had, so that a restarted service is found
+    where its peers expect it; 0 lets it choose one the first time.
+    """
+
+    name: str
+    command: Sequence[str]
+    ready: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    port: int = 0
+
+
+class Supervisor:
+    """Runs services; use as a context manager. Output goes to `<logs>/<name>.log`.
+
+    Start services from one thread only: children are told to end when the thread that made them ends.
+    """
+
+    def __init__(self, logs: Path, on_event: Callable[[str], None] = lambda _text: None) -> None:
+        self._logs = logs
+        self._on_event = on_event
+        self._running: dict[str, _Running] = {}
+        self._died_at: dict[str, float] = {}
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, service: Service) -> int:
+        """Start `service`, wait until it is ready, return its port (0 when it told none).
+
+        Raises:
+            Permanent: it ended, or did not become ready in time; the message names its log.
+        """
+        running = _Running(service, self._logs / f"{service.name}.log")
+        self._running[service.name] = running
+        running.wait_until_ready()
+        return running.port
+
+    def pid(self, name: str) -> int:
+        """Process id of a service."""
+        return self._running[name].process.pid
+
+    def restart_the_dead(self) -> list[str]:
+        """Start again what ended by itself; returns the names. Call it now and then."""
+        restarted = []
+        for name, running in list(self._running.items()):
+            if running.process.poll() is None:
+                continue
+            died = self._died_at.setdefault(name, time.monotonic())
+            if time.monotonic() - died < RESTART_PAUSE_SECONDS:
+                continue
+            del self._died_at[name]
+            self._on_event(f"{name} ended with {running.process.returncode}; starting it again")
+            self.start(Service(**{**running.service.__dict__, "port": running.port}))
+            restarted.append(name)
+        return restarted
+
+    def stop(self) -> None:
+        """Ask every service to end, last started first; kill what does not."""
+        for name in reversed(list(self._running)):
+            self._running.pop(name).stop()
+
+
+class _Running:
+    def __init__(self, service: Service, log: Path) -> None:
+        self.service = service
+        self.port = service.port
+        self.log = log
+        self._ready = threading.Event()
+        command = [part.replace("{port}", str(service.port)) for part in service.command]
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **service.environment},
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 — one prctl call, made before any thread of the child exists
+        )
+        self._reader = threading.Thread(target=self._read, name=f"log of {service.name}", daemon=True)
+        self._reader.start()
+
+    def wait_until_ready(self) -> None:
+        if not self._ready.wait(START_SECONDS) or self.process.poll() is not None:
+            self.stop()
+            raise Permanent(f"{self.service.name} did not start: see {self.log}")
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+        self._reader.join(timeout=STOP_SECONDS)
+
+    def _read(self) -> None:
+        pattern = re.compile(self.service.ready)
+        stream: IO[str] | None = self.process.stdout
+        assert stream is not None  # noqa: S101 — Popen was given a pipe
+        with self.log.open("a", encoding="utf-8") as log, stream:
+            for line in stream:
+                log.write(line)
+                log.flush()
+                found = None if self._ready.is_set() else pattern.search(line)
+                if found:
+                    self.port = int(found.group(1)) if found.groups() else self.port
+                    self._ready.set()
+        self._ready.set()  # it ended: whoever waits must see that
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)

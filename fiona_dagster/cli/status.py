@@ -1,0 +1,84 @@
+"""`fiona status`: the conservation law, what is held and why, queues, disk, services."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fiona_dagster.cli.opening import Opened, config_option, open_gateway
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@config_option
+def status(as_json: bool, config_file: Path | None) -> None:
+    """Totals over everything received. Exit status 1 when the conservation law does not hold."""
+    gateway = open_gateway(config_file)
+    facts = collect(gateway)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        _show(facts)
+    raise SystemExit(0 if facts["conservation"]["holds"] else 1)
+
+
+def collect(gateway: Opened) -> dict[str, Any]:
+    """The facts that `fiona status` shows, ready for JSON."""
+    totals = gateway.ledger.inventory.totals()
+    balance = totals.balance
+    disk = shutil.disk_usage(gateway.settings.layout.datadir)
+    return {
+        "conservation": {
+            "holds": balance.holds, "received": balance.received, "released": balance.released,
+            "held": balance.held, "excluded": balance.excluded, "failed": balance.failed,
+        },
+        "refused_at_the_door": totals.refused,
+        "held_because": dict(sorted(totals.held_reasons.items())),
+        "studies": totals.studies,
+        "transfers": totals.transfers,
+        "open_associations": totals.open_associations,
+        "disk": {"used_percent": round(100 * disk.used / disk.total, 1), "free_bytes": disk.free},
+        "receivers": _receivers(gateway),
+    }  # fmt: skip
+
+
+def _receivers(gateway: Opened) -> dict[str, str]:
+    from fiona_dagster.adapters.dicom_scu import echo
+    from fiona_dagster.domain.errors import FionaError
+    from fiona_dagster.settings import DicomPeer
+
+    answers = {}
+    for site in gateway.settings.sites:
+        host = "127.0.0.1" if site.host in ("0.0.0.0", "") else site.host  # noqa: S104 — compared, not bound
+        try:
+            echo(DicomPeer(site.ae_title, host, site.port), "STATUS")
+            answers[site.name] = "answers"
+        except FionaError:
+            answers[site.name] = "does not answer"
+    return answers
+
+
+def _show(facts: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    law = facts["conservation"]
+    table = Table(title="instances", title_justify="left")
+    for name in ("received", "released", "held", "excluded", "failed"):
+        table.add_column(name, justify="right")
+    table.add_column("conservation law")
+    numbers = [str(law[name]) for name in ("received", "released", "held", "excluded", "failed")]
+    table.add_row(*numbers, "holds" if law["holds"] else "[red]BROKEN[/red]")
+    console.print(table)
+    for reason, count in facts["held_because"].items():
+        console.print(f"  {count} held: {reason}")
+    console.print(f"studies {facts['studies']}, transfers {facts['transfers'] or 'none'}")
+    console.print(
+        f"refused at the door {facts['refused_at_the_door']}, open Associations {facts['open_associations']}"
+    )
+    console.print(f"disk {facts['disk']['used_percent']} % used, receivers {facts['receivers']}")

@@ -1,0 +1,28 @@
+"""Quiet studies enter the chain: the intake phase."""
+
+from __future__ import annotations
+
+from dagster import DefaultSensorStatus, SensorEvaluationContext, SensorResult, SkipReason, sensor
+
+from fiona_dagster.domain.arrival import waits_for
+from fiona_dagster.domain.phases import Due, Phase
+from fiona_dagster.resources.gateway import GatewayResource
+from fiona_dagster.sensors.requests import requests_for
+
+
+@sensor(job_name="intake", minimum_interval_seconds=5, default_status=DefaultSensorStatus.RUNNING)
+def arrivals(context: SensorEvaluationContext, gateway: GatewayResource) -> SensorResult | SkipReason:
+    """Requests the intake of studies that fell quiet, and of arrived ones that are not registered yet."""
+    return requests_for(intake_due(gateway), context.instance, now=gateway.now())
+
+
+def intake_due(gateway: GatewayResource) -> list[Due]:
+    """The intake work that the ledger shows."""
+    studies, now = gateway.ledger.studies, gateway.now()
+    quiet = {site.name: site.quiet_seconds for site in gateway.settings.sites}
+    arrived = [
+        Due(one.key, Phase.INTAKE, f"{one.revision + 1}.{one.instance_count}")
+        for one in studies.arriving()
+        if one.site in quiet and waits_for(one, now=now, quiet_seconds=quiet[one.site]) is None
+    ]
+    return arrived + [Due(key, Phase.INTAKE, f"{revision}") for key, revision in studies.unregistered()]

@@ -1,0 +1,54 @@
+"""From work that the ledger shows to run requests: the part that the three sensors share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dagster import (
+    AddDynamicPartitionsRequest,
+    DagsterInstance,
+    RunRequest,
+    RunsFilter,
+    SensorResult,
+    SkipReason,
+)
+
+from fiona_dagster.assets.partitions import STUDIES
+from fiona_dagster.domain.phases import Due, EarlierRun, attempt_due, run_key
+
+RUNS_PER_TICK = 50
+"""The daemon creates runs one by one, 0.2 s each: fifty keep a tick near ten seconds (dagster.md A2)."""
+
+
+def requests_for(work: Iterable[Due], instance: DagsterInstance, *, now: float) -> SensorResult | SkipReason:
+    """Run requests for the work that is due now, oldest first."""
+    requests: list[RunRequest] = []
+    waiting = 0
+    for due in work:
+        attempt = attempt_due(_earlier_runs(instance, due), now=now)
+        if attempt is None:
+            waiting += 1
+            continue
+        requests.append(RunRequest(run_key=run_key(due, attempt), partition_key=due.key, tags=due.tags))
+        if len(requests) >= RUNS_PER_TICK:
+            break
+    if not requests:
+        return SkipReason(
+            f"{waiting} in progress or waiting for their next attempt" if waiting else "nothing to do"
+        )
+    known = set(instance.get_dynamic_partitions(str(STUDIES.name)))
+    new = list(
+        dict.fromkeys(r.partition_key for r in requests if r.partition_key and r.partition_key not in known)
+    )
+    return SensorResult(
+        run_requests=requests,
+        dynamic_partitions_requests=[AddDynamicPartitionsRequest(str(STUDIES.name), new)] if new else [],
+    )
+
+
+def _earlier_runs(instance: DagsterInstance, due: Due) -> list[EarlierRun]:
+    records = instance.get_run_records(RunsFilter(tags=due.tags), limit=20)
+    return [
+        EarlierRun(r.end_time or r.update_timestamp.timestamp() if r.dagster_run.is_finished else None)
+        for r in records
+    ]

@@ -1,0 +1,67 @@
+import pytest
+
+from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.project import Project, project_from_fields
+
+ROW = {"project_name": "HEART", "project_patient_naming": r"P\d{3}", "project_active": "1"}
+
+
+def test_a_project_is_read_from_its_redcap_fields() -> None:
+    row = {**ROW, "project_features___0": "1", "project_features___1": "0", "project_features___2": "1",
+           "deid_date_mode": "1", "deid_date_shift_days": "42"}  # fmt: skip
+    sftp = {
+        "dest_name": "lab",
+        "dest_url": "sftp://lab@files.example:2222/in",
+        "dest_secret_ref": "env:LAB",
+        "dest_default": "1",
+    }
+    project = project_from_fields(row, [sftp], place="REDCap")
+    assert (project.drop_presentation_states, project.pixels_are_clean, project.drop_secondary_capture) == (
+        True,
+        False,
+        True,
+    )
+    assert (project.date_mode, project.date_shift_days) == ("per_project", 42)
+    one = project.destinations[0]
+    assert (one.type, one.host, one.port, one.user, one.path, one.default) == (
+        "sftp",
+        "files.example",
+        2222,
+        "lab",
+        "in",
+        True,
+    )
+
+
+def test_an_inactive_destination_is_left_out() -> None:
+    row = {"dest_name": "old", "dest_url": "file:///old", "dest_active": "0"}
+    assert project_from_fields(ROW, [row], place="x").destinations == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"project_name": "AB"}, "cannot name a project"),
+        ({"project_name": "../../etc"}, "cannot name a project"),
+        ({"project_patient_naming": "("}, "not a regular expression"),
+        ({"deid_date_mode": "9"}, "deid_date_mode"),
+        ({"deid_date_shift_days": "six"}, "whole number"),
+    ],
+)
+def test_a_project_that_cannot_be_understood_does_not_load(change: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        project_from_fields({**ROW, **change}, [], place="REDCap")
+
+
+def test_a_destination_without_a_usable_address_does_not_load() -> None:
+    with pytest.raises(ConfigurationError, match="dest_url"):
+        project_from_fields(ROW, [{"dest_name": "x", "dest_url": "ftp://files"}], place="REDCap")
+
+
+@pytest.mark.parametrize("participant", ["P001x", "p001", "", " P001", "P00\\1", "P" * 70])
+def test_the_whole_participant_must_match_the_naming_rule(participant: str) -> None:
+    assert Project("HEART", participant_pattern=r"P\d{3}").participant_problem(participant)
+
+
+def test_a_participant_that_matches_may_be_used() -> None:
+    assert Project("HEART", participant_pattern=r"P\d{3}").participant_problem("P001") is None

@@ -1,0 +1,74 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.settings import load_settings, settings_from
+
+
+def read(content: dict[str, object], **environment: str):
+    return settings_from({"DATADIR": "/d", **content}, place="config.json", environment=environment)
+
+
+def test_without_a_file_the_defaults_are_fionas() -> None:
+    site = load_settings(environment={"FIONA_DATADIR": "/nowhere"}).default_site
+    assert (site.port, site.ae_title, site.quiet_seconds, site.name) == (11112, "FIONA", 16.0, "ABCD")
+
+
+def test_a_further_site_has_its_own_datadir_port_and_ae_title() -> None:
+    settings = read({"SITES": {"PCGC": {"DICOMPORT": "11113", "DICOMAETITLE": "PCGC", "QUIETSECONDS": 30}}})
+    site = settings.site("PCGC")
+    assert (str(site.layout.datadir), site.port, site.ae_title, site.quiet_seconds) == (
+        "/dPCGC",
+        11113,
+        "PCGC",
+        30.0,
+    )
+
+
+def test_scanners_are_sources_to_be_asked() -> None:
+    settings = read({"SCANNERIP": "10.0.0.1", "SCANNERPORT": "104", "SCANNERAETITLE": "MR1",
+                     "OTHERSCANNER": [{"SCANNERIP": "10.0.0.2", "SCANNERPORT": 105, "SCANNERAETITLE": "PACS"}]})  # fmt: skip
+    assert [str(peer) for peer in settings.default_site.sources] == ["MR1@10.0.0.1:104", "PACS@10.0.0.2:105"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"DICOMPORT": "eleven"}, "DICOMPORT"),
+        ({"DICOMPORT": 70000}, "DICOMPORT"),
+        ({"DICOMAETITLE": "A" * 17}, "AE title"),
+        ({"SITES": {"P": {"DICOMPORT": 11112}}}, "share port"),
+        ({"SITES": {"P": {"DICOMPORT": 1, "DATADIR": "/d"}}}, "share a DATADIR"),
+        ({"REDCAP": {"url": "https://redcap.example"}}, "/api/"),
+        ({"RESEARCHPACS": {"AETITLE": "X"}}, "IP is missing"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(content: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        read(content)
+
+
+def test_a_file_that_is_not_json_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{\n "DATADIR": \n}')
+    with pytest.raises(ConfigurationError, match=r"config\.json:3"):
+        load_settings(path, {})
+
+
+def test_a_secret_is_followed_to_the_environment_or_a_file_and_never_printed(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hush\n")
+    settings = read({}, TOKEN="hush")
+    assert settings.secret("env:TOKEN") == settings.secret(f"file:{tmp_path}/token") == "hush"
+    assert "hush" not in repr(settings)
+    for reference in ("env:NONE", f"file:{tmp_path}/none", "hush", ""):
+        with pytest.raises(ConfigurationError) as caught:
+            settings.secret(reference)
+        assert "hush" not in str(caught.value)
+
+
+def test_the_configuration_is_found_through_the_environment(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"DATADIR": str(tmp_path), "DICOMPORT": 0}))
+    assert load_settings(environment={"FIONA_CONFIG": str(path)}).layout.datadir == tmp_path
