@@ -19,3 +19,18 @@ class Status(IntEnum):
     CANNOT_UNDERSTAND_NO_SOP_UID = 0xC103
     CANNOT_UNDERSTAND_NOT_DICOM = 0xC104
     CANNOT_UNDERSTAND_UNSAFE_UID = 0xC105
+
+
+REASONS: dict[Status, str] = {
+    Status.REFUSED_NOT_AUTHORISED: "the receiver is switched off",
+    Status.PROCESSING_FAILURE: "the receiver failed",
+    Status.OUT_OF_RESOURCES: "the receiver has no room; send again later",
+    Status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS: "the data set's SOP UIDs are not those of the C-STORE request",
+    Status.CANNOT_UNDERSTAND: "the data set is incomplete or broken",
+    Status.CANNOT_UNDERSTAND_NO_STUDY_UID: "the data set has no Study Instance UID",
+    Status.CANNOT_UNDERSTAND_NO_SERIES_UID: "the data set has no Series Instance UID",
+    Status.CANNOT_UNDERSTAND_NO_SOP_UID: "the data set has no SOP Instance UID",
+    Status.CANNOT_UNDERSTAND_NOT_DICOM: "the content is not DICOM",
+    Status.CANNOT_UNDERSTAND_UNSAFE_UID: "a UID holds other characters than digits and dots, or too many",
+}
+"""What a Status means, for the quarantine and as Error Comment (LO, at most 64 characters are sent)."""

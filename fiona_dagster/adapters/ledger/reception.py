@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, select, update
 
 from fiona_dagster.adapters.ledger.schema import (
     association,
@@ -39,7 +39,8 @@ class Reception:
     def record(self, arrivals: Sequence[tuple[ReceivedInstance, str | None]]) -> dict[str, StudyKey]:
         """Record instances, each with the id of the Association that brought it (None when recovered).
 
-        The same content again only counts one more reception: it is no new instance and reopens nothing.
+        The same content again only counts one more reception: it is no new instance and reopens nothing, but it
+        takes back that a study was purged. Other content under a known SOP Instance UID is marked `aside`.
 
         Returns: study key by Study Instance UID.
         """
@@ -49,7 +50,7 @@ class Reception:
                 uid = received.study_instance_uid
                 key = keys.get(uid) or self._study(connection, received)
                 keys[uid] = key
-                self._instance(connection, key, received)
+                self._instance(connection, key, received, recovered=association_id is None)
                 if association_id is not None:
                     connection.execute(
                         self._ledger.insert_ignoring(association_study),
@@ -141,22 +142,31 @@ class Reception:
             found = connection.execute(select(study.c.key).where(where)).scalar_one()
         return StudyKey(str(found))
 
-    def _instance(self, connection: Connection, key: StudyKey, received: ReceivedInstance) -> None:
-        same = and_(
-            instance.c.site == received.site,
-            instance.c.sop_instance_uid == received.sop_instance_uid,
-            instance.c.sha256 == received.sha256,
+    def _instance(
+        self, connection: Connection, key: StudyKey, received: ReceivedInstance, *, recovered: bool
+    ) -> None:
+        known = and_(
+            instance.c.site == received.site, instance.c.sop_instance_uid == received.sop_instance_uid
         )
+        same = and_(known, instance.c.sha256 == received.sha256)
+        # The archive notices other content only where the first still lies: not in another study or after a purge.
+        first = select(instance.c.id).where(
+            known, instance.c.sha256 != received.sha256, instance.c.aside.is_(False)
+        )
+        aside = received.aside or connection.execute(first.limit(1)).first() is not None
         values = {
             name: getattr(received, name)
             for name in ("site", "series_instance_uid", "sop_instance_uid", "sop_class_uid", "transfer_syntax_uid",
-                         "modality", "sha256", "size_bytes", "path", "received_at", "aside")
+                         "modality", "sha256", "size_bytes", "path", "received_at")
         }  # fmt: skip
         result = connection.execute(
-            self._ledger.insert_ignoring(instance).values(study_key=key, **values, **asdict(received.peer))
+            self._ledger.insert_ignoring(instance).values(
+                study_key=key, aside=aside, **values, **asdict(received.peer)
+            )
         )
         if result.rowcount == 0:
-            connection.execute(update(instance).where(same).values(receptions=instance.c.receptions + 1))
+            if not recovered:
+                self._again(connection, key, received, same)
             return
         changes = {
             "instance_count": study.c.instance_count + 1,
@@ -173,6 +183,20 @@ class Reception:
         connection.execute(
             transition.insert(),
             {"at": received.received_at, "study_key": key, "instance_id": identity, "stage": "reception",
-             "outcome": "aside" if received.aside else "received",
-             "reason": "same SOP Instance UID, other content" if received.aside else ""},
+             "outcome": "aside" if aside else "received",
+             "reason": "same SOP Instance UID, other content" if aside else ""},
         )  # fmt: skip
+
+    def _again(
+        self, connection: Connection, key: StudyKey, received: ReceivedInstance, same: ColumnElement[bool]
+    ) -> None:
+        connection.execute(
+            update(instance)
+            .where(same)
+            .values(receptions=instance.c.receptions + 1, path=received.path, size_bytes=received.size_bytes)
+        )
+        connection.execute(
+            update(study)
+            .where(study.c.key == key, study.c.purged_at.is_not(None))
+            .values(purged_at=None, retired_at=None)
+        )

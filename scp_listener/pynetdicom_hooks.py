@@ -1,0 +1,58 @@
+"""Where the listener reaches into pynetdicom (pinned exactly): all of it stands here, tests hold it in place.
+
+- every storage SOP Class is accepted, private and unknown ones too;
+- the data phase writes a data set to a file as it comes, undecoded;
+- that file lies in our `.incoming`, so that it can be linked into the archive on the same file system;
+- its File Meta Information is ours and names the sender.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pynetdicom import _config, dimse_messages
+from pynetdicom.dimse_messages import DIMSEMessage
+
+from fiona_dagster.adapters.spool import file_meta
+
+_REPLACED = ("create_file_meta", "write_file_meta_info", "NamedTemporaryFile")
+
+
+def configure(incoming: Path) -> None:
+    """Set pynetdicom up for this process, whose uploads are written to `incoming`.
+
+    Raises:
+        RuntimeError: this is another pynetdicom than the one that is pinned.
+    """
+    missing = [name for name in _REPLACED if not hasattr(dimse_messages, name)]
+    if missing:
+        raise RuntimeError(f"pynetdicom has no dimse_messages.{missing[0]}: install the pinned version")
+    _config.UNRESTRICTED_STORAGE_SERVICE = True
+    _config.STORE_RECV_CHUNKED_DATASET = True
+    _config.LOG_HANDLER_LEVEL = "none"
+    tempfile.tempdir = str(incoming)
+    for name, ours in (("create_file_meta", _facts), ("write_file_meta_info", _write_meta)):
+        setattr(dimse_messages, name, ours)
+
+
+def unfinished_uploads(association: Any) -> list[Path]:
+    """Files of an Association that ended before they were stored: one being received, or one not yet served."""
+    found = [request._dataset_path for _, request in list(association.dimse.msg_queue.queue)]  # noqa: SLF001
+    message: DIMSEMessage | None = association.dimse.message
+    if message is not None:
+        found.append(message._data_set_path)  # noqa: SLF001
+    return [path for path in found if isinstance(path, Path)]
+
+
+def _facts(*, sop_class_uid: object, sop_instance_uid: object, transfer_syntax: object) -> tuple[str, ...]:
+    return tuple(str(value or "") for value in (sop_class_uid, sop_instance_uid, transfer_syntax))
+
+
+def _write_meta(stream: BinaryIO, facts: tuple[str, str, str]) -> None:
+    """Preamble and prefix are written already."""
+    association = getattr(threading.current_thread(), "assoc", None)  # the thread is the DUL service provider
+    source_ae = association.requestor.ae_title.strip() if association else ""
+    stream.write(file_meta(*facts, source_ae)[132:])

@@ -1,0 +1,220 @@
+"""One process of the listener: Associations in, uploads to `Store`, every Association's end into the ledger."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from socketserver import BaseServer
+from typing import Any
+
+from pydicom import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import
+from pynetdicom.transport import ThreadedAssociationServer
+
+from fiona_dagster.adapters.ledger import Ledger
+from fiona_dagster.adapters.spool import Spool
+from fiona_dagster.domain.dimse_status import REASONS, Status
+from fiona_dagster.domain.reception import (
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    Peer,
+    Refusal,
+    StoreRequest,
+    admit_association,
+    by_preference,
+)
+from fiona_dagster.settings import Site
+from scp_listener import pynetdicom_hooks
+from scp_listener.log import LOG
+from scp_listener.recorder import Recorder
+from scp_listener.series_writer import SeriesWriter
+from scp_listener.store import Store
+
+MAXIMUM_ASSOCIATIONS = 64
+MAXIMUM_PDU_BYTES = 256 * 1024
+NETWORK_TIMEOUT_SECONDS = 120.0
+"""An Association on which nothing moves for so long is aborted."""
+
+_REJECTED_TRANSIENT, _BY_PRESENTATION, _TEMPORARY_CONGESTION = 0x02, 0x03, 0x01  # PS3.8 table 9-21
+
+
+@dataclass(frozen=True)
+class _Open:
+    identity: str
+    peer: Peer
+
+
+class Listener:
+    """The SCP of one site in this process. `start` once, `stop` once."""
+
+    def __init__(self, site: Site, ledger: Ledger, *, worker: str, shared_port: bool = False) -> None:
+        self._site, self._worker, self._shared_port = site, worker, shared_port
+        self._spool = Spool(site.layout)
+        self._incoming = self._spool.incoming(worker)
+        self._recorder = Recorder(ledger.reception, site=site.name, worker=worker)
+        self._series = SeriesWriter(site.layout)
+        self._store = Store(site.name, site.layout, self._spool, self._recorder, self._series)
+        self._open: dict[Any, _Open] = {}
+        self._server: _Server | None = None
+
+    def start(self, port: int | None = None) -> tuple[str, int]:
+        """Listen on the site's host and `port` (default the site's own; 0 picks one); returns both.
+
+        Raises:
+            OSError: the address is taken or not ours.
+        """
+        pynetdicom_hooks.configure(self._incoming)
+        entity = AE(ae_title=self._site.ae_title)
+        entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        entity.maximum_associations = MAXIMUM_ASSOCIATIONS
+        entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
+        entity.network_timeout = NETWORK_TIMEOUT_SECONDS
+        entity.add_supported_context(Verification)
+        address = (self._site.host, self._site.port if port is None else port)
+        server: _Server = entity.make_server(  # type: ignore[assignment]
+            address,
+            server_class=_SharedPortServer if self._shared_port else _Server,
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, self._connected),
+                (evt.EVT_REQUESTED, self._requested),
+                (evt.EVT_ESTABLISHED, self._established),
+                (evt.EVT_C_STORE, self._c_store),
+                (evt.EVT_RELEASED, lambda event: self._ended(event.assoc)),
+            ],
+        )
+        server.sweep = self._sweep
+        threading.Thread(target=server.serve_forever, name="acceptor", daemon=True).start()
+        self._server = server
+        host, bound = server.server_address[:2]
+        return str(host), int(bound)
+
+    def stop(self, grace_seconds: float) -> bool:
+        """Accept no more, let open Associations finish, write what waits; whether all of it was recorded."""
+        began = time.time()
+        deadline = time.monotonic() + grace_seconds
+        if self._server is not None:
+            self._server.shutdown()
+            for association in self._server.active_associations:
+                association.join(max(0.0, deadline - time.monotonic()))
+            for association in self._server.active_associations:
+                LOG.warning("an Association did not end in time and is aborted")
+                association.abort()
+                association.join(5.0)
+            self._sweep()
+        left = max(5.0, deadline - time.monotonic())
+        self._series.stop(left)
+        recorded = self._recorder.stop(left)
+        if recorded and not self._shared_port:
+            self._spool.mark_recorded(began)
+        return recorded
+
+    def _connected(self, event: Any) -> None:
+        connection: socket.socket = event.assoc.dul.socket.socket
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(NETWORK_TIMEOUT_SECONDS)  # a peer that vanishes within a PDU must not hold us
+
+    def _requested(self, event: Any) -> None:
+        association = event.assoc
+        status = admit_association(control_file(self._site.layout.enabled), self._spool.free_bytes())
+        if status is Status.SUCCESS:
+            for context in association.requestor.primitive.presentation_context_definition_list:
+                context.transfer_syntax = by_preference(context.transfer_syntax)
+            return
+        LOG.warning("an Association was rejected: %s", REASONS[status])
+        self._recorder.refused(
+            Refusal(self._site.name, int(status), REASONS[status], time.time(), _peer(association))
+        )
+        association.acse.send_reject(_REJECTED_TRANSIENT, _BY_PRESENTATION, _TEMPORARY_CONGESTION)
+        association.kill()  # returns when the rejection is sent
+
+    def _established(self, event: Any) -> None:
+        association = event.assoc
+        if all(context.abstract_syntax == Verification for context in association.accepted_contexts):
+            return  # a heartbeat leaves no trace in the ledger
+        opened = _Open(str(uuid.uuid4()), _peer(association))
+        self._open[association] = opened
+        self._recorder.opened(opened.identity, opened.peer, time.time())
+
+    def _c_store(self, event: Any) -> Dataset | int:
+        """Seam between the network and `Store`: an upload on the disk, and what the request said of it."""
+        request = StoreRequest(
+            str(event.request.AffectedSOPClassUID or ""),
+            str(event.request.AffectedSOPInstanceUID or ""),
+            str(event.context.transfer_syntax),
+        )
+        opened = self._open[event.assoc]
+        status = self._store(Path(event.dataset_path), request, opened.peer, opened.identity)
+        if status is Status.SUCCESS:
+            return int(status)
+        answer = Dataset()
+        answer.Status = int(status)
+        answer.ErrorComment = REASONS[status][:64]
+        return answer
+
+    def _sweep(self) -> None:
+        """Close what ended in another way than by release: aborted, or its connection or thread lost."""
+        for association in list(self._open):
+            if not association.is_alive():
+                self._ended(association)
+
+    def _ended(self, association: Any) -> None:
+        opened = self._open.pop(association, None)
+        if opened is None:
+            return
+        outcome = "released" if association.is_released else "aborted" if association.is_aborted else "lost"
+        for upload in pynetdicom_hooks.unfinished_uploads(association):
+            upload.unlink(missing_ok=True)
+        self._recorder.closed(opened.identity, outcome, time.time())
+
+
+class _Server(ThreadedAssociationServer):
+    """pynetdicom's server with a longer queue, and a look after ended Associations twice a second."""
+
+    request_queue_size = 128
+
+    sweep: Callable[[], None]
+
+    def service_actions(self) -> None:
+        super().service_actions()
+        self.sweep()
+
+    def shutdown(self) -> None:
+        """Stop accepting; pynetdicom's own would look for us among the servers that it started itself."""
+        BaseServer.shutdown(self)
+        self.server_close()
+
+    def handle_error(self, _request: Any, _client_address: Any) -> None:
+        LOG.error("a connection failed before its Association")
+
+
+class _SharedPortServer(_Server):
+    """Several processes listen on one port; the kernel spreads connections over them."""
+
+    def server_bind(self) -> None:
+        assert isinstance(self.socket, socket.socket)  # noqa: S101  pynetdicom types it as optional
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        super().server_bind()
+
+
+def _peer(association: Any) -> Peer:
+    request = association.requestor.primitive
+    return Peer(
+        request.calling_ae_title.strip(), request.called_ae_title.strip(), association.requestor.address
+    )
+
+
+def control_file(control: Path) -> str | None:
+    """The content of FIONA's `enabled`; None where there is none, `0` where it cannot be read."""
+    try:
+        return control.read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return "0"
