@@ -1,0 +1,130 @@
+"""The file behind the server: SQLite in WAL mode, one connection and one transaction a request."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_BUSY_SECONDS = 60.0
+_TABLES = """
+CREATE TABLE IF NOT EXISTS super_token (hash TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS project (
+    pid INTEGER PRIMARY KEY AUTOINCREMENT,
+    title TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    in_production INTEGER NOT NULL DEFAULT 0,
+    production_at TEXT NOT NULL DEFAULT '',
+    longitudinal INTEGER NOT NULL DEFAULT 0,
+    settings TEXT NOT NULL DEFAULT '{}'
+);
+CREATE TABLE IF NOT EXISTS user (
+    pid INTEGER NOT NULL REFERENCES project,
+    username TEXT NOT NULL,
+    token_hash TEXT NOT NULL UNIQUE,
+    rights TEXT NOT NULL DEFAULT '{}',
+    PRIMARY KEY (pid, username)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS instrument (
+    pid INTEGER NOT NULL REFERENCES project,
+    form TEXT NOT NULL,
+    label TEXT NOT NULL,
+    PRIMARY KEY (pid, form)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS field (
+    pid INTEGER NOT NULL REFERENCES project,
+    position INTEGER NOT NULL,
+    definition TEXT NOT NULL,
+    PRIMARY KEY (pid, position)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS arm (
+    pid INTEGER NOT NULL REFERENCES project,
+    arm_num INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (pid, arm_num)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS event (
+    event_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    pid INTEGER NOT NULL REFERENCES project,
+    arm_num INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    unique_name TEXT NOT NULL,
+    custom_label TEXT NOT NULL DEFAULT '',
+    UNIQUE (pid, unique_name)
+);
+CREATE TABLE IF NOT EXISTS designation (
+    pid INTEGER NOT NULL REFERENCES project,
+    event_id INTEGER NOT NULL,
+    form TEXT NOT NULL,
+    PRIMARY KEY (pid, event_id, form)
+) WITHOUT ROWID;
+-- event_id 0 in a classic project; form '' where the whole event repeats
+CREATE TABLE IF NOT EXISTS repeating (
+    pid INTEGER NOT NULL REFERENCES project,
+    event_id INTEGER NOT NULL,
+    form TEXT NOT NULL,
+    label TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (pid, event_id, form)
+) WITHOUT ROWID;
+-- one row a value; name is the column of a flat export, so a checkbox has one row a ticked box
+CREATE TABLE IF NOT EXISTS value (
+    pid INTEGER NOT NULL REFERENCES project,
+    record TEXT NOT NULL,
+    event_id INTEGER NOT NULL,
+    form TEXT NOT NULL,
+    instance INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (pid, record, event_id, form, instance, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS log (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    pid INTEGER NOT NULL REFERENCES project,
+    at TEXT NOT NULL,
+    username TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    action TEXT NOT NULL,
+    details TEXT NOT NULL,
+    record TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS log_of_record ON log (pid, record, at);
+"""
+
+
+class Database:
+    """Projects, records, users and log in one file. Several processes may use it at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = self._connect()
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.executescript(_TABLES)
+        finally:
+            connection.close()
+        path.chmod(0o600)
+
+    @contextmanager
+    def transaction(self, *, write: bool) -> Iterator[sqlite3.Connection]:
+        """One transaction: commits at the end, undone by any error."""
+        connection = self._connect()
+        try:
+            # A writer takes its lock at once: two that read first and then write would refuse each other.
+            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        return connection

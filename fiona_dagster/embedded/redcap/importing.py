@@ -1,0 +1,216 @@
+"""`content=record&action=import`: every row is judged before anything is stored, and one bad row refuses all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from fiona_dagster.embedded.redcap import journal
+from fiona_dagster.embedded.redcap.calls import Call
+from fiona_dagster.embedded.redcap.model import Column
+from fiona_dagster.embedded.redcap.placing import EVENT, INSTANCE, INSTRUMENT, NEW, PlacedRow, place_row
+from fiona_dagster.embedded.redcap.problems import ApiError, refuse_rows, row_problem
+from fiona_dagster.embedded.redcap.replies import Count, Names, Reply, Text
+from fiona_dagster.embedded.redcap.validation import problem_text, stored_form
+from fiona_dagster.embedded.redcap.values import (
+    Place,
+    Values,
+    erase_values,
+    load_values,
+    next_record_name,
+    store_values,
+)
+
+_PSEUDO = (EVENT, INSTRUMENT, INSTANCE)
+
+
+@dataclass
+class _Changes:
+    written: list[tuple[Place, str, str]] = field(default_factory=list)
+    erased: list[tuple[Place, str]] = field(default_factory=list)
+    details: dict[str, list[str]] = field(default_factory=dict)
+
+
+def import_records(call: Call) -> Reply:
+    """Store rows; counts records, not rows (redcap-contract 1.3)."""
+    call.user.require("api_import")
+    parameters = call.parameters
+    overwrite = parameters.choice("overwriteBehavior", ("normal", "overwrite"), "normal") == "overwrite"
+    returned = parameters.choice("returnContent", ("count", "ids", "auto_ids", "nothing"), "count")
+    date_format = parameters.choice("dateFormat", ("YMD", "MDY", "DMY"), "YMD")
+    rows = call.rows()
+    if rows is None:
+        return Count(0, named=True)
+    if parameters.choice("type", ("flat", "eav"), "flat") == "eav":
+        rows = _flat(call, rows)
+    _refuse_unknown_fields(call, rows)
+    renamed = _auto_numbered(call, rows) if parameters.flag("forceAutoNumber") else {}
+    placed: list[PlacedRow] = []
+    problems: list[str] = []
+    for row in rows:
+        one = place_row(call.project, row, problems)
+        if one is not None:
+            _validate(call, one, date_format, problems)
+            placed.append(one)
+    refuse_rows(problems)
+    records = _store(call, placed, overwrite=overwrite)
+    return _answer(returned, records, renamed)
+
+
+def _answer(returned: str, records: Sequence[str], renamed: dict[str, str]) -> Reply:
+    if returned == "nothing":
+        return Text("")
+    if returned == "ids":
+        return Names(records)
+    if returned == "auto_ids" and renamed:
+        return Names([f"{new},{old}" for old, new in renamed.items()])
+    return (
+        Names([f"{one},{one}" for one in records])
+        if returned == "auto_ids"
+        else Count(len(records), named=True)
+    )
+
+
+def _flat(call: Call, rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """EAV rows (`record, [redcap_event_name], [repeat columns], field_name, value`) as flat ones."""
+    merged: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in rows:
+        if "record" not in row or "field_name" not in row:
+            raise ApiError(
+                400,
+                "The data being imported is not formatted correctly: EAV needs record, field_name and value",
+            )
+        if row.get(INSTANCE, "").strip().lower() == NEW:
+            raise ApiError(400, f"The value '{NEW}' of {INSTANCE} cannot be used with type eav")
+        place = tuple(row.get(name, "") for name in ("record", *_PSEUDO))
+        flat = merged.setdefault(
+            place,
+            {
+                call.project.record_id_field: row["record"],
+                **{name: row[name] for name in _PSEUDO if name in row},
+            },
+        )
+        name, value = row["field_name"], row.get("value", "")
+        definition = call.project.fields.get(name)
+        if definition is not None and definition.type == "checkbox":
+            columns = dict(zip(definition.choices, definition.columns, strict=True))
+            if value not in columns:
+                raise ApiError(
+                    400,
+                    row_problem(row["record"], name, value, f"The value is not a valid category for {name}"),
+                )
+            name, value = columns[value], "1"
+        if name != call.project.record_id_field:
+            flat[name] = value
+    return list(merged.values())
+
+
+def _refuse_unknown_fields(call: Call, rows: Sequence[dict[str, str]]) -> None:
+    columns = call.project.columns
+    allowed = {INSTRUMENT, INSTANCE} | ({EVENT} if call.project.longitudinal else set())
+    names = dict.fromkeys(name for row in rows for name in row)
+    unknown = [
+        name
+        for name in names
+        if name not in columns and name not in allowed and not _is_description(call, name)
+    ]
+    if unknown:
+        raise ApiError(
+            400,
+            f"The following fields were not found in the project as real data fields: {', '.join(unknown)}",
+        )
+
+
+def _is_description(call: Call, name: str) -> bool:
+    found = call.project.fields.get(name)
+    return found is not None and found.type == "descriptive"
+
+
+def _auto_numbered(call: Call, rows: Sequence[dict[str, str]]) -> dict[str, str]:
+    """New record names for the given ones, which only say what belongs together."""
+    name = call.project.record_id_field
+    upcoming = int(next_record_name(call.connection, call.project.pid))
+    renamed: dict[str, str] = {}
+    for row in rows:
+        given = row.get(name, "")
+        if given not in renamed:
+            renamed[given] = str(upcoming + len(renamed))
+        row[name] = renamed[given]
+    return renamed
+
+
+def _validate(call: Call, row: PlacedRow, date_format: str, problems: list[str]) -> None:
+    """Turn the row's values into their stored form, or say why not."""
+    for name, value in row.values.items():
+        if not value or value in call.project.missing_data_codes:
+            continue
+        column = call.project.columns[name]
+        stored = stored_form(column, value, date_format)
+        if stored is None:
+            problems.append(row_problem(row.record, name, value, problem_text(column)))
+        else:
+            row.values[name] = stored
+
+
+def _store(call: Call, rows: Sequence[PlacedRow], *, overwrite: bool) -> list[str]:
+    """Write what differs; returns the records of the request in its order."""
+    records = list(dict.fromkeys(row.record for row in rows))
+    values = load_values(call.connection, call.project.pid, records)
+    existing = {place.record for place in values}
+    if any(record not in existing for record in records):
+        call.user.require("record_create")
+    highest: dict[tuple[str, int, str], int] = {}
+    for place in values:
+        key = (place.record, place.event_id, place.form)
+        highest[key] = max(highest.get(key, 0), place.instance)
+    changes = _Changes()
+    for row in rows:
+        key = (row.record, row.event_id, row.form)
+        instance = highest.get(key, 0) + 1 if row.instance is None else row.instance
+        highest[key] = max(highest.get(key, 0), instance)
+        place = Place(*key, instance)
+        _keep_record_id(call, place, values, changes)
+        _compare(call, place, row, values, changes, overwrite=overwrite)
+    store_values(call.connection, call.project.pid, changes.written)
+    erase_values(call.connection, call.project.pid, changes.erased)
+    created = {
+        record: ", ".join(lines) for record, lines in changes.details.items() if record not in existing
+    }
+    updated = {record: ", ".join(lines) for record, lines in changes.details.items() if record in existing}
+    journal.record_changes(call, "record_add", created.items())
+    journal.record_changes(call, "record_edit", updated.items())
+    return records
+
+
+def _keep_record_id(call: Call, place: Place, values: Values, changes: _Changes) -> None:
+    """The record id stands on the base row of its event, which thereby exists."""
+    base = place if not place.form else Place(place.record, place.event_id, "", 0)
+    name = call.project.record_id_field
+    if values.setdefault(base, {}).get(name) != place.record:
+        values[base][name] = place.record
+        changes.written.append((base, name, place.record))
+        changes.details.setdefault(place.record, []).append(f"{name} = '{place.record}'")
+
+
+def _compare(
+    call: Call, place: Place, row: PlacedRow, values: Values, changes: _Changes, *, overwrite: bool
+) -> None:
+    stored = values.setdefault(place, {})
+    lines = []
+    for name, value in row.values.items():
+        column: Column = call.project.columns[name]
+        if not value and not overwrite:
+            continue
+        unticked = column.field.type == "checkbox" and value in {"", "0"}
+        if (not value or unticked) and name in stored:
+            del stored[name]
+            changes.erased.append((place, name))
+        elif value and not unticked and stored.get(name) != value:
+            stored[name] = value
+            changes.written.append((place, name, value))
+        else:
+            continue
+        lines.append(f"{name} = '{value}'")
+    if lines:
+        prefix = [f"[instance = {place.instance}]"] if place.instance else []
+        changes.details.setdefault(place.record, []).extend(prefix + lines)

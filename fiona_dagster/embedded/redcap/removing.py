@@ -1,0 +1,103 @@
+"""Deleting and renaming records, and the forecast of the next record name."""
+
+from __future__ import annotations
+
+from fiona_dagster.embedded.redcap import journal
+from fiona_dagster.embedded.redcap.calls import Call
+from fiona_dagster.embedded.redcap.problems import ApiError
+from fiona_dagster.embedded.redcap.replies import Count, Text
+from fiona_dagster.embedded.redcap.values import (
+    Place,
+    erase_places,
+    erase_values,
+    load_values,
+    next_record_name,
+    record_names,
+)
+
+
+def delete_records(call: Call) -> Count:
+    """`action=delete`: whole records, or their part in an arm, event, instrument or instance."""
+    call.user.require("record_delete")
+    records = call.parameters.array("records")
+    if not records:
+        raise ApiError(400, 'The parameter "records" is missing')
+    values = load_values(call.connection, call.project.pid, records)
+    missing = sorted(set(records) - {place.record for place in values})
+    if missing:
+        raise ApiError(
+            400,
+            "One or more of the records provided cannot be deleted because they do not exist in the project. "
+            f"The following records do not exist: {', '.join(missing)}",
+        )
+    events = _chosen_events(call)
+    form = call.parameters.text("instrument")
+    if form and form not in call.project.forms:
+        raise ApiError(400, 'The value of the parameter "instrument" is not valid')
+    instance = _instance(call)
+    chosen = [place for place in values if place.event_id in events and instance in {None, place.instance}]
+    if form:
+        _erase_form(call, [place for place in chosen if place.form in {"", form}], form, values)
+    else:
+        erase_places(call.connection, call.project.pid, chosen)
+    touched = dict.fromkeys(place.record for place in chosen)
+    journal.record_changes(call, "record_delete", ((record, "") for record in touched))
+    return Count(len(touched))
+
+
+def rename_record(call: Call) -> Count:
+    """`action=rename`."""
+    call.user.require("record_rename")
+    old, new = call.parameters.text("record"), call.parameters.text("new_record_name").strip()
+    names = record_names(call.connection, call.project.pid)
+    if old not in names:
+        raise ApiError(400, f'The record "{old}" does not exist')
+    if not new or new in names:
+        raise ApiError(400, f'The record cannot be renamed to "{new}"')
+    key = (call.project.pid, old)
+    call.connection.execute(
+        "UPDATE value SET value = ? WHERE pid = ? AND record = ? AND name = ?",
+        (new, *key, call.project.record_id_field),
+    )
+    call.connection.execute("UPDATE value SET record = ? WHERE pid = ? AND record = ?", (new, *key))
+    journal.record_changes(call, "record_edit", [(new, f"{call.project.record_id_field} = '{new}'")])
+    return Count(1)
+
+
+def generate_next_record_name(call: Call) -> Text:
+    """`content=generateNextRecordName`."""
+    call.user.require("api_export")
+    return Text(next_record_name(call.connection, call.project.pid))
+
+
+def _chosen_events(call: Call) -> set[int]:
+    events = call.project.events
+    if call.parameters.text("arm"):
+        events = {key: one for key, one in events.items() if str(one.arm_num) == call.parameters.text("arm")}
+    if call.parameters.text("event") and call.project.longitudinal:
+        events = {key: one for key, one in events.items() if one.unique_name == call.parameters.text("event")}
+    elif call.parameters.text("instrument") and call.project.longitudinal:
+        raise ApiError(400, 'The parameter "event" is required with "instrument" in a longitudinal project')
+    if not events:
+        raise ApiError(400, 'The value of the parameter "event" or "arm" is not valid')
+    return set(events)
+
+
+def _instance(call: Call) -> int | None:
+    text = call.parameters.text("repeat_instance")
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit():
+        raise ApiError(400, 'The value of the parameter "repeat_instance" is not valid')
+    return int(text)
+
+
+def _erase_form(call: Call, places: list[Place], form: str, values: dict[Place, dict[str, str]]) -> None:
+    own = {name for name, column in call.project.columns.items() if column.field.form == form}
+    own.discard(call.project.record_id_field)
+    erase_places(call.connection, call.project.pid, (place for place in places if place.form == form))
+    erase_values(
+        call.connection,
+        call.project.pid,
+        ((place, name) for place in places if not place.form for name in values[place] if name in own),
+    )
