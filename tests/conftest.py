@@ -12,11 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from fiona_dagster.domain.layout import Layout
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 NEEDS = "needs "
+
+# the same examples every time, and no verdict on how busy the machine is
+settings.register_profile("fiona", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fiona")
 
 
 def need_program(*names: str) -> str:

@@ -226,5 +226,5 @@ class Conservation(RuleBasedStateMachine):
             assert balance.received == len(self.ledger.studies.instances(transfer.study_key))
 
 
-Conservation.TestCase.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+Conservation.TestCase.settings = settings(max_examples=25, stateful_step_count=15)
 TestConservation = Conservation.TestCase

@@ -125,6 +125,7 @@ series = Table(
     Column("modality", String(16), nullable=False, default=""),
     Column("instance_count", Integer, nullable=False, default=0),
     Column("classify_types", JSON, nullable=False, default=list),
+    Column("described", JSON, nullable=False, default=dict),  # what registration needs; holds patient data
 )
 
 transfer = Table(

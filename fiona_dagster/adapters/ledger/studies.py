@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
@@ -17,6 +17,7 @@ from fiona_dagster.adapters.ledger.schema import (
     transition,
 )
 from fiona_dagster.domain.arrival import ArrivedStudy, StudyActivity
+from fiona_dagster.domain.classification import ClassifiedSeries
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.identifiers import StudyKey
 
@@ -75,19 +76,6 @@ class InstanceRecord:
 
     def __repr__(self) -> str:
         return f"InstanceRecord({self.id})"
-
-
-@dataclass(frozen=True)
-class SeriesRecord:
-    """A row of `series`: what classification found."""
-
-    series_instance_uid: str
-    modality: str
-    instance_count: int
-    classify_types: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        return f"SeriesRecord({self.modality}, {self.instance_count})"
 
 
 _STUDY_COLUMNS = [study.c[name] for name in StudyRecord.__dataclass_fields__]
@@ -212,32 +200,47 @@ class Studies:
             )
 
     def classify(
-        self, key: str, revision: int, found: Sequence[SeriesRecord], *, now: float, run_id: str
+        self, key: str, revision: int, found: Sequence[ClassifiedSeries], *, now: float, run_id: str
     ) -> None:
         """Replace what is known of the study's series."""
         with self._ledger.begin() as connection:
             connection.execute(delete(series).where(series.c.study_key == key))
-            rows = [
-                {"study_key": key, "revision": revision, "series_instance_uid": one.series_instance_uid,
-                 "modality": one.modality, "instance_count": one.instance_count,
-                 "classify_types": list(one.classify_types)}
-                for one in found
-            ]  # fmt: skip
+            rows = []
+            for one in found:
+                described = asdict(one)
+                row = {
+                    name: described.pop(name)
+                    for name in ("series_instance_uid", "modality", "instance_count")
+                }
+                types = list(described.pop("types"))
+                rows.append(
+                    {
+                        "study_key": key,
+                        "revision": revision,
+                        "classify_types": types,
+                        "described": described,
+                        **row,
+                    }
+                )
             if rows:
                 connection.execute(insert(series), rows)
             _note(
                 connection, key, now, "classification", f"revision {revision}", f"{len(rows)} series", run_id
             )
 
-    def series(self, key: str) -> list[SeriesRecord]:
+    def series(self, key: str) -> list[ClassifiedSeries]:
         """What classification found in a study."""
         with self._ledger.read() as connection:
             rows = connection.execute(
                 select(series).where(series.c.study_key == key).order_by(series.c.series_instance_uid)
             )
             return [
-                SeriesRecord(
-                    row.series_instance_uid, row.modality, row.instance_count, tuple(row.classify_types)
+                ClassifiedSeries(
+                    series_instance_uid=row.series_instance_uid,
+                    modality=row.modality,
+                    types=tuple(row.classify_types),
+                    instance_count=row.instance_count,
+                    **row.described,
                 )
                 for row in rows
             ]
