@@ -1,0 +1,238 @@
+"""Delivery by SFTP: sent under a temporary name, read back, then renamed; an interrupted upload goes on.
+
+What counts is what the server holds: it is read back and compared before the package gets its name. OpenSSH's
+server has no checksum command, so reading back is the only proof that works everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import secrets
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fiona_dagster.adapters.ssh_session import sftp_session
+from fiona_dagster.domain.delivery import (
+    DeliveryReceipt,
+    RemoteFile,
+    Upload,
+    part_name,
+    plan_upload,
+    worth_reading,
+)
+from fiona_dagster.domain.errors import Permanent, Transient
+from fiona_dagster.domain.packaging import Package, md5_line
+
+if TYPE_CHECKING:
+    from paramiko import SFTPClient
+
+    from fiona_dagster.domain.project import Destination
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes that are there so far and their total."""
+_REQUEST = 32768
+"""Bytes a request: the size that every server must take (draft-ietf-secsh-filexfer-02, section 3)."""
+_PIECE = 1 << 20
+_READS_UNDERWAY = 64
+
+
+def deliver(
+    package: Package,
+    destination: Destination,
+    secret: str,
+    *,
+    transfer_id: int,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.time,
+) -> DeliveryReceipt:
+    """Bring a package and its `.md5` to an SFTP server and read both back.
+
+    Args:
+        package: a finished package in the outbox.
+        destination: of type sftp; its folder must exist.
+        secret: the password, or a private key as PEM text.
+        transfer_id: the ledger's number, for the receipt.
+        progress: told while the package is sent.
+        clock: seconds since the epoch, for the receipt.
+
+    Raises:
+        Permanent: host key, login, permission, folder, or a package that is gone or is not the recorded one.
+        Transient: network, time-out, full disk, or a copy that differs: the next call goes on from there.
+    """
+    with sftp_session(destination, secret) as client:
+        sent = _Delivery(client, package, destination.path).run(progress)
+    return DeliveryReceipt(
+        transfer_id=transfer_id,
+        destination=destination.name,
+        package=package.name,
+        size_bytes=package.size_bytes,
+        md5=package.md5,
+        content_sha256=package.content_sha256,
+        place=f"sftp://{destination.host}:{destination.port}/{_place(destination.path, package.name).lstrip('/')}",
+        confirmed_at=clock(),
+        sent_bytes=sent,
+    )
+
+
+def check(destination: Destination, secret: str) -> str:
+    """Log in, write a small file into the destination's folder, read it back and delete it.
+
+    Returns a sentence for `fiona doctor`; raises as `deliver` does.
+    """
+    content = secrets.token_bytes(64)
+    with sftp_session(destination, secret) as client:
+        place = _place(destination.path, f".fiona-check-{secrets.token_hex(6)}")
+        with client.open(place, "wb") as remote:
+            remote.write(content)
+        try:
+            with client.open(place, "rb") as remote:
+                found = remote.read(len(content) + 1)
+        finally:
+            client.remove(place)
+    if found != content:
+        raise Transient(f"destination '{destination.name}' gave back something else than was written")
+    return f"{destination.user}@{destination.host}:{destination.port} takes, gives back and deletes files"
+
+
+class _Delivery:
+    """One package on its way over one session."""
+
+    def __init__(self, client: SFTPClient, package: Package, folder: str) -> None:
+        self._client, self._package = client, package
+        self._final = _place(folder, package.name)
+        self._part = _place(folder, part_name(package.name))
+
+    def run(self, progress: Progress | None) -> int:
+        """Deliver; returns how many bytes of the package were sent."""
+        plan, part_size = self._plan()
+        sent = 0
+        if plan is not Upload.NOTHING:
+            offset = part_size if plan is Upload.RESUME else 0
+            self._send(offset, progress)
+            sent = self._package.size_bytes - offset
+            self._confirm_part()
+            self._rename(self._part, self._final)
+            if self._size(self._final) != self._package.size_bytes:
+                raise Transient("the package has another size after its renaming: it is looked at again")
+        self._checksum_file()
+        return sent
+
+    def _plan(self) -> tuple[Upload, int]:
+        """What to do, and the size of the part that is there."""
+        size = self._size(self._final)
+        if size is not None and worth_reading(self._package, size, "final"):
+            final = RemoteFile(size, self._md5(self._final) == (size, self._package.md5))
+            if plan_upload(self._package, final, None) is Upload.NOTHING:
+                return Upload.NOTHING, 0
+        size = self._size(self._part)
+        if size is None or not worth_reading(self._package, size, "part"):
+            return Upload.RESTART, 0
+        part = RemoteFile(size, self._md5(self._part) == (size, self._local_md5(size)))
+        return plan_upload(self._package, None, part), size
+
+    def _send(self, offset: int, progress: Progress | None) -> None:
+        """Write behind `offset`, many requests under way at once; from 0 an old part is overwritten.
+
+        The package is compared with its record meanwhile: an outbox that was tampered with sends nothing.
+        """
+        done, digest = offset, hashlib.md5(usedforsecurity=False)
+        with (
+            _local(self._package) as local,
+            self._client.open(self._part, "r+b" if offset else "wb") as remote,
+        ):
+            remote.set_pipelined(True)
+            for piece in _up_to(local, offset):
+                digest.update(piece)
+            if offset:
+                remote.seek(offset)
+            while piece := local.read(_PIECE):
+                digest.update(piece)
+                view = memoryview(piece)
+                for start in range(0, len(piece), _REQUEST):
+                    remote.write(bytes(view[start : start + _REQUEST]))
+                done += len(piece)
+                if progress:
+                    progress(done, self._package.size_bytes)
+        if digest.hexdigest() != self._package.md5:
+            self._client.remove(self._part)
+            raise Permanent("the package in the outbox is not the one that was built: build it again")
+
+    def _confirm_part(self) -> None:
+        size, md5 = self._md5(self._part)
+        if size < self._package.size_bytes:
+            raise Transient(
+                f"the destination kept {size} of {self._package.size_bytes} bytes: is its disk full?"
+            )
+        if (size, md5) != (self._package.size_bytes, self._package.md5):
+            self._client.remove(self._part)
+            raise Transient("the copy that was read back differs from the package: it is sent again")
+
+    def _md5(self, place: str) -> tuple[int, str]:
+        """Size and MD5 of a file there, read back with many requests under way at once."""
+        digest, size = hashlib.md5(usedforsecurity=False), 0
+        with self._client.open(place, "rb") as remote:
+            remote.prefetch(max_concurrent_requests=_READS_UNDERWAY)
+            while piece := remote.read(_REQUEST):
+                digest.update(piece)
+                size += len(piece)
+        return size, digest.hexdigest()
+
+    def _local_md5(self, size: int) -> str:
+        digest = hashlib.md5(usedforsecurity=False)
+        with _local(self._package) as local:
+            for piece in _up_to(local, size):
+                digest.update(piece)
+        return digest.hexdigest()
+
+    def _checksum_file(self) -> None:
+        """The `.md5` beside the package, written after it: whoever waits for it finds a whole package."""
+        place, content = f"{self._final}.md5", md5_line(self._package.name, self._package.md5).encode()
+        if self._size(place) == len(content) and self._read(place) == content:
+            return
+        aside = f"{self._part}.md5"
+        with self._client.open(aside, "wb") as remote:
+            remote.write(content)
+        self._rename(aside, place)
+        if self._read(place) != content:
+            raise Transient("the checksum file that was read back differs: it is sent again")
+
+    def _read(self, place: str) -> bytes:
+        with self._client.open(place, "rb") as remote:
+            return bytes(remote.read(4096))
+
+    def _size(self, place: str) -> int | None:
+        try:
+            return self._client.stat(place).st_size
+        except FileNotFoundError:
+            return None
+
+    def _rename(self, source: str, target: str) -> None:
+        """Replace in one step where the server can (posix-rename@openssh.com), else remove the old file first."""
+        try:
+            self._client.posix_rename(source, target)
+        except PermissionError:
+            raise
+        except OSError:
+            if self._size(target) is not None:
+                self._client.remove(target)
+            self._client.rename(source, target)
+
+
+def _place(folder: str, name: str) -> str:
+    return posixpath.join(folder or ".", name)
+
+
+def _local(package: Package) -> Any:
+    try:
+        return package.path.open("rb", buffering=0)
+    except OSError as error:
+        raise Permanent(f"the package is not in the outbox ({error.strerror}): build it again") from None
+
+
+def _up_to(stream: Any, size: int) -> Any:
+    """The next `size` bytes of `stream` in pieces."""
+    while size > 0 and (piece := stream.read(min(_PIECE, size))):
+        size -= len(piece)
+        yield piece

@@ -1,0 +1,65 @@
+"""When has a package reached a destination: only when size and checksum were read back from there (law 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from fiona_dagster.domain.packaging import Package
+
+
+@dataclass(frozen=True)
+class DeliveryReceipt:
+    """What a destination was found to hold, read back after the delivery.
+
+    `size_bytes` and `md5` are those of the copy there, `place` is where it lies, `confirmed_at` seconds since the
+    epoch. `sent_bytes`: 0 when the copy was there already.
+    """
+
+    transfer_id: int
+    destination: str
+    package: str
+    size_bytes: int
+    md5: str
+    content_sha256: str
+    place: str
+    confirmed_at: float
+    sent_bytes: int = 0
+
+
+class Upload(StrEnum):
+    """How to begin."""
+
+    NOTHING = "nothing"  # the copy there is the package
+    RESUME = "resume"  # go on behind the part that arrived before
+    RESTART = "restart"
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file at a destination. For a part, `md5_matches` compares it with as many bytes of the package."""
+
+    size_bytes: int
+    md5_matches: bool
+
+
+def worth_reading(package: Package, size_bytes: int | None, kind: Literal["final", "part"]) -> bool:
+    """Whether a file of that size at the destination can be of use, so that it pays to read it back."""
+    if size_bytes is None:
+        return False
+    return size_bytes == package.size_bytes if kind == "final" else 0 < size_bytes <= package.size_bytes
+
+
+def plan_upload(package: Package, final: RemoteFile | None, part: RemoteFile | None) -> Upload:
+    """Decide from what lies at the destination; what does not match is never built upon."""
+    if final is not None and final.size_bytes == package.size_bytes and final.md5_matches:
+        return Upload.NOTHING
+    if part is not None and 0 < part.size_bytes <= package.size_bytes and part.md5_matches:
+        return Upload.RESUME
+    return Upload.RESTART
+
+
+def part_name(package_name: str) -> str:
+    """Under which name a package is sent: hidden, and never taken for a finished one."""
+    return f".{package_name}.part"
