@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fiona_dagster.domain.dimse_status import Status
+from fiona_dagster.domain.dimse_status import REASONS, Status
 from fiona_dagster.domain.errors import Permanent, Reject, Transient
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+_SERIES_INSTANCE_UID = 0x0020000E
 DEFERRED_BYTES = 1 << 20
 """Values beyond this size stay in the file until somebody asks for them."""
 
@@ -55,6 +56,23 @@ def read_header(path: Path, tags: Collection[int] | None = None) -> Dataset:
     except (InvalidDicomError, EOFError, zlib.error, *UNREADABLE) as error:
         raise Reject(Status.CANNOT_UNDERSTAND_NOT_DICOM, f"no DICOM file ({type(error).__name__})") from None
     raise Reject(Status.CANNOT_UNDERSTAND_NOT_DICOM, "no DICOM file: it names no SOP Class")
+
+
+def series_instance_uid(path: Path) -> str:
+    """The Series Instance UID of a file.
+
+    Raises:
+        Reject: this is no DICOM file, or one of no series.
+        Permanent, Transient: as `read_header`.
+    """
+    from fiona_dagster.domain.attribute_values import element_value, silent_reading, text_of
+
+    ds = read_header(path, (_SERIES_INSTANCE_UID,))
+    with silent_reading():
+        uid = text_of(element_value(ds, _SERIES_INSTANCE_UID))
+    if not uid:
+        raise Reject(Status.CANNOT_UNDERSTAND_NO_SERIES_UID, REASONS[Status.CANNOT_UNDERSTAND_NO_SERIES_UID])
+    return uid
 
 
 def read_series(paths: Iterable[Path], tags: Collection[int] | None = None) -> Iterator[Dataset]:

@@ -25,7 +25,7 @@ def classify(paths: tuple[Path, ...], rules_file: Path | None, explain: bool) ->
     Files that are no DICOM are named on stderr and left out. Exit status 2 and a message when the rules cannot be
     understood completely.
     """
-    from fiona_dagster.adapters.dicom_headers import read_header, read_series
+    from fiona_dagster.adapters.dicom_headers import read_series, series_instance_uid
     from fiona_dagster.domain.classification import classify_series
     from fiona_dagster.domain.errors import ConfigurationError, FionaError
     from fiona_dagster.domain.reception import Peer
@@ -42,14 +42,9 @@ def classify(paths: tuple[Path, ...], rules_file: Path | None, explain: bool) ->
     series: dict[str, list[Path]] = {}
     for path in _files(paths):
         try:
-            uid = str(read_header(path, (0x0020000E,)).get("SeriesInstanceUID", ""))
+            series.setdefault(series_instance_uid(path), []).append(path)
         except FionaError as error:
             click.echo(f"{path}: left out, {error}", err=True)
-            continue
-        if uid:
-            series.setdefault(uid, []).append(path)
-        else:
-            click.echo(f"{path}: left out, it belongs to no series", err=True)
 
     result: dict[str, object] = {}
     nobody = Peer("unknown", "unknown", "")

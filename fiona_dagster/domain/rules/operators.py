@@ -44,7 +44,8 @@ def seen(value: Any | None) -> Found:
     """One value of an attribute."""
     if value is None:
         return ()
-    return (Seen(text_of(value), tuple(text_of(one) for one in members(value))),)
+    # blanks around a value carry no meaning (PS3.5 table 6.2-1), yet some devices write them between the backslashes
+    return (Seen(text_of(value), tuple(text_of(one).strip(" ") for one in members(value))),)
 
 
 def find(ds: Dataset, attribute: Attribute) -> Found:
