@@ -52,6 +52,8 @@ def read_header(path: Path, tags: Collection[int] | None = None) -> Dataset:
     except FileNotFoundError:
         raise Permanent("an instance's file is gone; have the source send it again") from None
     except OSError as error:
+        if error.errno is None:  # pydicom's own, for a data set that breaks off
+            raise Reject(Status.CANNOT_UNDERSTAND, "the data set cannot be read to its end") from None
         raise Transient(f"an instance's file cannot be read ({type(error).__name__})") from None
     except (InvalidDicomError, EOFError, zlib.error, *UNREADABLE) as error:
         raise Reject(Status.CANNOT_UNDERSTAND_NOT_DICOM, f"no DICOM file ({type(error).__name__})") from None
