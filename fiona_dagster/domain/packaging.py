@@ -23,6 +23,8 @@ COMMENT_FILE = "fiona.txt"
 WARNING_FILE = "warning.txt"
 NAME_LIMIT = 220
 """Bytes: `.md5`, `.manifest.json` and the ends of temporary names must still fit into the 255 of a file name."""
+_PART_LIMIT = 120
+"""Characters that `safe_name` keeps of a part."""
 _NOT_PURE = re.compile(r"[^a-zA-Z0-9_^åÅøØæÆ]")
 
 
@@ -209,9 +211,10 @@ def package_name(
     All values are those of the research copy; an empty one leaves its place empty, as in FIONA. A name that would
     not fit into a file system has its participant and event cut, and a digest of both tells it from others.
     """
-    names = [_part(value) for value in (project, participant, event, study_instance_uid, accession)]
+    values = (project, participant, event, study_instance_uid, accession)
+    names = [_part(value) for value in values]
     whole = "_".join((*names, export_type.value)) + ".zip"
-    if len(whole.encode()) <= NAME_LIMIT:
+    if len(whole.encode()) <= NAME_LIMIT and max(map(len, values)) <= _PART_LIMIT:
         return whole
     digest = hashlib.sha256(f"{participant}\x1f{event}".encode()).hexdigest()[:12]
     names[0], names[1], names[2], names[4] = (
