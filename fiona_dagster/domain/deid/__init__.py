@@ -1,0 +1,1 @@
+"""The De-identification engine: pure, from a parsed instance to the elements of its copy."""

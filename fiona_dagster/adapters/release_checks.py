@@ -1,0 +1,178 @@
+"""Reads originals and copies again from disk and finds what is wrong: the reading half of verification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fiona_dagster.adapters.dicom_files import file_digest, pixel_digest, read_instance
+from fiona_dagster.domain.deidentification import (
+    DeidentifiedInstance,
+    DeidentifiedStudy,
+    ReleaseRequest,
+    SourceInstance,
+)
+from fiona_dagster.domain.errors import Permanent
+
+if TYPE_CHECKING:
+    from fiona_dagster.adapters.dicom_files import InstanceFile
+    from fiona_dagster.domain.deid.profile import Profile
+    from fiona_dagster.domain.deid.residuals import OriginalValues, ResidualSearch
+    from fiona_dagster.domain.deid.walk import Found
+    from fiona_dagster.domain.verification import Problems
+
+
+@dataclass(frozen=True)
+class Original:
+    """What a copy is compared with. Without a copy to compare, only `sop_instance_uid` is set."""
+
+    sop_instance_uid: str
+    references: frozenset[str]
+    invalid_uids: frozenset[str]
+    transfer_syntax_uid: str
+    pixels: str
+
+
+class ReleaseReader:
+    """Everything that is the same for all instances of one release."""
+
+    def __init__(self, request: ReleaseRequest, key: bytes, profile: Profile, problems: Problems) -> None:
+        from fiona_dagster.domain.deid.dates import DateShift, shift_days
+        from fiona_dagster.domain.deid.profile import Option
+        from fiona_dagster.domain.deid.residuals import OriginalValues
+        from fiona_dagster.domain.deid.uids import UidMapper
+        from fiona_dagster.domain.verification import written_values
+
+        project = request.project
+        self.request, self.profile, self.problems = request, profile, problems
+        self.dates = project.date_mode
+        self.values: OriginalValues = OriginalValues()
+        self._retains_uids = Option.RETAIN_UIDS in profile.options
+        mapper = UidMapper(key, project.uid_root)
+        self.map_uid: Callable[[str], str] = str if self._retains_uids else mapper
+        self._shift = DateShift(shift_days(project, request.participant, key), year_only=self.dates == "year")
+        self._written = written_values(profile, request)
+
+    def read_original(self, source: SourceInstance, *, released: bool) -> Original | None:
+        """Gather the identifying values of a source; None where it cannot be read (it is then not released)."""
+        from fiona_dagster.domain.deid.walk import walk
+        from fiona_dagster.domain.verification import references, uid_problems
+
+        try:
+            file = read_instance(source.path)
+            self.values.gather(file.dataset, file.dataset.file_meta)
+            uid = str(file.dataset.get("SOPInstanceUID") or "").strip(" \0")
+            if not released:
+                return Original(uid, frozenset(), frozenset(), "", "")
+            invalid = {
+                place for found in walk(file.dataset) if found.vr == "UI" for place in uid_problems(found)
+            }
+            return Original(
+                uid,
+                frozenset(references(file.dataset, self.profile, self.dates)),
+                frozenset(invalid),
+                file.transfer_syntax_uid,
+                pixel_digest(file),
+            )
+        except Exception:  # noqa: BLE001 — a damaged original has no copy; one that has is reported below
+            if released:
+                self.problems.add("pixels_unchanged", "an original that cannot be read again")
+            return None
+
+    def read_copies(self, pairs: Sequence[tuple[DeidentifiedInstance, Original]], known: set[str]) -> None:
+        """Check every copy. `known` are the UIDs of all originals of the study, also of those not released."""
+        from fiona_dagster.domain.deid.residuals import ResidualSearch
+        from fiona_dagster.domain.verification import expected_dates
+
+        moved = self.dates != "keep"
+        search = ResidualSearch(self.values, self._written, dates=moved, uids=not self._retains_uids)
+        allowed = (
+            expected_dates(self.values, self._shift)
+            if self.dates != "remove"
+            else {"", "19000101", "19000101000000"}
+        )
+        for instance, original in pairs:
+            try:
+                file = read_instance(self.request.folder / instance.path)
+            except Permanent:
+                self.problems.add("still_readable", instance.path)
+                continue
+            self._check_identity(file, instance, original)
+            if pixel_digest(file) != original.pixels:
+                self.problems.add("pixels_unchanged", instance.path)
+            uids = self._check_elements(file, search, allowed if moved else None, original)
+            wanted = {self.map_uid(uid) for uid in original.references & known}
+            for _ in wanted - uids:
+                self.problems.add("references_resolve", instance.path)
+
+    def _check_identity(self, file: InstanceFile, instance: DeidentifiedInstance, original: Original) -> None:
+        dataset, meta = file.dataset, file.dataset.file_meta
+        same = (
+            str(dataset.get("SOPInstanceUID", ""))
+            == instance.sop_instance_uid
+            == self.map_uid(original.sop_instance_uid)
+            and str(dataset.get("SeriesInstanceUID", "")) == instance.series_instance_uid != ""
+            and str(dataset.get("StudyInstanceUID", "")) == instance.study_instance_uid != ""
+            and str(dataset.get("SOPClassUID", "")) == instance.sop_class_uid != ""
+            and str(meta.get("MediaStorageSOPInstanceUID", "")) == instance.sop_instance_uid
+            and str(meta.get("MediaStorageSOPClassUID", "")) == instance.sop_class_uid
+            and file.transfer_syntax_uid == original.transfer_syntax_uid
+        )
+        if not same or dataset.preamble != b"\0" * 128:
+            self.problems.add("still_readable", instance.path)
+
+    def _check_elements(
+        self, file: InstanceFile, search: ResidualSearch, allowed: set[str] | None, original: Original
+    ) -> set[str]:
+        """Walk one copy; returns its UIDs."""
+        from fiona_dagster.domain.deid.walk import walk
+        from fiona_dagster.domain.verification import profile_problem, uid_problems
+
+        uids: set[str] = set()
+        for dataset in (file.dataset, file.dataset.file_meta):
+            for found in walk(dataset):
+                if found.tag >> 16 == 0x7FE0 and len(found.path) == 1:
+                    continue
+                problem = profile_problem(found, self.profile, self.dates)
+                if problem is None and search.leaks(found):
+                    problem = f"{found.keyword} has an original value"
+                if problem is None and allowed is not None and _is_other_date(found, allowed):
+                    problem = f"{found.keyword} is not a moved date"
+                if problem is not None:
+                    self.problems.add("no_removed_value_left", problem)
+                if found.vr == "UI":
+                    uids.update(found.texts())
+                    for place in uid_problems(found):
+                        if place not in original.invalid_uids:
+                            self.problems.add("valid_uids", place)
+        return uids
+
+    def check_conservation(self, study: DeidentifiedStudy, sources: Sequence[SourceInstance]) -> None:
+        """Sources = released + held + excluded + failed, and on disk lie exactly the released files, as written."""
+        for source, instance in zip(sources, study.instances, strict=False):
+            if (source.identity, source.sop_instance_uid) != (
+                instance.identity,
+                instance.source_sop_instance_uid,
+            ):
+                self.problems.add("conservation", "an instance that is not its source's")
+        for _ in range(abs(len(sources) - sum(study.counts().values()))):
+            self.problems.add("conservation", "a source without a disposition")
+        expected = {instance.path: instance for instance in study.released}
+        if len(expected) != len(study.released):
+            self.problems.add("conservation", "two instances in one file")
+        present = {str(p.relative_to(self.request.folder)): p for p in _files(self.request.folder)}
+        for path in sorted(expected.keys() ^ present.keys()):
+            self.problems.add("conservation", path)
+        for path in sorted(expected.keys() & present.keys()):
+            if file_digest(present[path]) != expected[path].sha256:
+                self.problems.add("conservation", path)
+
+
+def _is_other_date(found: Found, allowed: set[str]) -> bool:
+    return found.vr in {"DA", "DT"} and any(text not in allowed for text in found.texts())
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if not path.is_dir()] if folder.exists() else []

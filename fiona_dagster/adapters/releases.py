@@ -1,0 +1,204 @@
+"""A study's copies in a folder: made instance by instance, then verified by reading everything again.
+
+Files are `<new SeriesInstanceUID>/<Modality>.<new SOPInstanceUID>.dcm`, as FIONA names them. Running twice writes
+the same bytes; what an earlier run left and this one does not release is removed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fiona_dagster.adapters.dicom_files import file_digest, quiet_pydicom, read_instance, write_instance
+from fiona_dagster.adapters.durable import sync_folder
+from fiona_dagster.domain.deidentification import (
+    DeidentifiedInstance,
+    DeidentifiedStudy,
+    Disposition,
+    ReleaseRequest,
+    SourceInstance,
+)
+from fiona_dagster.domain.errors import ConfigurationError, FionaError, Hold, Transient
+
+if TYPE_CHECKING:
+    from fiona_dagster.domain.deid.engine import Deidentifier
+    from fiona_dagster.domain.deid.profile import Profile
+    from fiona_dagster.domain.verification import QuarantinedStudy, VerifiedStudy
+
+__all__ = ["ReleaseRequest", "SourceInstance", "deidentify_study", "verify_release"]
+Progress = Callable[[int, int], None]
+"""Called with the number of instances done and the number of all."""
+
+_FILE_MODALITY = re.compile(r"[^A-Z0-9_]")
+
+
+def deidentify_study(
+    sources: Sequence[SourceInstance],
+    request: ReleaseRequest,
+    key: bytes,
+    profile: Profile,
+    progress: Progress | None = None,
+) -> DeidentifiedStudy:
+    """Write the copies of one study into `request.folder`. Nothing here is verified yet.
+
+    An instance that cannot be read or treated is failed or held with its reason and costs no other.
+
+    Raises:
+        ConfigurationError: participant, event or UID root cannot be used.
+        Transient: the disk refuses (full, not mounted): try again.
+    """
+    from fiona_dagster.domain.deid.engine import Deidentifier
+    from fiona_dagster.domain.deid.method import method_digest
+
+    engine = Deidentifier(profile, request, key)
+    twins = _same_uid(sources)
+    results: list[DeidentifiedInstance] = []
+    study = ""
+    with quiet_pydicom():
+        for index, source in enumerate(sources):
+            reason = source.held_reason or twins.get(index, "")
+            if reason.startswith(_DUPLICATE):
+                result = _not_released(source, "excluded", reason)
+            elif reason:
+                result = _not_released(source, "held", reason)
+            else:
+                result = _instance(source, engine, request.folder, study)
+            study = study or result.study_instance_uid
+            results.append(result)
+            if progress is not None:
+                progress(index + 1, len(sources))
+    _settle(request.folder, {one.path for one in results if one.disposition == "released"})
+    return DeidentifiedStudy(study, tuple(results), profile.name, method_digest(profile, request.project))
+
+
+_DUPLICATE = "the same file twice"
+
+
+def _same_uid(sources: Sequence[SourceInstance]) -> dict[int, str]:
+    """Reasons, by position, for sources that share a SOP Instance UID: copies of one file count once, others never."""
+    by_uid: defaultdict[str, list[int]] = defaultdict(list)
+    for index, source in enumerate(sources):
+        if not source.held_reason:
+            by_uid[source.sop_instance_uid.strip(" \0")].append(index)
+    reasons: dict[int, str] = {}
+    for uid, positions in by_uid.items():
+        if len(positions) < 2 or not uid:
+            continue
+        if len({_digest_or_path(sources[index].path) for index in positions}) == 1:
+            reasons |= dict.fromkeys(positions[1:], _DUPLICATE)
+        else:
+            reasons |= dict.fromkeys(
+                positions, "several instances with different content share one SOP Instance UID"
+            )
+    return reasons
+
+
+def _digest_or_path(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError:
+        return str(path)  # it will fail by itself when it is read
+
+
+def _instance(source: SourceInstance, engine: Deidentifier, folder: Path, study: str) -> DeidentifiedInstance:
+    try:
+        return _released(source, engine, folder, study)
+    except Hold as error:
+        return _not_released(source, "held", error.reason)
+    except (ConfigurationError, Transient):
+        raise
+    except FionaError as error:
+        return _not_released(source, "failed", str(error))
+    except OSError as error:
+        raise Transient(
+            f"a copy cannot be written ({error.strerror}): free the disk and try again"
+        ) from error
+    except Exception as error:  # noqa: BLE001 — one broken instance costs no other; its message may hold values
+        return _not_released(source, "failed", f"the instance cannot be treated ({type(error).__name__})")
+
+
+def _released(source: SourceInstance, engine: Deidentifier, folder: Path, study: str) -> DeidentifiedInstance:
+    from fiona_dagster.domain.deid.admission import SOP_INSTANCE_UID
+    from fiona_dagster.domain.deid.text import first_text
+
+    file = read_instance(source.path)
+    uid = first_text(file.dataset, SOP_INSTANCE_UID)
+    if source.sop_instance_uid and uid != source.sop_instance_uid.strip(" \0"):
+        raise Hold("the file is not the instance that it was received as")
+    verdict = engine.admit(file.dataset, file.transfer_syntax_uid)
+    if verdict is not None:
+        return _not_released(source, verdict.disposition, verdict.reason)
+    little = file.transfer_syntax_uid != "1.2.840.10008.1.2.2"
+    clean = engine.clean(file.dataset, little=little)
+    if study and clean.study_instance_uid != study:
+        raise Hold("the instance belongs to another study")
+    modality = _FILE_MODALITY.sub("", clean.modality.upper())[:16] or "OT"
+    path = f"{clean.series_instance_uid}/{modality}.{clean.sop_instance_uid}.dcm"
+    target = folder / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest, size = write_instance(target, clean, file)
+    return DeidentifiedInstance(
+        identity=source.identity,
+        source_sop_instance_uid=source.sop_instance_uid,
+        disposition="released",
+        path=path,
+        sop_instance_uid=clean.sop_instance_uid,
+        series_instance_uid=clean.series_instance_uid,
+        study_instance_uid=clean.study_instance_uid,
+        sop_class_uid=clean.sop_class_uid,
+        transfer_syntax_uid=file.transfer_syntax_uid,
+        modality=modality,
+        sha256=digest,
+        size_bytes=size,
+    )
+
+
+def _not_released(source: SourceInstance, disposition: Disposition, reason: str) -> DeidentifiedInstance:
+    return DeidentifiedInstance(source.identity, source.sop_instance_uid, disposition, reason)
+
+
+def verify_release(
+    study: DeidentifiedStudy,
+    sources: Sequence[SourceInstance],
+    request: ReleaseRequest,
+    key: bytes,
+    profile: Profile,
+) -> VerifiedStudy | QuarantinedStudy:
+    """Read originals and copies again from disk and decide whether the copies may leave.
+
+    What was removed is recomputed from the originals, independently of the engine: its walk is not used.
+    """
+    from fiona_dagster.adapters.release_checks import ReleaseReader
+    from fiona_dagster.domain.verification import Problems, conclude
+
+    problems = Problems()
+    reader = ReleaseReader(request, key, profile, problems)
+    with quiet_pydicom():
+        reader.check_conservation(study, sources)
+        pairs, known = [], set()
+        for source, instance in zip(sources, study.instances, strict=False):
+            original = reader.read_original(source, released=instance.disposition == "released")
+            if original is not None:
+                known.add(original.sop_instance_uid)
+                if instance.disposition == "released":
+                    pairs.append((instance, original))
+        reader.read_copies(pairs, known)
+    return conclude(study, problems)
+
+
+def _settle(folder: Path, released: set[str]) -> None:
+    """Remove what an earlier run left and sync the folders, so that exactly the released files survive a crash."""
+    if not folder.exists():
+        return
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir():
+            if not any(path.iterdir()):
+                path.rmdir()
+            else:
+                sync_folder(path)
+        elif str(path.relative_to(folder)) not in released:
+            path.unlink()
+    sync_folder(folder)

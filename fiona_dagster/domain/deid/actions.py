@@ -1,0 +1,148 @@
+"""What can happen to the value of one element. Every action can describe itself; none lets a value pass unread.
+
+An action takes a `Field` and returns the new value, encoded and unpadded, or None to remove the element.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from fiona_dagster.domain.deid.dates import DateShift
+from fiona_dagster.domain.deid.text import TEXT, decode, encode, split
+
+DUMMY_TEXT = "REMOVED"
+DUMMIES = {
+    "PN": "Removed",
+    "DA": "19000101",
+    "DT": "19000101000000",
+    "TM": "000000",
+    "AS": "000D",
+    "DS": "0",
+    "IS": "0",
+    "UR": "urn:removed",
+}
+"""Dummy values (action D) of VRs in which DUMMY_TEXT would not be valid."""
+_NUMBER = re.compile(rb"^[0-9+\-.eE \\]*\0*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The value of one element as it stands in the file, with the encodings that govern it."""
+
+    tag: int
+    vr: str
+    value: bytes
+    encodings: Sequence[str]
+
+    def text(self) -> str | None:
+        """The value as text, None where it is not text in its character set."""
+        return decode(self.value, self.vr, self.encodings)
+
+
+class Action(Protocol):
+    """Something that can happen to a value."""
+
+    def __call__(self, field: Field) -> bytes | None: ...
+
+    def describe(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Text is written in UTF-8; what is not text or not a number where it should be is emptied."""
+
+    def __call__(self, field: Field) -> bytes | None:
+        if field.vr in {"DS", "IS"}:
+            return field.value if _NUMBER.match(field.value) else b""
+        if field.vr not in TEXT or (field.value.isascii() and b"\x1b" not in field.value):
+            return field.value
+        text = field.text()
+        return b"" if text is None else encode(text)
+
+    def describe(self) -> str:
+        return "kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """The element goes."""
+
+    def __call__(self, field: Field) -> bytes | None:
+        return None
+
+    def describe(self) -> str:
+        return "removed"
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """The element stays without a value."""
+
+    def __call__(self, field: Field) -> bytes | None:
+        return b""
+
+    def describe(self) -> str:
+        return "emptied"
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """A dummy of the VR; what was empty stays empty, and what has no dummy is removed."""
+
+    def __call__(self, field: Field) -> bytes | None:
+        if not field.value.strip(b" \0"):
+            return b""
+        if field.vr in DUMMIES:
+            return encode(DUMMIES[field.vr])
+        return encode(DUMMY_TEXT) if field.vr in TEXT else None
+
+    def describe(self) -> str:
+        return f"replaced by a dummy value ({DUMMY_TEXT}, 19000101)"
+
+
+@dataclass(frozen=True, slots=True)
+class MapUid:
+    """Every value through the project's map of UIDs."""
+
+    mapper: Callable[[str], str]
+
+    def __call__(self, field: Field) -> bytes | None:
+        text = field.text()
+        return b"" if text is None else encode("\\".join(self.mapper(one) for one in split(text, "UI")))
+
+    def describe(self) -> str:
+        return "replaced by the project's keyed UID; registered UIDs stay"
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftDate:
+    """Every value moved; what cannot be parsed is emptied."""
+
+    shift: DateShift
+
+    def __call__(self, field: Field) -> bytes | None:
+        text = field.text()
+        if text is None:
+            return b""
+        return encode("\\".join(self.shift.value(field.vr, one) for one in split(text, field.vr)))
+
+    def describe(self) -> str:
+        return "cut down to the year" if self.shift.year_only else "moved by the participant's number of days"
+
+
+@dataclass(frozen=True, slots=True)
+class Pseudonym:
+    """A value made from the one that stands there; what was empty stays empty."""
+
+    made_from: Callable[[str], str]
+    meaning: str
+
+    def __call__(self, field: Field) -> bytes | None:
+        text = (field.text() or "").strip()
+        return encode(self.made_from(text)) if text else b""
+
+    def describe(self) -> str:
+        return f"replaced by {self.meaning}"

@@ -1,0 +1,135 @@
+"""FIONA's conventions: where a copy says whose it is, for which project and event (fiona-behaviour 4.1)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+
+from pydicom.datadict import tag_for_keyword
+
+from fiona_dagster.domain.deid.encoding import Element, text_element
+from fiona_dagster.domain.deidentification import ReleaseRequest
+from fiona_dagster.domain.errors import ConfigurationError
+
+EVENT_PREFIX = "EventName:"
+ALWAYS_WRITTEN = frozenset(
+    {
+        "AccessionNumber",
+        "DeidentificationMethod",
+        "DeidentificationMethodCodeSequence",
+        "LongitudinalTemporalInformationModified",
+        "InstitutionName",
+        "PatientID",
+        "PatientIdentityRemoved",
+        "PatientName",
+        "ReferringPhysicianName",
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "SeriesInstanceUID",
+        "SpecificCharacterSet",
+        "StudyID",
+        "StudyInstanceUID",
+    }
+)
+"""Attributes that the gateway sets itself; no profile may override them."""
+_REASON_FOR_THE_IMAGING_SERVICE_REQUEST = 0x00402001
+_REASON_FOR_THE_REQUESTED_PROCEDURE = 0x00401002
+_LONGEST = 64
+
+
+def _digits(digest: bytes) -> str:
+    return str(int.from_bytes(digest[:16], "big")).zfill(39)[-16:]
+
+
+def study_id(new_study_instance_uid: str) -> str:
+    """StudyID of 16 digits; never empty, because archives merge studies of one day that have none."""
+    return _digits(hashlib.sha256(new_study_instance_uid.encode()).digest())
+
+
+def accession_number(key: bytes, original: str) -> str:
+    """AccessionNumber of 16 digits, keyed, so that it cannot be found by trying all numbers."""
+    return _digits(hmac.new(key, f"accession\x1f{original}".encode(), hashlib.sha256).digest())
+
+
+def pseudonyms(request: ReleaseRequest, key: bytes) -> dict[int, tuple[Callable[[str], str], str]]:
+    """Attributes whose value is made anew at any depth, with what it is made into."""
+
+    def participant(_: str) -> str:
+        return request.participant
+
+    def accession(text: str) -> str:
+        return accession_number(key, text)
+
+    return {
+        0x00100010: (participant, "the participant"),
+        0x00100020: (participant, "the participant"),
+        0x00080050: (accession, "a keyed number of 16 digits"),
+    }
+
+
+def root_elements(
+    request: ReleaseRequest,
+    key: bytes,
+    *,
+    new_study_uid: str,
+    accession: str,
+    original_study_uid: str,
+    had_reason: bool,
+) -> list[Element]:
+    """Elements of the data set's first level that say whose copy this is.
+
+    Args:
+        request: project, participant and event.
+        key: the project's key.
+        new_study_uid: Study Instance UID of the copy.
+        accession: the original's AccessionNumber; where it is empty, the number is made from the study instead, so
+            that archives neither merge nor refuse the copies.
+        original_study_uid: Study Instance UID of the original.
+        had_reason: whether the original has ReasonForTheRequestedProcedure, the event's third place.
+    """
+    event = f"{EVENT_PREFIX}{request.event}" if request.event else ""
+    elements = [
+        text_element(0x00100010, "PN", request.participant),
+        text_element(0x00100020, "LO", request.participant),
+        text_element(0x00080080, "LO", request.project.name),
+        text_element(0x00080090, "PN", event),
+        text_element(0x00200010, "SH", study_id(new_study_uid)),
+        text_element(0x00080050, "SH", accession_number(key, accession or f"study\x1f{original_study_uid}")),
+        text_element(0x00120020, "LO", request.project.name),
+        text_element(0x00120021, "LO", request.project.name),
+        text_element(0x00120040, "LO", request.participant),
+    ]
+    if event:
+        elements += [
+            text_element(_REASON_FOR_THE_IMAGING_SERVICE_REQUEST, "LO", event),
+            text_element(0x00120050, "LO", request.event),
+            text_element(0x00120051, "ST", request.event),
+        ]
+        if had_reason:
+            elements.append(text_element(_REASON_FOR_THE_REQUESTED_PROCEDURE, "LO", event))
+    return elements
+
+
+def check_request(request: ReleaseRequest) -> None:
+    """Refuse names that do not fit where the conventions write them.
+
+    Raises:
+        ConfigurationError: the participant, project or event is too long or has a backslash or control character.
+    """
+    problem = request.project.participant_problem(request.participant)
+    if problem:
+        raise ConfigurationError(problem, place="participant", remedy="choose another participant")
+    for place, text in (("project", request.project.name), ("event", EVENT_PREFIX + request.event)):
+        if len(text) > _LONGEST or "\\" in text or any(ord(c) < 32 for c in text):
+            raise ConfigurationError(
+                f"the {place} does not fit a DICOM LO",
+                place=place,
+                remedy="use fewer characters, no backslash",
+            )
+
+
+def is_written_by_us(keyword: str) -> bool:
+    """Whether the gateway sets the attribute itself."""
+    tag = tag_for_keyword(keyword)
+    return keyword in ALWAYS_WRITTEN or (tag is not None and tag >> 16 in {0x0002, 0x0012})

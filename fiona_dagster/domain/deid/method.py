@@ -1,0 +1,114 @@
+"""What a copy says of its de-identification: group 0012, the code sequence, and the file meta information.
+
+The method digest names everything that decided about the content: profile, project policy, tables, code and the
+library's version. It does not depend on the project's key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from importlib.resources import files
+
+import pydicom
+
+from fiona_dagster.domain.deid.encoding import EXPLICIT_LITTLE, Element, encode_elements, text_element
+from fiona_dagster.domain.deid.profile import Option, Profile
+from fiona_dagster.domain.deid.table import table_bytes, table_names
+from fiona_dagster.domain.project import DateMode, Project
+
+IMPLEMENTATION_CLASS_UID = "2.25.176014384417386265207187303124478519634"
+IMPLEMENTATION_VERSION_NAME = "FIONA_DAGSTER_1"
+_DATES_MODIFIED: dict[DateMode, str] = {
+    "keep": "UNMODIFIED",
+    "per_project": "MODIFIED",
+    "per_participant": "MODIFIED",
+    "year": "MODIFIED",
+    "remove": "REMOVED",
+}
+_BASIC = ("113100", "Basic Application Confidentiality Profile")
+_DATES = {
+    "keep": ("113106", "Retain Longitudinal Temporal Information Full Dates Option"),
+    "per_project": ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
+    "per_participant": ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
+    "year": ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
+}
+OPTION_CODES = {
+    Option.RETAIN_PATIENT_CHARACTERISTICS: ("113108", "Retain Patient Characteristics Option"),
+    Option.RETAIN_DEVICE_IDENTITY: ("113109", "Retain Device Identity Option"),
+    Option.RETAIN_UIDS: ("113110", "Retain UIDs Option"),
+    Option.RETAIN_INSTITUTION_IDENTITY: ("113112", "Retain Institution Identity Option"),
+}
+"""Code value and meaning of each option (PS3.16 CID 7050, scheme DCM)."""
+
+
+@cache
+def _code_digest() -> str:
+    """SHA-256 over the tables and the engine's own source."""
+    digest = hashlib.sha256()
+    for name in table_names():
+        digest.update(name.encode() + table_bytes(name))
+    folder = files("fiona_dagster.domain.deid")
+    for name in sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".py")):
+        digest.update(name.encode() + (folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def method_digest(profile: Profile, project: Project) -> str:
+    """SHA-256, in hexadecimal digits, of everything but the key that decides what a copy contains."""
+    policy = {
+        "profile": profile.name,
+        "edition": profile.edition,
+        "options": sorted(profile.options),
+        "overrides": [[f"{tag:08x}", code] for tag, code in sorted(profile.overrides)],
+        "date_mode": project.date_mode,
+        "date_shift_days": project.date_shift_days if project.date_mode == "per_project" else None,
+        "uid_root": project.uid_root,
+        "pixels_are_clean": project.pixels_are_clean,
+        "drop": [project.drop_presentation_states, project.drop_secondary_capture],
+        "code": _code_digest(),
+        "pydicom": pydicom.__version__,
+    }
+    return hashlib.sha256(json.dumps(policy, sort_keys=True).encode()).hexdigest()
+
+
+def method_elements(profile: Profile, project: Project) -> list[Element]:
+    """(0012,0062), (0012,0063), (0012,0064) and (0028,0303), as PS3.15 E.1.1 asks."""
+    digest = method_digest(profile, project)
+    name = profile.name.replace("\\", " ")[:40]
+    codes = [_BASIC]
+    if project.date_mode in _DATES:
+        codes.append(_DATES[project.date_mode])
+    codes += sorted(OPTION_CODES[option] for option in profile.options)
+    return [
+        text_element(0x00120062, "CS", "YES"),
+        text_element(0x00120063, "LO", f"{name} PS3.15 {profile.edition}\\sha256 {digest[:48]}"),
+        Element(0x00120064, "SQ", [_code_item(*code) for code in codes]),
+        text_element(0x00280303, "CS", _DATES_MODIFIED[project.date_mode]),
+    ]
+
+
+def _code_item(value: str, meaning: str) -> list[Element]:
+    return [
+        text_element(0x00080100, "SH", value),
+        text_element(0x00080102, "SH", "DCM"),
+        text_element(0x00080104, "LO", meaning),
+    ]
+
+
+def file_start(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """Preamble of zeros, prefix and file meta information, with nothing of the original's (PS3.10 7.1)."""
+    elements = encode_elements(
+        [
+            Element(0x00020001, "OB", b"\0\1"),
+            text_element(0x00020002, "UI", sop_class_uid),
+            text_element(0x00020003, "UI", sop_instance_uid),
+            text_element(0x00020010, "UI", transfer_syntax_uid),
+            text_element(0x00020012, "UI", IMPLEMENTATION_CLASS_UID),
+            text_element(0x00020013, "SH", IMPLEMENTATION_VERSION_NAME),
+        ],
+        EXPLICIT_LITTLE,
+    )
+    length = Element(0x00020000, "UL", len(elements).to_bytes(4, "little"))
+    return b"\0" * 128 + b"DICM" + encode_elements([length], EXPLICIT_LITTLE) + elements

@@ -1,0 +1,116 @@
+"""The packaged tables, read once. They are facts about attributes; what to do with them is `profile`'s business."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from pydicom.datadict import (
+    DicomDictionary,  # type: ignore[attr-defined]
+    dictionary_VR,
+)
+from pydicom.uid import UID_dictionary  # type: ignore[attr-defined]
+
+EDITION = "2026c"
+_FOLDER = files("fiona_dagster.domain.deid.tables")
+
+
+@dataclass(frozen=True, slots=True)
+class AnnexERow:
+    """One line of PS3.15 table E.1-1: `basic` as printed (`X/Z/D`), `options` as (column, action)."""
+
+    keyword: str
+    basic: str
+    options: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SopClassRow:
+    """How an object type is handled. `pixel_text`: none, colour, secondary or possible (see `pixels`)."""
+
+    keyword: str
+    kind: str
+    handling: str
+    pixel_text: str
+    reason: str
+
+
+def table_bytes(name: str) -> bytes:
+    """A packaged table as it is, for the method digest."""
+    return (_FOLDER / name).read_bytes()
+
+
+def table_names() -> list[str]:
+    """Names of all packaged tables, sorted."""
+    return sorted(entry.name for entry in _FOLDER.iterdir() if entry.name.endswith(".csv"))
+
+
+def rows(name: str) -> list[dict[str, str]]:
+    """The lines of a packaged table."""
+    return list(csv.DictReader(table_bytes(name).decode("utf-8").splitlines()))
+
+
+@cache
+def annex_e() -> dict[int, AnnexERow]:
+    """Table E.1-1 by tag. Its three repeating groups and private attributes are removed by structure."""
+    return {
+        int(row["tag"], 16): AnnexERow(
+            row["keyword"],
+            row["basic"],
+            {name: value for name, value in row.items() if value and name not in {"tag", "keyword", "basic"}},
+        )
+        for row in rows(f"ps3_15_annex_e_{EDITION}.csv")
+        if "x" not in row["tag"] and row["tag"] != "private"
+    }
+
+
+@cache
+def unlisted() -> dict[int, str]:
+    """What to do with text and bytes that table E.1-1 does not list, by tag."""
+    return {int(row["tag"], 16): row["action"] for row in rows("unlisted.csv")}
+
+
+@cache
+def sop_classes() -> dict[str, SopClassRow]:
+    """Object types by SOP Class UID."""
+    return {
+        row["sop_class_uid"]: SopClassRow(
+            row["keyword"], row["kind"], row["handling"], row["pixel_text"], row["reason"]
+        )
+        for row in rows("sop_classes.csv")
+    }
+
+
+@cache
+def identifying() -> dict[int, str]:
+    """Kind of identifying value (name, identifier, place, telephone) by tag."""
+    return {int(row["tag"], 16): row["kind"] for row in rows("identifying.csv")}
+
+
+def is_registered(uid: str) -> bool:
+    """Whether the standard itself registers `uid`, so that it names a class, syntax or well-known instance.
+
+    A UID below 1.2.840.10008 that is not registered is somebody's instance under a borrowed root.
+    """
+    return uid in UID_dictionary
+
+
+def is_transfer_syntax(uid: str) -> bool:
+    """Whether `uid` is a transfer syntax of the standard, retired ones included."""
+    return uid in UID_dictionary and UID_dictionary[uid][1] == "Transfer Syntax"
+
+
+def standard_names() -> list[str]:
+    """Names of all attributes and registered UIDs: the standard's own vocabulary."""
+    return [entry[2] for entry in DicomDictionary.values()] + [entry[0] for entry in UID_dictionary.values()]
+
+
+@cache
+def standard_vr(tag: int) -> str | None:
+    """VR in the data dictionary (`US or SS` where it depends), None where the standard does not know the tag."""
+    try:
+        return dictionary_VR(tag)
+    except KeyError:
+        return None

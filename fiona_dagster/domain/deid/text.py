@@ -1,0 +1,79 @@
+"""Text in any Specific Character Set becomes text in UTF-8 (ISO_IR 192), the only one that copies are written in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pydicom.charset import decode_bytes, default_encoding
+from pydicom.dataset import Dataset
+
+OUTPUT_CHARACTER_SET = "ISO_IR 192"
+BY_CHARACTER_SET = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+"""VRs that Specific Character Set governs (PS3.5 6.1.2.3)."""
+SINGLE_VALUED = frozenset({"LT", "ST", "UT", "UR"})
+"""VRs in which a backslash is text."""
+TEXT = BY_CHARACTER_SET | {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"}
+_DELIMITERS = {0x0D, 0x0A, 0x09, 0x0C}
+_BETWEEN_VALUES = _DELIMITERS | {0x5C}
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
+
+
+def encodings_of(dataset: Dataset, inherited: Sequence[str]) -> Sequence[str]:
+    """Python encodings that govern `dataset`: its own Specific Character Set, else its parent's."""
+    if 0x00080005 not in dataset:
+        return inherited
+    found = dataset.original_character_set
+    return [found] if isinstance(found, str) else list(found)
+
+
+def decode(value: bytes, vr: str, encodings: Sequence[str]) -> str | None:
+    """`value` as text, None where it is not text in its character set.
+
+    Padding at the end is gone. A character set that lies is common: what is valid UTF-8 is then taken as that.
+    """
+    if value.isascii() and b"\x1b" not in value:
+        return value.decode("ascii").rstrip(" \0")
+    used = encodings if vr in BY_CHARACTER_SET else [default_encoding]
+    try:
+        delimiters = {0x5E, 0x3D} | _BETWEEN_VALUES if vr == "PN" else _BETWEEN_VALUES
+        text = decode_bytes(value, used, delimiters if vr not in SINGLE_VALUED else _DELIMITERS)
+    except (UnicodeError, LookupError):
+        return _as_utf8(value)
+    if "�" in text:
+        return _as_utf8(value)
+    return _CONTROLS.sub("", text).rstrip(" \0")
+
+
+def _as_utf8(value: bytes) -> str | None:
+    try:
+        return _CONTROLS.sub("", value.decode("utf-8")).rstrip(" \0")
+    except UnicodeDecodeError:
+        return None
+
+
+def encode(text: str) -> bytes:
+    """`text` in the character set of copies, not padded."""
+    return text.encode("utf-8")
+
+
+def split(text: str, vr: str) -> list[str]:
+    """The values of a text element."""
+    return [text] if vr in SINGLE_VALUED else text.split("\\")
+
+
+def first_text(dataset: Dataset, tag: int) -> str:
+    """First value of a text element as it stands in the file, stripped; '' where it is absent or not text."""
+    values = all_text(dataset, tag)
+    return values[0] if values else ""
+
+
+def all_text(dataset: Dataset, tag: int) -> list[str]:
+    """Values of an element of ASCII text, stripped; none where it is absent, empty or not text."""
+    if tag not in dataset:
+        return []
+    element = dataset.get_item(tag)
+    value = element.value if element is not None else None
+    if not isinstance(value, bytes):
+        return []
+    return [part.strip() for part in value.decode("ascii", "replace").strip(" \0").split("\\")]

@@ -1,0 +1,79 @@
+"""What goes into de-identification and what comes out of it: one study, for one project and one participant."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fiona_dagster.domain.project import Project
+
+Disposition = Literal["released", "held", "excluded", "failed"]
+DISPOSITIONS: tuple[Disposition, ...] = ("released", "held", "excluded", "failed")
+
+
+@dataclass(frozen=True)
+class SourceInstance:
+    """One received SOP Instance. `identity` is its number in the ledger, if it has one.
+
+    `held_reason` is set by the caller for what must not be released whatever it contains (law 7).
+    """
+
+    path: Path
+    identity: int | None
+    sop_instance_uid: str
+    held_reason: str = ""
+
+
+@dataclass(frozen=True)
+class ReleaseRequest:
+    """For whom: `folder` receives the copies; `event` may be empty."""
+
+    project: Project
+    participant: str
+    event: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class DeidentifiedInstance:
+    """What became of one source. `path` (relative to the folder), new UIDs, `sha256` and `size_bytes` of the
+    copy's file are set for released instances only; `reason` for all others, without patient data."""
+
+    identity: int | None
+    source_sop_instance_uid: str
+    disposition: Disposition
+    reason: str = ""
+    path: str = ""
+    sop_instance_uid: str = ""
+    series_instance_uid: str = ""
+    study_instance_uid: str = ""
+    sop_class_uid: str = ""
+    transfer_syntax_uid: str = ""
+    modality: str = ""
+    sha256: str = ""
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class DeidentifiedStudy:
+    """Every source with its disposition, in the order of the sources; not yet verified.
+
+    `study_instance_uid` is the new one, empty when nothing could be released. `method_digest` names everything
+    that decided about the content (see `domain.deid.method`).
+    """
+
+    study_instance_uid: str
+    instances: tuple[DeidentifiedInstance, ...]
+    profile: str
+    method_digest: str
+
+    @property
+    def released(self) -> tuple[DeidentifiedInstance, ...]:
+        return tuple(one for one in self.instances if one.disposition == "released")
+
+    def counts(self) -> dict[Disposition, int]:
+        """Instances by disposition; all four keys are present."""
+        counted = Counter(one.disposition for one in self.instances)
+        return {name: counted[name] for name in DISPOSITIONS}
