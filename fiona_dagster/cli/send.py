@@ -48,9 +48,13 @@ def send(paths: tuple[Path, ...], to: str | None, calling: str | None, config_fi
     studies, foreign = _studies(_files(paths))
     problems = _send_all(studies, peer, calling or settings.calling_ae_title, console)
     for path, problem in foreign:
-        console.print(f"skipped {path}: {problem}", style="yellow", markup=False, highlight=False)
+        console.print(
+            f"skipped {path}: {problem}", style="yellow", markup=False, highlight=False, soft_wrap=True
+        )
     for problem, count in sorted(problems.items()):
-        console.print(f"{count} not stored: {problem}", style="red", markup=False, highlight=False)
+        console.print(
+            f"{count} not stored: {problem}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
     total, failed = sum(map(len, studies.values())), sum(problems.values())
     summary = {
         "to": str(peer),

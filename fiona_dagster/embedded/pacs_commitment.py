@@ -1,12 +1,11 @@
 """Storage Commitment Push Model as SCP (PS3.4 annex J): what is asked for is looked up, then reported.
 
-The report goes over the Association of the request while it is open, else over a new one to the address known for the
-requester's AE title.
+The report goes over a new Association to the address known for the requester's AE title, else over that of the
+request: a requester that we know has usually released it by then, and one that we do not know has to wait there.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from fiona_dagster.settings import DicomPeer
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
     from pynetdicom import AE
+    from pynetdicom.association import Association
 
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
 WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"
@@ -92,20 +92,12 @@ class StorageCommitment:
         return report
 
     def _send(self, association: Any, report: Dataset) -> None:
-        kind = SOME_FAILED if "FailedSOPSequence" in report else ALL_COMMITTED
-        if association.is_established:
-            # the peer may release in the meantime: pynetdicom then raises or answers with an empty status
-            with contextlib.suppress(RuntimeError, ValueError), association.response_keeper.waiting():
-                status, _ = association.send_n_event_report(
-                    report, kind, STORAGE_COMMITMENT, WELL_KNOWN_INSTANCE
-                )
-                if status:
-                    return
         peer = self._known_peers.get(association.requestor.ae_title.strip())
-        if peer is not None:
-            self._send_anew(peer, report, kind)
+        if (peer is None or not self._reported_anew(peer, report)) and association.is_established:
+            with association.response_keeper.waiting():
+                _report(association, report)
 
-    def _send_anew(self, peer: DicomPeer, report: Dataset, kind: int) -> None:
+    def _reported_anew(self, peer: DicomPeer, report: Dataset) -> bool:
         from pynetdicom import build_context, build_role, evt
 
         association = self._ae.associate(
@@ -116,7 +108,19 @@ class StorageCommitment:
             ext_neg=[build_role(STORAGE_COMMITMENT, scp_role=True)],
             evt_handlers=[(evt.EVT_ESTABLISHED, leave_responses_to_the_sender)],
         )
-        if association.is_established:
-            with contextlib.suppress(RuntimeError, ValueError):
-                association.send_n_event_report(report, kind, STORAGE_COMMITMENT, WELL_KNOWN_INSTANCE)
+        if not association.is_established:
+            return False
+        try:
+            return _report(association, report)
+        finally:
             association.release()
+
+
+def _report(association: Association, report: Dataset) -> bool:
+    """Send the N-EVENT-REPORT; whether it was answered."""
+    kind = SOME_FAILED if "FailedSOPSequence" in report else ALL_COMMITTED
+    try:
+        status, _ = association.send_n_event_report(report, kind, STORAGE_COMMITMENT, WELL_KNOWN_INSTANCE)
+    except (RuntimeError, ValueError):  # released in the meantime, or without a context for it
+        return False
+    return bool(status)

@@ -210,7 +210,7 @@ class Association:
                 if one.result == 0 and one.context_id is not None
             }
             longest = answer.maximum_length_received or MAXIMUM_PDU
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error) as error:
+        except Exception as error:  # noqa: BLE001 — pynetdicom's decoders raise and assert in many ways
             self._lost(f"its acceptance cannot be understood ({type(error).__name__})")
         self.maximum_pdu = min(longest, MAXIMUM_PDU)
         if self.maximum_pdu < 512:
