@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fiona_dagster.adapters.dicom_scu import query_instances, send
-from fiona_dagster.domain.errors import Transient
-from fiona_dagster.domain.forwarding import ForwardReceipt, missing
+from fiona_dagster.domain.forwarding import ForwardReceipt, confirm, missing
 from fiona_dagster.domain.verification import VerifiedStudy
 from fiona_dagster.settings import DicomPeer
 
@@ -21,27 +20,22 @@ def forward(
         Permanent: it refuses for good.
     """
     released = frozenset(one.sop_instance_uid for one in verified.instances)
-    present = query_instances(pacs, calling, verified.study_instance_uid)
-    due = missing(released, present)
+    before = query_instances(pacs, calling, verified.study_instance_uid)
+    due = missing(released, before)
+    after = before
     if due:
         send(
             [verified.folder / one.path for one in verified.instances if one.sop_instance_uid in due],
             pacs,
             calling,
         )
-        present = query_instances(pacs, calling, verified.study_instance_uid)
-        lost = missing(released, present)
-        if lost:
-            raise Transient(
-                f"{pacs} does not show {len(lost)} of {len(released)} instances after they were sent"
-            )
-    return ForwardReceipt(
+        after = query_instances(pacs, calling, verified.study_instance_uid)
+    return confirm(
         transfer_id=transfer_id,
         revision=verified.revision,
         destination=str(pacs),
-        total=len(released),
-        already_there=len(released) - len(due),
-        sent=len(due),
-        confirmed=len(released & present),
-        confirmed_at=clock(),
+        released=released,
+        present_before=before,
+        present_after=after,
+        at=clock(),
     )

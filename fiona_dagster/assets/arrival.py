@@ -1,8 +1,7 @@
 """A study has arrived: it is quiet and no open Association carries it, so a revision is closed over it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
+from typing import Any
 
 from dagster import (
     AssetCheckResult,
@@ -43,7 +42,7 @@ from fiona_dagster.settings import Site
 )
 def arrived_study(
     context: AssetExecutionContext, gateway: GatewayResource
-) -> Iterator[MaterializeResult | AssetCheckResult]:
+) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
     """A study as it stood when it fell quiet: which instances the newest revision covers.
 
     Completeness comes from the ledger (open Associations, quiet time, the source's own count), never from folder
@@ -95,7 +94,7 @@ def _expected(gateway: GatewayResource, site: Site, study_instance_uid: str) -> 
 
 def _metadata(
     arrived: ArrivedStudy, moving: StudyActivity | None, first: float, last: float
-) -> dict[str, object]:
+) -> dict[str, Any]:
     return {
         "revision": arrived.revision,
         "instances": arrived.instance_count,

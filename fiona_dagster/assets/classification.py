@@ -1,7 +1,5 @@
 """What every series of the study is, by the site's classifyRules.json."""
 
-from __future__ import annotations
-
 from dagster import AssetExecutionContext, MaterializeResult, TableColumn, TableRecord, TableSchema, asset
 from dagster import MetadataValue as Value
 
@@ -32,7 +30,7 @@ _COLUMNS = TableSchema(
     owners=[OWNER],
     tags=stage_tags("classification"),
 )
-def classified_series(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult:
+def classified_series(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult[None]:
     """The types of every series (FIONA's ClassifyType), decided over all its images and in no order of arrival.
 
     The rules are FIONA's classifyRules.json, checked when they are loaded. The types are written into the series

@@ -1,8 +1,7 @@
 """The de-identified copy and its verification: the gate through which everything that leaves must pass."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
+from typing import Any
 
 from dagster import (
     AssetCheckExecutionContext,
@@ -25,8 +24,8 @@ from fiona_dagster.domain.verification import CHECKS, Check
 from fiona_dagster.resources.gateway import GatewayResource
 
 CHECK_SPECS = [
-    AssetCheckSpec(name, asset="deidentified_copy", blocking=True, description=description)
-    for name, description in CHECKS.items()
+    AssetCheckSpec(name, asset="deidentified_copy", blocking=True, description=promise)
+    for name, promise in CHECKS.items()
 ]
 
 
@@ -41,7 +40,7 @@ CHECK_SPECS = [
 )
 def deidentified_copy(
     context: AssetExecutionContext, gateway: GatewayResource
-) -> Iterator[MaterializeResult]:
+) -> Iterator[MaterializeResult[None]]:
     """The study as the project may see it, still inside the quarantine: nothing leaves before it is verified.
 
     A pure function of the instance, the project's De-identification Profile and the project's key: the same study
@@ -75,7 +74,7 @@ def verification(context: AssetCheckExecutionContext, gateway: GatewayResource) 
         study = ledger.studies.get(context.partition_key)
         found: dict[str, list[tuple[Transfer, Check]]] = {name: [] for name in CHECKS}
         for transfer in transfers_at_work(ledger, study.key):
-            for check in verify_transfer(gateway, study, transfer, run_id=context.run_id):
+            for check in verify_transfer(gateway, study, transfer, run_id=context.run.run_id):
                 found[check.name].append((transfer, check))
         tell_registry(gateway, study, context.log)
         for name, results in found.items():
@@ -99,7 +98,7 @@ def _places(results: list[tuple[Transfer, Check]]) -> str:
 
 def _metadata(
     rows: list[tuple[Transfer, Balance, str, dict[str, int]]], *, seconds: float, revision: int
-) -> dict[str, object]:
+) -> dict[str, Any]:
     lines = [
         "| project | received | awaiting verification | held | excluded | failed |",
         "|---|--:|--:|--:|--:|--:|",

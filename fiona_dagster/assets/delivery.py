@@ -1,7 +1,5 @@
 """The package at its destination: sent under a temporary name, read back, renamed."""
 
-from __future__ import annotations
-
 from dagster import AssetExecutionContext, MaterializeResult, asset
 from dagster import MetadataValue as Value
 
@@ -27,7 +25,7 @@ from fiona_dagster.resources.gateway import GatewayResource
     tags=stage_tags("delivery"),
     retry_policy=NETWORK_RETRIES,
 )
-def delivered_package(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult:
+def delivered_package(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult[None]:
     """The package where the project wants it, confirmed: size and checksum were read back from the destination.
 
     A destination that already has the same bytes is left alone. A project without a destination collects its
@@ -57,12 +55,12 @@ def delivered_package(context: AssetExecutionContext, gateway: GatewayResource) 
         tell_registry(gateway, study, context.log)
         if later:
             raise Transient("; ".join(later))
-        lines = [f"- {t.project}: `{r.package_name}` at {r.destination}" for t, r in receipts]
+        lines = [f"- {t.project}: `{r.package}` at {r.destination}" for t, r in receipts]
         return MaterializeResult(
             metadata={
                 "deliveries": len(receipts),
                 "bytes": sum(receipt.size_bytes for _, receipt in receipts),
-                "already_there": sum(receipt.already_there for _, receipt in receipts),
+                "already_there": sum(receipt.sent_bytes == 0 for _, receipt in receipts),
                 "where": Value.md("\n".join(lines) or "in the outbox"),
             }
         )
@@ -85,7 +83,7 @@ def _deliver_all(
             ledger.deliveries.record(
                 DeliveryRecord(
                     transfer.id, destination.name, "package", revision, "confirmed", name=package.name,
-                    instance_count=len(copies), size_bytes=receipt.size_bytes, checksum=package.sha256,
+                    instance_count=len(copies), size_bytes=receipt.size_bytes, checksum=package.md5,
                     place=receipt.place, confirmed_at=receipt.confirmed_at,
                 ),
                 copies, now=gateway.now(), run_id=context.run_id,

@@ -1,6 +1,6 @@
 """The verified copy in the research PACS: one Association, confirmed by the PACS itself."""
 
-from __future__ import annotations
+from typing import Any
 
 from dagster import AssetExecutionContext, MaterializeResult, asset
 from dagster import MetadataValue as Value
@@ -27,7 +27,7 @@ from fiona_dagster.resources.gateway import GatewayResource
     tags=stage_tags("forwarding"),
     retry_policy=NETWORK_RETRIES,
 )
-def research_pacs_copy(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult:
+def research_pacs_copy(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult[None]:
     """The de-identified copy in the research PACS, confirmed by a query for its set of SOP Instance UIDs.
 
     Only a copy that passed verification can come here. The PACS is asked first what it has, only what is missing is
@@ -90,7 +90,7 @@ def _forward(
     return receipt
 
 
-def _metadata(receipts: list[tuple[Transfer, ForwardReceipt]]) -> dict[str, object]:
+def _metadata(receipts: list[tuple[Transfer, ForwardReceipt]]) -> dict[str, Any]:
     total = [receipt for _, receipt in receipts]
     return {
         "transfers": len(receipts),

@@ -1,7 +1,5 @@
 """What keeps the house in order: heartbeat, reconciliation, cleanup, retirement of partitions and old runs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -44,7 +42,7 @@ SCP_HEARTBEAT = AssetSpec(
                                    "every file is where the ledger says.")])  # fmt: skip
 def reconciliation(
     context: AssetExecutionContext, gateway: GatewayResource
-) -> Iterator[MaterializeResult | AssetCheckResult]:
+) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
     """The conservation law over the whole ledger, against the files on disk; and REDCap told what it missed."""
     with reporting_failures():
         from fiona_dagster.adapters.reconciliation import discrepancies
@@ -82,7 +80,7 @@ def reconciliation(
 
 
 @asset(group_name=HOUSEKEEPING, kinds={"file"}, owners=[OWNER], tags=stage_tags("retention"))
-def disk_cleanup(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult:
+def disk_cleanup(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult[None]:
     """Oldest archive folders above the disk limit, stale links, leftovers of exports.
 
     Nothing unconfirmed is ever deleted: a study goes only when every instance of its newest revision is confirmed
@@ -98,24 +96,22 @@ def disk_cleanup(context: AssetExecutionContext, gateway: GatewayResource) -> Ma
 
 
 @asset(group_name=HOUSEKEEPING, kinds={"dagster"}, owners=[OWNER], tags=stage_tags("retention"))
-def retired_partitions(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult:
+def retired_partitions(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult[None]:
     """Keys of studies that reached their end leave Dagster, with their runs and events, so that its pages stay quick.
 
     The ledger keeps the truth; a resend brings a key back.
     """
     with reporting_failures():
-        from fiona_dagster.domain.retention import partitions_to_retire
+        from fiona_dagster.domain.retention import PartitionStanding, partitions_to_retire
 
         settings, ledger, now = gateway.settings, gateway.ledger, gateway.now()
-        keys = set(context.instance.get_dynamic_partitions(str(STUDIES.name)))
-        ended = [(key, at) for key, at in ledger.inventory.working_set() if key in keys]
-        retire = partitions_to_retire(
-            ended,
-            now=now,
-            keep_days=settings.keep_partitions_days,
-            in_use=len(keys),
-            maximum=settings.max_partitions,
-        )[:KEYS_PER_RUN]
+        keys = context.instance.get_dynamic_partitions(str(STUDIES.name))
+        ended = dict(ledger.inventory.working_set())
+        standings = [PartitionStanding(key, ended.get(key)) for key in keys]
+        decided = partitions_to_retire(
+            standings, now=now, keep_days=settings.keep_partitions_days, cap=settings.max_partitions
+        )
+        retire = [one.name for one in decided][:KEYS_PER_RUN]
         runs = 0
         for key in retire:
             runs += _forget(context.instance, key)

@@ -1,6 +1,6 @@
 """The package in the outbox: zip, MD5 and manifest, made of verified files only."""
 
-from __future__ import annotations
+from collections.abc import Iterator
 
 from dagster import AssetExecutionContext, MaterializeResult, asset
 from dagster import MetadataValue as Value
@@ -9,7 +9,7 @@ from fiona_dagster.assets.descriptions import EXPORT, OWNER, stage_tags
 from fiona_dagster.assets.failures import reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.assets.releases import recall_verified
-from fiona_dagster.domain.packaging import Package
+from fiona_dagster.domain.packaging import ExportType, Package
 from fiona_dagster.domain.transfer import Transfer, TransferState
 from fiona_dagster.resources.gateway import GatewayResource
 
@@ -25,7 +25,9 @@ EXPORTABLE = (TransferState.FORWARDED, TransferState.DELIVERED)
     tags=stage_tags("packaging"),
     output_required=False,
 )
-def outbox_package(context: AssetExecutionContext, gateway: GatewayResource):
+def outbox_package(
+    context: AssetExecutionContext, gateway: GatewayResource
+) -> Iterator[MaterializeResult[None]]:
     """The study as a package in the outbox: FIONA's file name, an MD5 file and a manifest beside it.
 
     Stored, not compressed (pixel data hardly shrinks), and the same bytes whenever nothing changed, so that a
@@ -62,5 +64,7 @@ def build_packages(gateway: GatewayResource, study_key: str) -> list[tuple[Trans
         if verified is None or not verified.instances or project is None:
             continue
         for export_type in project.export_formats:
-            made.append((transfer, build(verified, export_type, gateway.settings.layout.outbox)))
+            made.append(
+                (transfer, build(verified, ExportType.named(export_type), gateway.settings.layout.outbox))
+            )
     return made

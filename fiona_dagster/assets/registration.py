@@ -1,6 +1,6 @@
 """The study and its series in REDCap's Incoming."""
 
-from __future__ import annotations
+from typing import Any
 
 from dagster import AssetExecutionContext, MaterializeResult, asset
 from dagster import MetadataValue as Value
@@ -21,7 +21,7 @@ from fiona_dagster.resources.gateway import GatewayResource
     tags=stage_tags("registration"),
     retry_policy=NETWORK_RETRIES,
 )
-def incoming_record(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult:
+def incoming_record(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult[None]:
     """The study's record in REDCap's Incoming with a repeating row a series: FIONA's names and meanings.
 
     Patient identifiers only as keyed hashes. Doing it again writes nothing that is there already; late series get
@@ -31,7 +31,7 @@ def incoming_record(context: AssetExecutionContext, gateway: GatewayResource) ->
         ledger = gateway.ledger
         study = ledger.studies.get(context.partition_key)
         registry = gateway.registry
-        metadata: dict[str, object] = {"revision": study.revision, "registry": "none is configured"}
+        metadata: dict[str, Any] = {"revision": study.revision, "registry": "none is configured"}
         if registry is not None:
             started = gateway.now()
             receipt = registry.register([registration_of(gateway, study)])

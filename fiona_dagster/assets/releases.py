@@ -79,14 +79,13 @@ def verify_transfer(
     key = gateway.keyring.project_key(transfer.project)
     copy = _deidentified(ledger, transfer, request, gateway.datadir(study.site))
     outcome = verify_release(copy, _sources(gateway, study), request, key, _profile(), revision=revision)
-    passed = isinstance(outcome, VerifiedStudy)
     ledger.transfers.verify(
-        transfer.id, revision, passed=passed, manifest_sha256=copy.manifest_sha256,
+        transfer.id, revision, passed=isinstance(outcome, VerifiedStudy), manifest_sha256=copy.manifest_sha256,
         checks={c.name: {"passed": c.passed, "found": c.found, "places": list(c.places)} for c in outcome.checks},
         now=now, run_id=run_id,
     )  # fmt: skip
     problem = ""
-    if not passed:
+    if not isinstance(outcome, VerifiedStudy):
         _to_quarantine(gateway.settings.site(study.site).layout, request.folder)
         problem = "verification: " + ", ".join(check.name for check in outcome.checks if not check.passed)
     elif not outcome.instances:
@@ -160,6 +159,9 @@ def _row(one: DeidentifiedInstance, folder: Path, datadir: Path) -> ReleaseRow:
         sop_instance_uid=one.sop_instance_uid if released else "",
         series_instance_uid=one.series_instance_uid if released else "",
         study_instance_uid=one.study_instance_uid if released else "",
+        sop_class_uid=one.sop_class_uid,
+        transfer_syntax_uid=one.transfer_syntax_uid,
+        modality=one.modality,
         path=str((folder / one.path).relative_to(datadir)) if released else "",
         sha256=one.sha256,
         size_bytes=one.size_bytes,
@@ -185,6 +187,9 @@ def _deidentified(
                 sop_instance_uid=row.sop_instance_uid,
                 series_instance_uid=row.series_instance_uid,
                 study_instance_uid=row.study_instance_uid,
+                sop_class_uid=row.sop_class_uid,
+                transfer_syntax_uid=row.transfer_syntax_uid,
+                modality=row.modality,
                 sha256=row.sha256,
                 size_bytes=row.size_bytes,
             )

@@ -1,7 +1,5 @@
 """Which projects get the study: the coupling list, routing rules, or a person."""
 
-from __future__ import annotations
-
 from dagster import AssetExecutionContext, MaterializeResult, asset
 from dagster import MetadataValue as Value
 
@@ -32,7 +30,7 @@ from fiona_dagster.resources.gateway import GatewayResource
     tags=stage_tags("routing"),
     retry_policy=NETWORK_RETRIES,
 )
-def transfer_decision(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult:
+def transfer_decision(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult[None]:
     """Where the study goes: matching coupling entries (newest first), else routing rules, else held for a person.
 
     Every decision is a transfer: one study into one project under one participant and event, a row of `transfers`

@@ -16,7 +16,7 @@ LOCATION = "fiona"
 
 
 def instance_configuration(*, cores: int) -> dict[str, Any]:
-    """dagster.yaml with SQLite storage; the one for PostgreSQL is dagster.yaml at the root of the repository."""
+    """dagster.yaml with SQLite storage; the one for PostgreSQL is deploy/dagster.yaml."""
     return {
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},

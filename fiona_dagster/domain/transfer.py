@@ -51,6 +51,11 @@ class Transfer:
     attempts: int
     requested_at: float
     requested_by: str
+    changed_at: float
+    registry_state: str
+
+    def __repr__(self) -> str:
+        return f"Transfer({self.id}, {self.project}, {self.state.value})"
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,9 @@ class ReleaseRow:
     sop_instance_uid: str = ""
     series_instance_uid: str = ""
     study_instance_uid: str = ""
+    sop_class_uid: str = ""
+    transfer_syntax_uid: str = ""
+    modality: str = ""
     path: str = ""
     sha256: str = ""
     size_bytes: int = 0

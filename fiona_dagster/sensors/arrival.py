@@ -1,7 +1,5 @@
 """Quiet studies enter the chain: the intake phase."""
 
-from __future__ import annotations
-
 from dagster import DefaultSensorStatus, SensorEvaluationContext, SensorResult, SkipReason, sensor
 
 from fiona_dagster.domain.arrival import waits_for

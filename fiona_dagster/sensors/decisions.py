@@ -1,7 +1,5 @@
 """Registered studies are routed, and requested transfers carried out: the transfer phase."""
 
-from __future__ import annotations
-
 import hashlib
 
 from dagster import DefaultSensorStatus, SensorEvaluationContext, SensorResult, SkipReason, sensor

@@ -1,7 +1,5 @@
 """Do the receivers answer? (FIONA's heartbeat.sh, every minute.) Restarting them is the supervisor's work."""
 
-from __future__ import annotations
-
 from dagster import (
     AssetMaterialization,
     DefaultSensorStatus,

@@ -1,7 +1,5 @@
 """Confirmed copies are packed and delivered: the export phase."""
 
-from __future__ import annotations
-
 from dagster import DefaultSensorStatus, SensorEvaluationContext, SensorResult, SkipReason, sensor
 
 from fiona_dagster.domain.phases import Due, Phase

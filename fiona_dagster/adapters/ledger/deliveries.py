@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DeliveryRecord:
-    """A destination and what it said. `checksum`: SHA-256 of a package; `name` empty for a PACS."""
+    """A destination and what it said. `checksum`: MD5 of a package; `name` empty for a PACS."""
 
     transfer_id: int
     destination: str

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, and_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, select, update
 
 from fiona_dagster.adapters.ledger.schema import (
     association,
@@ -28,6 +28,13 @@ _STUDY_FIELDS = (
     "patient_id", "patient_name", "accession_number", "study_date", "study_time", "study_description",
     "institution_name",
 )  # fmt: skip
+_INSTANCE_FIELDS = (
+    "site", "series_instance_uid", "sop_instance_uid", "sop_class_uid", "transfer_syntax_uid", "modality",
+    "sha256", "size_bytes", "path", "received_at",
+)  # fmt: skip
+
+_Content = tuple[str, str, str]
+"""Site, SOP Instance UID and sha256: one row of `instance`."""
 
 
 class Reception:
@@ -44,18 +51,26 @@ class Reception:
 
         Returns: study key by Study Instance UID.
         """
-        keys: dict[str, StudyKey] = {}
+        if not arrivals:
+            return {}
         with self._ledger.begin() as connection:
-            for received, association_id in arrivals:
+            keys: dict[str, StudyKey] = {}
+            for received, _ in arrivals:
                 uid = received.study_instance_uid
-                key = keys.get(uid) or self._study(connection, received)
-                keys[uid] = key
-                self._instance(connection, key, received, recovered=association_id is None)
-                if association_id is not None:
-                    connection.execute(
-                        self._ledger.insert_ignoring(association_study),
-                        {"association_id": association_id, "study_key": key},
-                    )
+                if uid not in keys:
+                    keys[uid] = self._study(connection, received)
+            new = self._insert(connection, keys, [received for received, _ in arrivals])
+            self._count_again(connection, keys, arrivals, new)
+            brought = {
+                (association_id, keys[received.study_instance_uid])
+                for received, association_id in arrivals
+                if association_id is not None
+            }
+            if brought:
+                connection.execute(
+                    self._ledger.insert_ignoring(association_study),
+                    [{"association_id": one, "study_key": key} for one, key in sorted(brought)],
+                )
         return keys
 
     def open_association(self, association_id: str, site: str, worker: str, peer: Peer, at: float) -> None:
@@ -142,61 +157,111 @@ class Reception:
             found = connection.execute(select(study.c.key).where(where)).scalar_one()
         return StudyKey(str(found))
 
-    def _instance(
-        self, connection: Connection, key: StudyKey, received: ReceivedInstance, *, recovered: bool
-    ) -> None:
-        known = and_(
-            instance.c.site == received.site, instance.c.sop_instance_uid == received.sop_instance_uid
-        )
-        same = and_(known, instance.c.sha256 == received.sha256)
-        # The archive notices other content only where the first still lies: not in another study or after a purge.
-        first = select(instance.c.id).where(
-            known, instance.c.sha256 != received.sha256, instance.c.aside.is_(False)
-        )
-        aside = received.aside or connection.execute(first.limit(1)).first() is not None
-        values = {
-            name: getattr(received, name)
-            for name in ("site", "series_instance_uid", "sop_instance_uid", "sop_class_uid", "transfer_syntax_uid",
-                         "modality", "sha256", "size_bytes", "path", "received_at")
-        }  # fmt: skip
-        result = connection.execute(
-            self._ledger.insert_ignoring(instance).values(
-                study_key=key, aside=aside, **values, **asdict(received.peer)
+    def _insert(
+        self, connection: Connection, keys: dict[str, StudyKey], arrivals: Sequence[ReceivedInstance]
+    ) -> dict[_Content, int]:
+        """Insert what is new, raise its studies' counts; returns the new rows' ids by content."""
+        rows = []
+        first = self._first_contents(connection, arrivals)
+        for received in arrivals:
+            # The archive notices other content where the first still lies: not in another study or after a purge.
+            is_first = first.setdefault((received.site, received.sop_instance_uid), received.sha256)
+            rows.append(
+                {
+                    "study_key": keys[received.study_instance_uid],
+                    **{name: getattr(received, name) for name in _INSTANCE_FIELDS},
+                    **asdict(received.peer),
+                    "aside": received.aside or is_first != received.sha256,
+                }
+            )
+        inserted = connection.execute(
+            self._ledger.insert_ignoring(instance).returning(
+                instance.c.id, instance.c.study_key, instance.c.aside, instance.c.received_at,
+                instance.c.site, instance.c.sop_instance_uid, instance.c.sha256,
+            ),
+            rows,
+        ).all()  # fmt: skip
+        for key in {row.study_key for row in inserted}:
+            of_study = [row.received_at for row in inserted if row.study_key == key]
+            newest = case(
+                (study.c.last_received_at < max(of_study), max(of_study)), else_=study.c.last_received_at
+            )
+            connection.execute(
+                update(study)
+                .where(study.c.key == key)
+                .values(
+                    instance_count=study.c.instance_count + len(of_study),
+                    last_received_at=newest,
+                    purged_at=None,
+                    retired_at=None,
+                )
+            )
+        if inserted:
+            connection.execute(transition.insert(), [_transition(row) for row in inserted])
+        return {(row.site, row.sop_instance_uid, row.sha256): row.id for row in inserted}
+
+    def _first_contents(
+        self, connection: Connection, arrivals: Sequence[ReceivedInstance]
+    ) -> dict[tuple[str, str], str]:
+        """The sha256 under which a SOP Instance UID was recorded first, by site and UID."""
+        rows = connection.execute(
+            select(instance.c.site, instance.c.sop_instance_uid, instance.c.sha256).where(
+                instance.c.site.in_({received.site for received in arrivals}),
+                instance.c.sop_instance_uid.in_({received.sop_instance_uid for received in arrivals}),
+                instance.c.aside.is_(False),
             )
         )
-        if result.rowcount == 0:
-            if not recovered:
-                self._again(connection, key, received, same)
-            return
-        changes = {
-            "instance_count": study.c.instance_count + 1,
-            "purged_at": None,
-            "retired_at": None,
-        }
-        connection.execute(update(study).where(study.c.key == key).values(**changes))
-        connection.execute(
-            update(study)
-            .where(study.c.key == key, study.c.last_received_at < received.received_at)
-            .values(last_received_at=received.received_at)
-        )
-        identity = connection.execute(select(instance.c.id).where(same)).scalar_one()
-        connection.execute(
-            transition.insert(),
-            {"at": received.received_at, "study_key": key, "instance_id": identity, "stage": "reception",
-             "outcome": "aside" if aside else "received",
-             "reason": "same SOP Instance UID, other content" if aside else ""},
-        )  # fmt: skip
+        return {(row.site, row.sop_instance_uid): row.sha256 for row in rows}
 
-    def _again(
-        self, connection: Connection, key: StudyKey, received: ReceivedInstance, same: ColumnElement[bool]
+    def _count_again(
+        self,
+        connection: Connection,
+        keys: dict[str, StudyKey],
+        arrivals: Sequence[tuple[ReceivedInstance, str | None]],
+        new: Mapping[_Content, int],
     ) -> None:
-        connection.execute(
-            update(instance)
-            .where(same)
-            .values(receptions=instance.c.receptions + 1, path=received.path, size_bytes=received.size_bytes)
-        )
-        connection.execute(
-            update(study)
-            .where(study.c.key == key, study.c.purged_at.is_not(None))
-            .values(purged_at=None, retired_at=None)
-        )
+        """Count what was there already; a recovered file is no further reception."""
+        unseen = set(new)
+        again = []
+        for received, association_id in arrivals:
+            content = (received.site, received.sop_instance_uid, received.sha256)
+            if content in unseen:
+                unseen.remove(content)
+            elif association_id is not None:
+                again.append(received)
+        if again:
+            connection.execute(
+                update(instance)
+                .where(
+                    instance.c.site == bindparam("of_site"),
+                    instance.c.sop_instance_uid == bindparam("of_uid"),
+                    instance.c.sha256 == bindparam("of_sha256"),
+                )
+                .values(
+                    receptions=instance.c.receptions + 1,
+                    path=bindparam("at_path"),
+                    size_bytes=bindparam("of_size"),
+                ),
+                [
+                    {"of_site": one.site, "of_uid": one.sop_instance_uid, "of_sha256": one.sha256,
+                     "at_path": one.path, "of_size": one.size_bytes}
+                    for one in again
+                ],
+            )  # fmt: skip
+        for key in {keys[received.study_instance_uid] for received in again}:
+            connection.execute(
+                update(study)
+                .where(study.c.key == key, study.c.purged_at.is_not(None))
+                .values(purged_at=None, retired_at=None)
+            )
+
+
+def _transition(row: Any) -> dict[str, Any]:
+    return {
+        "at": row.received_at,
+        "study_key": row.study_key,
+        "instance_id": row.id,
+        "stage": "reception",
+        "outcome": "aside" if row.aside else "received",
+        "reason": "same SOP Instance UID, other content" if row.aside else "",
+    }

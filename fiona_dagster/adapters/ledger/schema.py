@@ -165,6 +165,9 @@ release = Table(
     Column("sop_instance_uid", String(64), nullable=False, default=""),  # of the copy
     Column("series_instance_uid", String(64), nullable=False, default=""),
     Column("study_instance_uid", String(64), nullable=False, default=""),
+    Column("sop_class_uid", String(64), nullable=False, default=""),
+    Column("transfer_syntax_uid", String(64), nullable=False, default=""),
+    Column("modality", String(16), nullable=False, default=""),
     Column("path", Text, nullable=False, default=""),  # relative to the DATADIR
     Column("sha256", String(64), nullable=False, default=""),  # of the whole file
     Column("size_bytes", BigInteger, nullable=False, default=0),

@@ -1,0 +1,143 @@
+"""What may be deleted, gathered from the ledger, decided by `domain.retention`, done by `adapters.cleanup`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+from fiona_dagster.adapters import cleanup
+from fiona_dagster.adapters.ledger import Ledger
+from fiona_dagster.adapters.ledger.studies import StudyRecord
+from fiona_dagster.domain.identifiers import StudyKey
+from fiona_dagster.domain.layout import Layout
+from fiona_dagster.domain.retention import (
+    Decision,
+    ExportStanding,
+    StudyStanding,
+    TransferStanding,
+    choose_exports,
+    choose_leftovers,
+    choose_studies,
+    reasons,
+)
+from fiona_dagster.domain.transfer import Disposition, Transfer, TransferState
+from fiona_dagster.settings import Settings, Site
+
+
+@dataclass
+class DiskReport:
+    """What was deleted, as counts and bytes, and how many studies stay for which reason."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def kept_text(self) -> str:
+        """The reasons as a list in Markdown."""
+        return "\n".join(f"- {count} x {reason}" for reason, count in sorted(self.kept.items()))
+
+    def add(self, name: str, count: int) -> None:
+        self.counts[name] = self.counts.get(name, 0) + count
+
+
+def clean_disk(ledger: Ledger, settings: Settings, *, now: float) -> DiskReport:
+    """Archive folders above the limit, stale links, leftovers and confirmed exports, at every site.
+
+    Raises:
+        Transient, Permanent: the disk refuses.
+    """
+    report = DiskReport()
+    for site in settings.sites:
+        _studies(ledger, settings, site, report, now=now)
+        links = cleanup.stale_links(site.layout, now=now)
+        report.add("stale_links", links.links)
+    _exports(ledger, settings.layout, report, now=now)
+    return report
+
+
+def standing_of(ledger: Ledger, study: StudyRecord) -> StudyStanding:
+    """All that decides whether a study's files may go."""
+    instances = ledger.studies.instances(study.key)
+    transfers = ledger.transfers.of_study(study.key)
+    return StudyStanding(
+        study_key=study.key,
+        study_instance_uid=study.study_instance_uid,
+        last_received_at=study.last_received_at,
+        instance_count=study.instance_count,
+        arrived_count=study.arrived_count,
+        transfers=tuple(_transfer(ledger, one) for one in transfers),
+        revision=study.revision,
+        ended=study.routed_revision == study.revision
+        and all(t.state == TransferState.DELIVERED for t in transfers),
+        held_reason=study.held_reason or "",
+        bytes=sum(one.size_bytes for one in instances),
+        aside_count=sum(one.aside for one in instances),
+    )
+
+
+def _transfer(ledger: Ledger, transfer: Transfer) -> TransferStanding:
+    open_ones = sum(
+        row.disposition in (Disposition.HELD, Disposition.FAILED)
+        for row in ledger.transfers.release_rows(transfer.id)
+    )
+    return TransferStanding(
+        transfer.project,
+        transfer.state,
+        transfer.revision,
+        transfer.packaged_revision,
+        unconfirmed_instances=open_ones,
+    )
+
+
+def _studies(ledger: Ledger, settings: Settings, site: Site, report: DiskReport, *, now: float) -> None:
+    present = [one for one in ledger.studies.all() if one.site == site.name and one.purged_at is None]
+    by_key = {one.key: one for one in present}
+    decided = choose_studies(
+        [standing_of(ledger, one) for one in present],
+        cleanup.disk_use(site.layout.datadir),
+        now=now,
+        limit_percent=settings.disk_limit_percent,
+    )
+    for decision in decided:
+        if not decision.delete:
+            continue
+        study = by_key[StudyKey(decision.name)]
+        names = {one.sop_instance_uid for one in ledger.studies.instances(study.key)}
+        # first the files: what a crash leaves half done is still listed, and finished by the next call
+        done = cleanup.remove_study(site.layout, study.study_instance_uid, only=names)
+        ledger.studies.mark(study.key, purged_at=now)
+        report.add("studies_deleted", 1)
+        report.add("bytes_freed", done.bytes)
+    for reason, count in reasons(decided, deleted=False).items():
+        report.kept[reason] = report.kept.get(reason, 0) + count
+
+
+def _exports(ledger: Ledger, layout: Layout, report: DiskReport, *, now: float) -> None:
+    disk = cleanup.disk_use(layout.outbox)
+    decided: tuple[Decision, ...] = choose_exports(_packages(ledger, layout), disk)
+    decided += choose_leftovers(cleanup.leftovers(layout.outbox), now=now)
+    names = [one.name for one in decided if one.delete]
+    done = cleanup.remove_exports(layout, names)
+    report.add("exports_deleted", len(names))
+    report.add("bytes_freed", asdict(done)["bytes"])
+
+
+def _packages(ledger: Ledger, layout: Layout) -> list[ExportStanding]:
+    confirmed: dict[str, int] = {}
+    for transfer in ledger.transfers.all():
+        for record in ledger.deliveries.of_transfer(transfer.id):
+            if (
+                record.kind == "package"
+                and record.state == "confirmed"
+                and record.revision == transfer.revision
+            ):
+                confirmed[record.name] = confirmed.get(record.name, 0) + 1
+    standings = []
+    for path in sorted(layout.outbox.glob("*.zip")):
+        facts = path.stat()
+        count = confirmed.get(path.name, 0)
+        standings.append(
+            ExportStanding(
+                path.name, facts.st_size, facts.st_mtime, pending=0 if count else 1, confirmed=count
+            )
+        )
+    return standings

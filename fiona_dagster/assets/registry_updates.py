@@ -1,0 +1,126 @@
+"""What REDCap's Incoming is told: the study, its series, and what became of its transfers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Protocol
+
+from fiona_dagster.adapters.ledger import Ledger
+from fiona_dagster.adapters.ledger.studies import StudyRecord
+from fiona_dagster.domain.errors import FionaError
+from fiona_dagster.domain.registration import (
+    StudyRegistration,
+    StudyStatus,
+    TransferRow,
+    TransferStatus,
+    patient_hash,
+)
+from fiona_dagster.domain.transfer import Transfer, TransferState
+from fiona_dagster.resources.gateway import GatewayResource
+
+_STATUS = {
+    TransferState.REQUESTED: TransferStatus.REQUESTED,
+    TransferState.FORWARDED: TransferStatus.DONE,
+    TransferState.DELIVERED: TransferStatus.DONE,
+    TransferState.HELD: TransferStatus.FAILED,
+    TransferState.FAILED: TransferStatus.FAILED,
+}
+
+
+class Log(Protocol):
+    """The part of Dagster's log manager, or of a logger, that is used here."""
+
+    def warning(self, msg: str, *args: object) -> None: ...
+
+
+def registration_of(gateway: GatewayResource, study: StudyRecord) -> StudyRegistration:
+    """The study as Incoming is to know it: patient identifiers only as keyed hashes."""
+    key = gateway.keyring.site_key()
+    transfers = gateway.ledger.transfers.of_study(study.key)
+    return StudyRegistration(
+        study_instance_uid=study.study_instance_uid,
+        institution=study.institution_name,
+        sender_ae_title=study.calling_ae,
+        addressed_ae_title=study.called_ae,
+        patient_name_hash=patient_hash(study.patient_name, key),
+        patient_id_hash=patient_hash(study.patient_id, key),
+        description=study.study_description,
+        study_date=study.study_date,
+        study_time=study.study_time,
+        accession_number=study.accession_number,
+        arrival_date=_minute(study.first_received_at),
+        last_instance_date=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(study.last_received_at)),
+        sender_ip=study.address,
+        status=_study_status(transfers),
+        series=tuple(gateway.ledger.studies.series(study.key)),
+    )
+
+
+def tell_registry(gateway: GatewayResource, study: StudyRecord, log: Log | logging.Logger) -> int:
+    """Tell REDCap what became of the study's transfers, where it does not know yet; returns how many rows.
+
+    REDCap being down is no reason to stop: what it missed is told at the next occasion, at the latest by
+    `reconciliation`.
+    """
+    registry, ledger = gateway.registry, gateway.ledger
+    if registry is None:
+        return 0
+    news = [one for one in ledger.transfers.of_study(study.key) if one.registry_state != standing(one)]
+    if not news:
+        return 0
+    try:
+        written = registry.record_transfer([_row(ledger, study, one) for one in news])
+    except FionaError as error:
+        log.warning("REDCap was not told of %d transfer(s), later: %s", len(news), error)
+        return 0
+    for one in news:
+        ledger.transfers.told_registry(one.id, standing(one))
+    return written
+
+
+def standing(transfer: Transfer) -> str:
+    """All that REDCap is told about, in a word: when it changes, REDCap is told again."""
+    return f"{transfer.state.value}:{transfer.revision}:{transfer.generation}"
+
+
+def _row(ledger: Ledger, study: StudyRecord, transfer: Transfer) -> TransferRow:
+    rows = [one for one in ledger.transfers.release_rows(transfer.id) if one.path]
+    failed = transfer.state in (TransferState.HELD, TransferState.FAILED)
+    done = failed or transfer.state in (TransferState.FORWARDED, TransferState.DELIVERED)
+    sending = transfer.reason.startswith("delivery") or (
+        transfer.state == TransferState.FAILED and bool(rows)
+    )
+    return TransferRow(
+        study_instance_uid=study.study_instance_uid,
+        project=transfer.project,
+        participant=transfer.participant,
+        event=transfer.event,
+        transfer_key=transfer.transfer_key,
+        status=_STATUS[transfer.state],
+        requested_date=_minute(transfer.requested_at),
+        requested_by=transfer.requested_by,
+        source=transfer.source,
+        transfer_date=_minute(transfer.changed_at) if done else None,
+        deidentification_failed=failed and not sending,
+        send_failed=failed and sending,
+        mapped_uid=",".join(sorted({one.study_instance_uid for one in rows})) or None,
+        messages=(transfer.reason,) if transfer.reason else (),
+        num_files=len(rows) if rows else None,
+        attempts=transfer.attempts,
+    )
+
+
+def _study_status(transfers: list[Transfer]) -> StudyStatus:
+    if not transfers:
+        return StudyStatus.COMPLETE
+    if all(one.state in (TransferState.FORWARDED, TransferState.DELIVERED) for one in transfers):
+        return StudyStatus.TRANSFERRED
+    if any(one.state in (TransferState.HELD, TransferState.FAILED) for one in transfers):
+        return StudyStatus.FAILED
+    return StudyStatus.ASSIGNED
+
+
+def _minute(at: float) -> str:
+    """Local time to the minute, as FIONA writes it."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))

@@ -1,0 +1,156 @@
+"""`fiona doctor`: does everything answer that the gateway needs, and what to do where it does not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fiona_dagster.cli.opening import Opened, config_option, open_gateway
+from fiona_dagster.domain.errors import FionaError
+from fiona_dagster.settings import DicomPeer, Settings
+
+if TYPE_CHECKING:
+    from fiona_dagster.adapters.redcap.registry import RedcapRegistry
+
+LEAST_FREE_BYTES = 5 << 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was tried. `problem` empty: it works."""
+
+    subject: str
+    detail: str
+    problem: str = ""
+
+
+@click.command()
+@config_option
+def doctor(config_file: Path | None) -> None:
+    """Try everything the gateway needs, for real: C-ECHO, REDCap calls, SFTP write-read-delete, disk, rules, keys.
+
+    Exit status 1 when something does not work; each problem says what to do.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    findings = list(examine(open_gateway(config_file)))
+    table = Table("", "what", "found")
+    for one in findings:
+        table.add_row(
+            "[red]✗[/red]" if one.problem else "[green]✓[/green]", one.subject, one.problem or one.detail
+        )
+    Console().print(table)
+    raise SystemExit(1 if any(one.problem for one in findings) else 0)
+
+
+def examine(gateway: Opened) -> Iterator[Finding]:
+    """Try everything, one after the other; a problem of one costs no other."""
+    settings = gateway.settings
+    for site in settings.sites:
+        host = "127.0.0.1" if site.host in ("0.0.0.0", "") else site.host  # noqa: S104 — compared, not bound
+        yield _echo(f"receiver of site {site.name}", DicomPeer(site.ae_title, host, site.port))
+        yield _disk(f"data directory of site {site.name}", site.layout.datadir)
+        for source in site.sources:
+            yield _echo(f"source {source}", source)
+    if settings.research_pacs is None:
+        yield Finding("research PACS", "", "RESEARCHPACS is not set in config.json")
+    else:
+        yield _echo("research PACS", settings.research_pacs)
+    yield _tried("classification rules", lambda: _rules(settings))
+    yield _tried("keyring", lambda: _keyring(settings))
+    yield from _redcap(settings)
+    yield from _projects(gateway)
+
+
+def _tried(subject: str, action: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, action())
+    except FionaError as error:
+        return Finding(subject, "", str(error))
+    except OSError as error:
+        return Finding(subject, "", f"{error.strerror}: check owner and rights")
+
+
+def _echo(subject: str, peer: DicomPeer) -> Finding:
+    def ask() -> str:
+        from fiona_dagster.adapters.dicom_scu import echo
+
+        echo(peer, "DOCTOR")
+        return f"{peer} answers"
+
+    return _tried(subject, ask)
+
+
+def _disk(subject: str, folder: Path) -> Finding:
+    from fiona_dagster.adapters.cleanup import disk_use
+
+    def look() -> str:
+        if not os.access(folder, os.W_OK):
+            return ""
+        return f"{disk_use(folder).percent:.0f} % used, {disk_use(folder).free_bytes >> 30} GiB free"
+
+    found = _tried(subject, look)
+    if not found.problem and not found.detail:
+        return Finding(subject, "", f"{folder} cannot be written to: give it to the gateway's user")
+    if not found.problem and disk_use(folder).free_bytes < LEAST_FREE_BYTES:
+        return Finding(subject, found.detail, f"{found.detail}: make room, reception stops when it is full")
+    return found
+
+
+def _rules(settings: Settings) -> str:
+    from fiona_dagster.adapters.configuration import classification_rules
+
+    rules = classification_rules(settings)
+    warnings = f", {len(rules.warnings)} warning(s): {'; '.join(rules.warnings)}" if rules.warnings else ""
+    return f"{len(rules.types)} types{warnings}"
+
+
+def _keyring(settings: Settings) -> str:
+    from fiona_dagster.adapters.keyring import Keyring
+
+    Keyring(settings.keyring).site_key()
+    return f"{settings.keyring} is ours alone; back it up"
+
+
+def _redcap(settings: Settings) -> Iterator[Finding]:
+    from fiona_dagster.adapters.configuration import registry
+
+    redcap = registry(settings)
+    if redcap is None:
+        yield Finding("REDCap", "none is configured: studies are assigned by hand")
+        return
+    for role in sorted(settings.redcap.tokens if settings.redcap else ()):
+        yield _tried(f"REDCap project {role}", partial(_accepted, redcap, role))
+
+
+def _accepted(redcap: RedcapRegistry, role: str) -> str:
+    redcap.client(role)
+    return "the token is accepted"
+
+
+def _projects(gateway: Opened) -> Iterator[Finding]:
+    from fiona_dagster.adapters.destinations import check
+
+    try:
+        projects = gateway.projects()
+    except FionaError as error:
+        yield Finding("projects", "", str(error))
+        return
+    yield (
+        Finding("projects", f"{len(projects)} can be used")
+        if projects
+        else Finding("projects", "", "there is none: add one to DataTransferProjects or projects.yaml")
+    )
+    for project in projects.values():
+        for destination in project.destinations:
+            yield _tried(
+                f"{project.name}: destination {destination.name}",
+                partial(check, destination, gateway.settings),
+            )
