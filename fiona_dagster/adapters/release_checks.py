@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from fiona_dagster.domain.deid.profile import Profile
     from fiona_dagster.domain.deid.residuals import OriginalValues, ResidualSearch
     from fiona_dagster.domain.deid.walk import Found
-    from fiona_dagster.domain.verification import Problems
+    from fiona_dagster.domain.verification import Findings
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Original:
     """What a copy is compared with. Without a copy to compare, only `sop_instance_uid` is set."""
 
     sop_instance_uid: str
+    sop_class_uid: str
     references: frozenset[str]
     invalid_uids: frozenset[str]
     transfer_syntax_uid: str
@@ -38,7 +40,7 @@ class Original:
 class ReleaseReader:
     """Everything that is the same for all instances of one release."""
 
-    def __init__(self, request: ReleaseRequest, key: bytes, profile: Profile, problems: Problems) -> None:
+    def __init__(self, request: ReleaseRequest, key: bytes, profile: Profile, findings: Findings) -> None:
         from fiona_dagster.domain.deid.dates import DateShift, shift_days
         from fiona_dagster.domain.deid.profile import Option
         from fiona_dagster.domain.deid.residuals import OriginalValues
@@ -46,7 +48,7 @@ class ReleaseReader:
         from fiona_dagster.domain.verification import written_values
 
         project = request.project
-        self.request, self.profile, self.problems = request, profile, problems
+        self.request, self.profile, self.findings = request, profile, findings
         self.dates = project.date_mode
         self.values: OriginalValues = OriginalValues()
         self._retains_uids = Option.RETAIN_UIDS in profile.options
@@ -57,20 +59,23 @@ class ReleaseReader:
 
     def read_original(self, source: SourceInstance, *, released: bool) -> Original | None:
         """Gather the identifying values of a source; None where it cannot be read (it is then not released)."""
+        from fiona_dagster.domain.deid.admission import SOP_CLASS_UID, SOP_INSTANCE_UID
+        from fiona_dagster.domain.deid.text import first_text
         from fiona_dagster.domain.deid.walk import walk
         from fiona_dagster.domain.verification import references, uid_problems
 
         try:
             file = read_instance(source.path)
             self.values.gather(file.dataset, file.dataset.file_meta)
-            uid = str(file.dataset.get("SOPInstanceUID") or "").strip(" \0")
+            uid = first_text(file.dataset, SOP_INSTANCE_UID)
             if not released:
-                return Original(uid, frozenset(), frozenset(), "", "")
+                return Original(uid, "", frozenset(), frozenset(), "", "")
             invalid = {
                 place for found in walk(file.dataset) if found.vr == "UI" for place in uid_problems(found)
             }
             return Original(
                 uid,
+                first_text(file.dataset, SOP_CLASS_UID),
                 frozenset(references(file.dataset, self.profile, self.dates)),
                 frozenset(invalid),
                 file.transfer_syntax_uid,
@@ -78,7 +83,7 @@ class ReleaseReader:
             )
         except Exception:  # noqa: BLE001 — a damaged original has no copy; one that has is reported below
             if released:
-                self.problems.add("pixels_unchanged", "an original that cannot be read again")
+                self.findings.add("pixels_unchanged", "an original that cannot be read again")
             return None
 
     def read_copies(self, pairs: Sequence[tuple[DeidentifiedInstance, Original]], known: set[str]) -> None:
@@ -93,35 +98,38 @@ class ReleaseReader:
             if self.dates != "remove"
             else {"", "19000101", "19000101000000"}
         )
+        for name in self.findings.examined.keys() - {"conservation"}:
+            self.findings.examined[name] = len(pairs)
         for instance, original in pairs:
             try:
                 file = read_instance(self.request.folder / instance.path)
             except Permanent:
-                self.problems.add("still_readable", instance.path)
+                self.findings.add("still_readable", instance.path)
                 continue
             self._check_identity(file, instance, original)
             if pixel_digest(file) != original.pixels:
-                self.problems.add("pixels_unchanged", instance.path)
+                self.findings.add("pixels_unchanged", instance.path)
             uids = self._check_elements(file, search, allowed if moved else None, original)
             wanted = {self.map_uid(uid) for uid in original.references & known}
             for _ in wanted - uids:
-                self.problems.add("references_resolve", instance.path)
+                self.findings.add("references_resolve", instance.path)
 
     def _check_identity(self, file: InstanceFile, instance: DeidentifiedInstance, original: Original) -> None:
         dataset, meta = file.dataset, file.dataset.file_meta
         same = (
             str(dataset.get("SOPInstanceUID", ""))
+            == str(meta.get("MediaStorageSOPInstanceUID", ""))
             == instance.sop_instance_uid
             == self.map_uid(original.sop_instance_uid)
             and str(dataset.get("SeriesInstanceUID", "")) == instance.series_instance_uid != ""
             and str(dataset.get("StudyInstanceUID", "")) == instance.study_instance_uid != ""
-            and str(dataset.get("SOPClassUID", "")) == instance.sop_class_uid != ""
-            and str(meta.get("MediaStorageSOPInstanceUID", "")) == instance.sop_instance_uid
-            and str(meta.get("MediaStorageSOPClassUID", "")) == instance.sop_class_uid
+            and str(dataset.get("SOPClassUID", ""))
+            == str(meta.get("MediaStorageSOPClassUID", ""))
+            == original.sop_class_uid
             and file.transfer_syntax_uid == original.transfer_syntax_uid
         )
         if not same or dataset.preamble != b"\0" * 128:
-            self.problems.add("still_readable", instance.path)
+            self.findings.add("still_readable", instance.path)
 
     def _check_elements(
         self, file: InstanceFile, search: ResidualSearch, allowed: set[str] | None, original: Original
@@ -141,33 +149,38 @@ class ReleaseReader:
                 if problem is None and allowed is not None and _is_other_date(found, allowed):
                     problem = f"{found.keyword} is not a moved date"
                 if problem is not None:
-                    self.problems.add("no_removed_value_left", problem)
+                    self.findings.add("no_removed_value_left", problem)
                 if found.vr == "UI":
                     uids.update(found.texts())
                     for place in uid_problems(found):
                         if place not in original.invalid_uids:
-                            self.problems.add("valid_uids", place)
+                            self.findings.add("valid_uids", place)
         return uids
 
     def check_conservation(self, study: DeidentifiedStudy, sources: Sequence[SourceInstance]) -> None:
         """Sources = released + held + excluded + failed, and on disk lie exactly the released files, as written."""
-        for source, instance in zip(sources, study.instances, strict=False):
-            if (source.identity, source.sop_instance_uid) != (
-                instance.identity,
-                instance.source_sop_instance_uid,
-            ):
-                self.problems.add("conservation", "an instance that is not its source's")
-        for _ in range(abs(len(sources) - sum(study.counts().values()))):
-            self.problems.add("conservation", "a source without a disposition")
+        for _ in range(abs(len(sources) - len(study.instances))):
+            self.findings.add("conservation", "a source without a disposition")
+        if Counter(_who(source) for source in sources) != Counter(
+            (one.identity, one.source_sop_instance_uid) for one in study.instances
+        ):
+            self.findings.add("conservation", "an instance that is not its source's")
+        if sum(study.counts().values()) != len(study.instances):
+            self.findings.add("conservation", "an unknown disposition")
+        self.findings.examined["conservation"] = len(sources)
         expected = {instance.path: instance for instance in study.released}
         if len(expected) != len(study.released):
-            self.problems.add("conservation", "two instances in one file")
+            self.findings.add("conservation", "two instances in one file")
         present = {str(p.relative_to(self.request.folder)): p for p in _files(self.request.folder)}
         for path in sorted(expected.keys() ^ present.keys()):
-            self.problems.add("conservation", path)
+            self.findings.add("conservation", path)
         for path in sorted(expected.keys() & present.keys()):
             if file_digest(present[path]) != expected[path].sha256:
-                self.problems.add("conservation", path)
+                self.findings.add("conservation", path)
+
+
+def _who(source: SourceInstance) -> tuple[int | None, str]:
+    return source.identity, source.sop_instance_uid
 
 
 def _is_other_date(found: Found, allowed: set[str]) -> bool:

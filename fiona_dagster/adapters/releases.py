@@ -21,14 +21,14 @@ from fiona_dagster.domain.deidentification import (
     ReleaseRequest,
     SourceInstance,
 )
-from fiona_dagster.domain.errors import ConfigurationError, FionaError, Hold, Transient
+from fiona_dagster.domain.errors import ConfigurationError, FionaError, Hold, Permanent, Transient
 
 if TYPE_CHECKING:
     from fiona_dagster.domain.deid.engine import Deidentifier
     from fiona_dagster.domain.deid.profile import Profile
     from fiona_dagster.domain.verification import QuarantinedStudy, VerifiedStudy
 
-__all__ = ["ReleaseRequest", "SourceInstance", "deidentify_study", "verify_release"]
+__all__ = ["ReleaseRequest", "SourceInstance", "deidentify_study", "recall_release", "verify_release"]
 Progress = Callable[[int, int], None]
 """Called with the number of instances done and the number of all."""
 
@@ -166,27 +166,56 @@ def verify_release(
     request: ReleaseRequest,
     key: bytes,
     profile: Profile,
+    *,
+    revision: int = 1,
 ) -> VerifiedStudy | QuarantinedStudy:
     """Read originals and copies again from disk and decide whether the copies may leave.
 
     What was removed is recomputed from the originals, independently of the engine: its walk is not used.
+    `revision` counts the arrivals that the copies cover, and is only handed on.
     """
     from fiona_dagster.adapters.release_checks import ReleaseReader
-    from fiona_dagster.domain.verification import Problems, conclude
+    from fiona_dagster.domain.verification import Findings, conclude
 
-    problems = Problems()
-    reader = ReleaseReader(request, key, profile, problems)
+    findings = Findings()
+    reader = ReleaseReader(request, key, profile, findings)
+    waiting: defaultdict[tuple[int | None, str], list[DeidentifiedInstance]] = defaultdict(list)
+    for one in study.instances:
+        waiting[one.identity, one.source_sop_instance_uid].append(one)
     with quiet_pydicom():
         reader.check_conservation(study, sources)
         pairs, known = [], set()
-        for source, instance in zip(sources, study.instances, strict=False):
-            original = reader.read_original(source, released=instance.disposition == "released")
+        for source in sources:
+            results = waiting[source.identity, source.sop_instance_uid]
+            instance = results.pop(0) if results else None
+            released = instance is not None and instance.disposition == "released"
+            original = reader.read_original(source, released=released)
             if original is not None:
                 known.add(original.sop_instance_uid)
-                if instance.disposition == "released":
+                if instance is not None and released:
                     pairs.append((instance, original))
         reader.read_copies(pairs, known)
-    return conclude(study, problems)
+    return conclude(study, request, findings, revision=revision)
+
+
+def recall_release(
+    study: DeidentifiedStudy, request: ReleaseRequest, *, verified_manifest: str, revision: int
+) -> VerifiedStudy:
+    """A release that was verified in another process: its files must still be those that were verified.
+
+    Raises:
+        Permanent: a file is missing or has other bytes, or other instances were verified.
+    """
+    from fiona_dagster.domain.verification import recall
+
+    for one in study.released:
+        try:
+            same = file_digest(request.folder / one.path) == one.sha256
+        except OSError:
+            same = False
+        if not same:
+            raise Permanent(f"{one.path} is not the file that was verified: de-identify the study again")
+    return recall(study, request, verified_manifest=verified_manifest, revision=revision)
 
 
 def _settle(folder: Path, released: set[str]) -> None:

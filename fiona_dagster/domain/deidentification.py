@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,12 @@ class DeidentifiedStudy:
     @property
     def released(self) -> tuple[DeidentifiedInstance, ...]:
         return tuple(one for one in self.instances if one.disposition == "released")
+
+    @property
+    def manifest_sha256(self) -> str:
+        """SHA-256 over path, UID and digest of every released file: it stands for every byte of the release."""
+        lines = sorted(f"{one.sha256}  {one.sop_instance_uid}  {one.path}" for one in self.released)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def counts(self) -> dict[Disposition, int]:
         """Instances by disposition; all four keys are present."""

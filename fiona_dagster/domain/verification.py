@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pydicom.dataset import Dataset
 
@@ -19,18 +20,20 @@ from fiona_dagster.domain.deid.profile import Code, Profile
 from fiona_dagster.domain.deid.residuals import OriginalValues
 from fiona_dagster.domain.deid.table import is_registered
 from fiona_dagster.domain.deid.walk import Found, walk
-from fiona_dagster.domain.deidentification import DeidentifiedStudy, ReleaseRequest
+from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy, ReleaseRequest
+from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.identifiers import is_valid_uid
 from fiona_dagster.domain.project import DateMode
 
-CHECKS = (
-    "conservation",
-    "no_removed_value_left",
-    "pixels_unchanged",
-    "references_resolve",
-    "valid_uids",
-    "still_readable",
-)
+CHECKS = {
+    "conservation": "Every source is released, held, excluded or failed, and on disk lie exactly the released files.",
+    "no_removed_value_left": "No value that was taken out stands anywhere in the copies, file meta included.",
+    "pixels_unchanged": "The pixel data of every copy is the original's, bit by bit.",
+    "references_resolve": "Every reference inside the study names the copy of what it named before.",
+    "valid_uids": "Every UID is valid (PS3.5 9.1), except where the original's was not and had to stay.",
+    "still_readable": "Every copy can be read, has its required UIDs and the original's transfer syntax.",
+}
+"""The checks in their order, with what they promise; each is a blocking asset check."""
 MAXIMUM_PLACES = 20
 IDENTITY_TAGS = frozenset({0x00080018, 0x0020000D, 0x0020000E})
 """UIDs by which an instance is known, as opposed to those by which it refers to others."""
@@ -44,29 +47,53 @@ _WRITTEN_BY_US = frozenset(
 
 @dataclass(frozen=True)
 class Check:
-    """One blocking check. `found` counts problems; `places` names some of them by keyword or path, never by value."""
+    """One blocking check over `examined` things (sources or copies).
+
+    `found` counts problems; `places` names some of them by keyword or path in the copy, never by value.
+    """
 
     name: str
     passed: bool
     found: int
     places: tuple[str, ...] = ()
+    examined: int = 0
 
 
 @dataclass(frozen=True)
 class VerifiedStudy:
-    """Copies that may leave: forwarding and packaging take nothing else."""
+    """Copies that may leave: forwarding and packaging take nothing else, and only this module makes it.
+
+    `instances` are the released ones; their paths are relative to `folder`. `revision` counts the study's arrivals.
+    """
 
     study: DeidentifiedStudy
-    checks: tuple[Check, ...]
+    folder: Path
+    project: str
+    participant: str
+    event: str
+    revision: int
+    checks: tuple[Check, ...] = ()
 
-    def __post_init__(self) -> None:
-        if [check.name for check in self.checks] != list(CHECKS) or not all(c.passed for c in self.checks):
-            raise ValueError("a study is verified when every check has passed")
+    @property
+    def instances(self) -> tuple[DeidentifiedInstance, ...]:
+        return self.study.released
+
+    @property
+    def study_instance_uid(self) -> str:
+        return self.study.study_instance_uid
+
+    @property
+    def profile_name(self) -> str:
+        return self.study.profile
+
+    @property
+    def method_digest(self) -> str:
+        return self.study.method_digest
 
 
 @dataclass(frozen=True)
 class QuarantinedStudy:
-    """Copies that stay, with the checks that failed."""
+    """Copies that stay, with the checks of which some failed."""
 
     study: DeidentifiedStudy
     checks: tuple[Check, ...]
@@ -78,23 +105,64 @@ class QuarantinedStudy:
 
 
 @dataclass
-class Problems:
-    """Problems by check, gathered while files are read."""
+class Findings:
+    """Problems by check, gathered while files are read, and how many things were looked at."""
 
-    found: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in CHECKS})
+    problems: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in CHECKS})
+    examined: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CHECKS, 0))
 
     def add(self, check: str, place: str) -> None:
-        self.found[check].append(place)
+        self.problems[check].append(place)
+
+    def checks(self) -> tuple[Check, ...]:
+        """All checks in order, with the first places of each."""
+        return tuple(
+            Check(
+                name,
+                not places,
+                len(places),
+                tuple(dict.fromkeys(places))[:MAXIMUM_PLACES],
+                self.examined[name],
+            )
+            for name, places in self.problems.items()
+        )
 
 
-def conclude(study: DeidentifiedStudy, problems: Problems) -> VerifiedStudy | QuarantinedStudy:
+def conclude(
+    study: DeidentifiedStudy, request: ReleaseRequest, findings: Findings, *, revision: int
+) -> VerifiedStudy | QuarantinedStudy:
     """The verdict over a study whose files have all been read."""
-    checks = tuple(
-        Check(name, not found, len(found), tuple(dict.fromkeys(found))[:MAXIMUM_PLACES])
-        for name, found in problems.found.items()
+    checks = findings.checks()
+    if any(not check.passed for check in checks):
+        return QuarantinedStudy(study, checks)
+    return _verified(study, request, revision, checks)
+
+
+def recall(
+    study: DeidentifiedStudy, request: ReleaseRequest, *, verified_manifest: str, revision: int
+) -> VerifiedStudy:
+    """A study that was verified before, known by its manifest; the caller has compared the files with it.
+
+    Raises:
+        Permanent: these are not the instances that were verified.
+    """
+    if study.manifest_sha256 != verified_manifest:
+        raise Permanent("the copies are not those that were verified: de-identify and verify the study again")
+    return _verified(study, request, revision, ())
+
+
+def _verified(
+    study: DeidentifiedStudy, request: ReleaseRequest, revision: int, checks: tuple[Check, ...]
+) -> VerifiedStudy:
+    return VerifiedStudy(
+        study=study,
+        folder=request.folder,
+        project=request.project.name,
+        participant=request.participant,
+        event=request.event,
+        revision=revision,
+        checks=checks,
     )
-    made = VerifiedStudy if all(check.passed for check in checks) else QuarantinedStudy
-    return made(study, checks)
 
 
 def written_values(profile: Profile, request: ReleaseRequest) -> set[str]:

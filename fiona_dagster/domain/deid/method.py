@@ -1,21 +1,17 @@
 """What a copy says of its de-identification: group 0012, the code sequence, and the file meta information.
 
 The method digest names everything that decided about the content: profile, project policy, tables, code and the
-library's version. It does not depend on the project's key.
+library. It does not depend on the project's key.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from functools import cache
-from importlib.resources import files
-
-import pydicom
 
 from fiona_dagster.domain.deid.encoding import EXPLICIT_LITTLE, Element, encode_elements, text_element
 from fiona_dagster.domain.deid.profile import Option, Profile
-from fiona_dagster.domain.deid.table import table_bytes, table_names
+from fiona_dagster.domain.deid.provenance import engine_digest
 from fiona_dagster.domain.project import DateMode, Project
 
 IMPLEMENTATION_CLASS_UID = "2.25.176014384417386265207187303124478519634"
@@ -43,18 +39,6 @@ OPTION_CODES = {
 """Code value and meaning of each option (PS3.16 CID 7050, scheme DCM)."""
 
 
-@cache
-def _code_digest() -> str:
-    """SHA-256 over the tables and the engine's own source."""
-    digest = hashlib.sha256()
-    for name in table_names():
-        digest.update(name.encode() + table_bytes(name))
-    folder = files("fiona_dagster.domain.deid")
-    for name in sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".py")):
-        digest.update(name.encode() + (folder / name).read_bytes())
-    return digest.hexdigest()
-
-
 def method_digest(profile: Profile, project: Project) -> str:
     """SHA-256, in hexadecimal digits, of everything but the key that decides what a copy contains."""
     policy = {
@@ -67,15 +51,13 @@ def method_digest(profile: Profile, project: Project) -> str:
         "uid_root": project.uid_root,
         "pixels_are_clean": project.pixels_are_clean,
         "drop": [project.drop_presentation_states, project.drop_secondary_capture],
-        "code": _code_digest(),
-        "pydicom": pydicom.__version__,
+        "engine": engine_digest(),
     }
     return hashlib.sha256(json.dumps(policy, sort_keys=True).encode()).hexdigest()
 
 
 def method_elements(profile: Profile, project: Project) -> list[Element]:
     """(0012,0062), (0012,0063), (0012,0064) and (0028,0303), as PS3.15 E.1.1 asks."""
-    digest = method_digest(profile, project)
     name = profile.name.replace("\\", " ")[:40]
     codes = [_BASIC]
     if project.date_mode in _DATES:
@@ -83,7 +65,11 @@ def method_elements(profile: Profile, project: Project) -> list[Element]:
     codes += sorted(OPTION_CODES[option] for option in profile.options)
     return [
         text_element(0x00120062, "CS", "YES"),
-        text_element(0x00120063, "LO", f"{name} PS3.15 {profile.edition}\\sha256 {digest[:48]}"),
+        text_element(
+            0x00120063,
+            "LO",
+            f"{name} PS3.15 {profile.edition}\\sha256 {method_digest(profile, project)[:48]}",
+        ),
         Element(0x00120064, "SQ", [_code_item(*code) for code in codes]),
         text_element(0x00280303, "CS", _DATES_MODIFIED[project.date_mode]),
     ]

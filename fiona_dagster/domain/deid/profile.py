@@ -50,10 +50,6 @@ class Profile:
         """The action for an attribute that stands in a file with `declared_vr` ('' in implicit VR)."""
         return _code(self, tag, declared_vr, dates)
 
-    def basic_code(self, tag: int) -> Code:
-        """What this profile would do without its overrides and options, with dates modified."""
-        return _code(Profile(), tag, standard_vr(tag) or "", "per_participant")
-
 
 @lru_cache(maxsize=65536)
 def _code(profile: Profile, tag: int, declared_vr: str, dates: DateMode) -> Code:

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from pydicom.datadict import (
-    DicomDictionary,  # type: ignore[attr-defined]
-    dictionary_VR,
-)
+from pydicom.datadict import DicomDictionary, dictionary_VR  # type: ignore[attr-defined]
 from pydicom.uid import UID_dictionary  # type: ignore[attr-defined]
 
 EDITION = "2026c"
