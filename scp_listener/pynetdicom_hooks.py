@@ -3,7 +3,8 @@
 - every storage SOP Class is accepted, private and unknown ones too;
 - the data phase writes a data set to a file as it comes, undecoded;
 - that file lies in our `.incoming`, so that it can be linked into the archive on the same file system;
-- its File Meta Information is ours and names the sender.
+- its File Meta Information is ours and names the sender;
+- a C-STORE request without a data set is answered, where pynetdicom stays silent.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO
 
 from pynetdicom import _config, dimse_messages
 from pynetdicom.dimse_messages import DIMSEMessage
+from pynetdicom.dimse_primitives import C_STORE
 
 from fiona_dagster.adapters.spool import file_meta
 
@@ -34,6 +36,7 @@ def configure(incoming: Path) -> None:
     _config.STORE_RECV_CHUNKED_DATASET = True
     _config.LOG_HANDLER_LEVEL = "none"
     tempfile.tempdir = str(incoming)
+    C_STORE.REQUEST_KEYWORDS = ("MessageID", "AffectedSOPClassUID", "AffectedSOPInstanceUID")
     for name, ours in (("create_file_meta", _facts), ("write_file_meta_info", _write_meta)):
         setattr(dimse_messages, name, ours)
 

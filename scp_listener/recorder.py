@@ -1,4 +1,4 @@
-"""One thread a process writes into the ledger, in the order of events and in groups, as fast as the ledger takes it.
+"""One thread a process writes into the ledger, in the order of events and in groups.
 
 The durable act is the file; the ledger may lag behind, and what a crash takes from the queue is found again in the
 archive (`recovery`). The end of an Association is written after its instances: where no Association is open,
@@ -21,6 +21,8 @@ CAPACITY = 20_000
 """Entries that may wait for the ledger; beyond it C-STORE answers 0xA700 until it is back."""
 
 _GROUP = 500
+_PACE_SECONDS = 0.1
+"""At least so long between two writings: many small transactions would cost reception its processor."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
@@ -112,6 +114,8 @@ class Recorder:
             with self._changed:
                 for _ in group:
                     self._entries.popleft()
+                if isinstance(group[0], _Received):
+                    self._changed.wait_for(lambda: self._stopping, _PACE_SECONDS)
 
     def _write(self, group: Sequence[_Entry]) -> None:
         try:

@@ -150,7 +150,11 @@ class Listener:
             str(event.context.transfer_syntax),
         )
         opened = self._open[event.assoc]
-        status = self._store(Path(event.dataset_path), request, opened.peer, opened.identity)
+        upload = event.dataset_path
+        if upload is None:  # a request that says of itself that it has no data set
+            status = Status.CANNOT_UNDERSTAND_NOT_DICOM
+        else:
+            status = self._store(Path(upload), request, opened.peer, opened.identity)
         if status is Status.SUCCESS:
             return int(status)
         answer = Dataset()

@@ -1,0 +1,103 @@
+"""A listener as a process of its own, as it runs in a hospital."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from fiona_dagster.adapters.ledger import Ledger
+from fiona_dagster.domain.layout import Layout
+
+
+@dataclass
+class Running:
+    """A listener that is up."""
+
+    process: subprocess.Popen[str]
+    port: int
+    layout: Layout
+    log: Path
+
+    def query(self, sql: str) -> list[tuple[object, ...]]:
+        """Rows of the ledger."""
+        ledger = Ledger(f"sqlite:///{self.layout.ledger}")
+        try:
+            with ledger.begin() as connection:
+                return [tuple(row) for row in connection.execute(text(sql))]
+        finally:
+            ledger.close()
+
+    def eventually(self, sql: str, expected: list[tuple[object, ...]], seconds: float = 20.0) -> None:
+        """The ledger lags behind reception: wait until a query has the expected answer."""
+        wait_for(lambda: self.query(sql) == expected, seconds, lambda: f"{sql}: {self.query(sql)}")
+
+    def stop(self, seconds: float = 40.0) -> int:
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut or the kernel's memory killer would."""
+        self.process.kill()
+        self.process.wait(10)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, what: Callable[[], str]) -> None:
+    """Poll another process's work, which has no event to wait for."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.05)
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start listeners; all are gone at the end of the test."""
+    running: list[Running] = []
+
+    def run(*arguments: str, data_dir: Path | None = None) -> Running:
+        data = data_dir or tmp_path / "data"
+        log = tmp_path / f"stderr-{len(running)}"
+        command = [sys.executable, "-m", "scp_listener"]
+        if "--site" not in arguments:
+            command += ["--host", "127.0.0.1", "--data-dir", str(data)]
+        process = subprocess.Popen(
+            [*command, "--port", "0", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=log.open("w"),
+            text=True,
+            env={key: value for key, value in os.environ.items() if not key.startswith("FIONA_")},
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("listening on "), log.read_text()
+        found = Running(process, int(line.rpartition(":")[2]), Layout(data), log)
+        running.append(found)
+        return found
+
+    yield run
+    for one in running:
+        if one.process.poll() is None:
+            os.killpg(one.process.pid, signal.SIGKILL)
+        one.process.wait(10)
+        if one.process.stdout:
+            one.process.stdout.close()
+
+
+@pytest.fixture
+def listener(start: Start) -> Running:
+    """One listener on an empty data directory."""
+    return start()

@@ -1,0 +1,105 @@
+"""Crashes, stops and several processes, seen from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+from fiona_dagster.domain.layout import Layout
+from tests.scp_listener.conftest import Running, Start, wait_for
+from tests.scp_listener.instances import SERIES, STUDY, associate, instance, send
+
+
+def children(listener: Running) -> list[int]:
+    pid = listener.process.pid
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_every_acknowledged_instance_survives_kill_9(start: Start) -> None:
+    acknowledged: list[str] = []
+    enough = threading.Event()
+
+    def stream(port: int) -> None:
+        association = associate(port)
+        for number in range(1, 5000):
+            image = instance(number)
+            try:
+                if send(association, image) == 0:
+                    acknowledged.append(image.SOPInstanceUID)
+            except (RuntimeError, AttributeError):  # the Association is gone
+                break
+            if len(acknowledged) == 40:
+                enough.set()
+
+    first = start()
+    sender = threading.Thread(target=stream, args=(first.port,))
+    sender.start()
+    assert enough.wait(60)
+    first.kill()
+    sender.join(60)
+    second = start()
+    layout = second.layout
+    for uid in acknowledged:
+        assert layout.archived_instance(STUDY, uid).is_file()
+    recorded = {row[0] for row in second.query("select sop_instance_uid from instance")}
+    assert set(acknowledged) <= recorded
+    assert recorded == {path.name for path in layout.study_archive(STUDY).iterdir()}
+    assert second.query("select outcome from association") == [("lost",)]
+    assert second.stop() == 0
+
+
+def test_a_stop_lets_an_open_association_finish(start: Start) -> None:
+    listener = start("--grace", "20")
+    association = associate(listener.port)
+    assert send(association, instance(1)) == 0
+    listener.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: "stopping" in listener.log.read_text(), 10, listener.log.read_text)
+    assert send(association, instance(2)) == 0
+    association.release()
+    assert listener.process.wait(20) == 0
+    assert listener.query("select count(*) from instance") == [(2,)]
+    assert listener.query("select outcome from association") == [("released",)]
+
+
+def test_a_stop_does_not_wait_longer_than_its_grace(start: Start) -> None:
+    listener = start("--grace", "0.5")
+    association = associate(listener.port)
+    assert send(association, instance(1)) == 0
+    assert listener.stop(20) == 0
+    assert listener.query("select outcome from association") == [("aborted",)]
+    association.abort()
+
+
+def test_workers_share_the_port_and_a_dead_one_is_replaced(start: Start) -> None:
+    listener = start("--workers", "2")
+    before = children(listener)
+    assert len(before) == 2
+    for number in range(8):
+        association = associate(listener.port)
+        assert send(association, instance(number + 1)) == 0
+        association.release()
+    os.kill(before[0], signal.SIGKILL)
+    wait_for(lambda: len(set(children(listener)) - set(before)) == 1, 20, listener.log.read_text)
+    for number in range(8, 16):
+        association = associate(listener.port)
+        assert send(association, instance(number + 1)) == 0
+        association.release()
+    assert listener.stop() == 0
+    assert listener.query("select count(*) from instance") == [(16,)]
+    assert len(list((listener.layout.study_raw(STUDY) / SERIES).iterdir())) == 16
+    assert not children_left(listener.layout)
+
+
+def children_left(layout: Layout) -> list[Path]:
+    """Upload folders that still hold something."""
+    return [path for path in layout.incoming.iterdir() if path.is_dir() and any(path.iterdir())]
+
+
+def test_workers_end_when_their_parent_is_killed(start: Start) -> None:
+    listener = start("--workers", "2", "--grace", "1")
+    workers = children(listener)
+    listener.kill()
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 20, lambda: str(workers))
+    assert start("--grace", "1").stop() == 0
