@@ -51,6 +51,11 @@ class Profile:
         return _code(self, tag, declared_vr, dates)
 
 
+def default_profile() -> Profile:
+    """The gateway's profile where a project has none of its own: Basic, without options but the dates'."""
+    return Profile()
+
+
 @lru_cache(maxsize=65536)
 def _code(profile: Profile, tag: int, declared_vr: str, dates: DateMode) -> Code:
     known = standard_vr(tag)

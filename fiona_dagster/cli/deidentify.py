@@ -1,0 +1,248 @@
+"""`fiona deidentify`: engine and verification on a folder, without any server."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fiona_dagster.domain.deid.profile import Profile
+    from fiona_dagster.domain.deidentification import DeidentifiedInstance, SourceInstance
+    from fiona_dagster.domain.project import Project
+    from fiona_dagster.domain.verification import Check
+
+MAP_COLUMNS = ("source", "output", "sop_instance_uid", "new_sop_instance_uid", "disposition", "reason")
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one file of IN."""
+
+    source: Path
+    instance: DeidentifiedInstance
+
+
+@click.command()
+@click.argument("source", metavar="IN", type=click.Path(exists=True, path_type=Path))
+@click.argument("target", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--project", "project_name", required=True, help="Project; one that is not configured has defaults."
+)
+@click.option("--participant", required=True, help="PatientID and PatientName of the copies.")
+@click.option("--event", default="", help="Event, written as EventName:<event>.")
+@click.option("--profile", "profile_file", type=_FILE, help="YAML: name, options, overrides, weakens.")
+@click.option(
+    "--map", "map_file", type=click.Path(dir_okay=False, path_type=Path), help="CSV of old and new UIDs."
+)
+@click.option(
+    "--keyring", "keyring_file", type=click.Path(dir_okay=False, path_type=Path), help="Keys of projects."
+)
+@click.option("--config", "config_file", type=_FILE, help="config.json of the gateway.")
+def deidentify(
+    source: Path,
+    target: Path,
+    project_name: str,
+    participant: str,
+    event: str,
+    profile_file: Path | None,
+    map_file: Path | None,
+    keyring_file: Path | None,
+    config_file: Path | None,
+) -> None:
+    """De-identify the DICOM files below IN into the folder OUT.
+
+    Copies are made beside OUT, verified by reading them again, and only then moved into it, study by study: a study
+    that does not pass leaves nothing there. Prints a JSON summary. Exit status 1 when anything was not released and
+    no rule excluded it; 2 when the command cannot run.
+    """
+    from fiona_dagster.adapters.keyring import Keyring
+    from fiona_dagster.domain.deid.uids import UidMapper
+
+    project, keyring = _project_and_keyring(project_name, config_file, keyring_file)
+    profile = _profile(profile_file)
+    key = Keyring(keyring).project_key(project_name)
+    target = target.absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    studies, rows = _studies(source)
+    checks: dict[str, tuple[Check, ...]] = {}
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        for number, sources in enumerate(studies):
+            folder = staging / str(number)
+            uid, results, found = _study(sources, project, participant, event, folder, key, profile)
+            checks[uid or f"study {number + 1}"] = found
+            rows += [Row(one.path, result) for one, result in zip(sources, results, strict=True)]
+            _publish(folder, target, results, UidMapper(key, project.uid_root))
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    rows.sort(key=lambda row: row.source)
+    if map_file is not None:
+        _write_map(map_file, rows)
+    counts = Counter(row.instance.disposition for row in rows)
+    click.echo(json.dumps(_summary(project, participant, profile, target, rows, checks), indent=2))
+    if counts["held"] or counts["failed"]:
+        raise SystemExit(1)
+
+
+def _study(
+    sources: Sequence[SourceInstance],
+    project: Project,
+    participant: str,
+    event: str,
+    folder: Path,
+    key: bytes,
+    profile: Profile,
+) -> tuple[str, Sequence[DeidentifiedInstance], tuple[Check, ...]]:
+    """De-identify and verify one study; what verification refuses is held, all of it."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from fiona_dagster.adapters.releases import ReleaseRequest, deidentify_study, verify_release
+    from fiona_dagster.domain.verification import VerifiedStudy
+
+    request = ReleaseRequest(project, participant, event, folder)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("de-identifying", total=len(sources))
+        study = deidentify_study(
+            sources, request, key, profile, lambda done, _: bar.update(task, completed=done)
+        )
+        bar.update(task, description="verifying", completed=0, total=None)
+        outcome = verify_release(study, sources, request, key, profile)
+    if isinstance(outcome, VerifiedStudy):
+        return study.study_instance_uid, study.instances, outcome.checks
+    for check in outcome.checks:
+        for place in () if check.passed else check.places:
+            click.echo(f"{check.name}: {place}", err=True)
+    held = [
+        replace(one, disposition="held", reason=outcome.reason) if one.disposition == "released" else one
+        for one in study.instances
+    ]
+    return study.study_instance_uid, held, outcome.checks
+
+
+def _publish(
+    folder: Path, target: Path, results: Sequence[DeidentifiedInstance], new_uid: Callable[[str], str]
+) -> None:
+    """Move released files into OUT, and take away what an earlier run released and this one holds."""
+    from fiona_dagster.adapters.durable import sync_folder
+
+    target.mkdir(exist_ok=True)
+    touched = {target}
+    for one in results:
+        if one.disposition == "released":
+            place = target / one.path
+            place.parent.mkdir(exist_ok=True)
+            os.replace(folder / one.path, place)  # noqa: PTH105 — says that an older copy is replaced
+            touched.add(place.parent)
+        elif one.source_sop_instance_uid:
+            for stale in target.glob(f"*/*.{new_uid(one.source_sop_instance_uid)}.dcm"):
+                stale.unlink()
+    for place in touched:
+        sync_folder(place)
+
+
+def _studies(source: Path) -> tuple[list[list[SourceInstance]], list[Row]]:
+    """The instances below `source` by study, and a row for every file that is none."""
+    from fiona_dagster.adapters.dicom_files import read_instance
+    from fiona_dagster.domain.deid.admission import SOP_INSTANCE_UID, STUDY_INSTANCE_UID
+    from fiona_dagster.domain.deid.text import first_text
+    from fiona_dagster.domain.deidentification import DeidentifiedInstance, SourceInstance
+    from fiona_dagster.domain.errors import Permanent
+
+    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    by_study: defaultdict[str, list[SourceInstance]] = defaultdict(list)
+    others = []
+    for path in files:
+        try:
+            dataset = read_instance(path).dataset
+        except Permanent as error:
+            disposition = "held" if str(error) == "not a DICOM instance" else "failed"
+            others.append(Row(path, DeidentifiedInstance(None, "", disposition, str(error))))  # type: ignore[arg-type]
+            continue
+        uid = first_text(dataset, SOP_INSTANCE_UID)
+        by_study[first_text(dataset, STUDY_INSTANCE_UID)].append(SourceInstance(path, None, uid))
+    return list(by_study.values()), others
+
+
+def _project_and_keyring(
+    name: str, config_file: Path | None, keyring_file: Path | None
+) -> tuple[Project, Path]:
+    """The configured project, else one with defaults; the named keyring, else the gateway's, else the user's own."""
+    from fiona_dagster.adapters.configuration import project_catalogue
+    from fiona_dagster.adapters.ledger import Ledger
+    from fiona_dagster.domain.project import Project
+    from fiona_dagster.settings import load_settings
+
+    settings = load_settings(config_file)
+    configured = settings.layout.config.is_dir()
+    keyring = settings.keyring if configured else Path.home() / ".fiona" / "keyring.json"
+    project = None
+    if configured and settings.redcap is None:
+        project = project_catalogue(settings, Ledger("sqlite://"), None).projects.get(name)
+    return project or Project(name=name), keyring_file or keyring
+
+
+def _profile(path: Path | None) -> Profile:
+    from fiona_dagster.domain.deid.profile import default_profile
+    from fiona_dagster.domain.deid.profile_file import profile_from_yaml
+    from fiona_dagster.domain.errors import ConfigurationError
+
+    if path is None:
+        return default_profile()
+    try:
+        return profile_from_yaml(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError:
+        raise ConfigurationError("is not text in UTF-8", place=str(path), remedy="save it as UTF-8") from None
+
+
+def _write_map(path: Path, rows: Sequence[Row]) -> None:
+    """The old and new UIDs, for us only: the file leads back to the patient."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(MAP_COLUMNS)
+        for row in rows:
+            one = row.instance
+            out = one.path if one.disposition == "released" else ""
+            new = one.sop_instance_uid if one.disposition == "released" else ""
+            writer.writerow([row.source, out, one.source_sop_instance_uid, new, one.disposition, one.reason])
+
+
+def _summary(
+    project: Project,
+    participant: str,
+    profile: Profile,
+    target: Path,
+    rows: Sequence[Row],
+    checks: dict[str, tuple[Check, ...]],
+) -> dict[str, object]:
+    from fiona_dagster.domain.deid.method import method_digest
+    from fiona_dagster.domain.deidentification import DISPOSITIONS
+
+    counts = Counter(row.instance.disposition for row in rows)
+    return {
+        "project": project.name,
+        "participant": participant,
+        "profile": profile.name,
+        "method_digest": method_digest(profile, project),
+        "output": str(target),
+        "received": len(rows),
+        **{name: counts[name] for name in DISPOSITIONS},
+        "reasons": dict(sorted(Counter(row.instance.reason for row in rows if row.instance.reason).items())),
+        "studies": {
+            uid: {one.name: {"passed": one.passed, "found": one.found} for one in found}
+            for uid, found in checks.items()
+        },
+    }
