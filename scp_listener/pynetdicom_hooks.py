@@ -36,7 +36,7 @@ def configure(incoming: Path) -> None:
     _config.STORE_RECV_CHUNKED_DATASET = True
     _config.LOG_HANDLER_LEVEL = "none"
     tempfile.tempdir = str(incoming)
-    C_STORE.REQUEST_KEYWORDS = ("MessageID", "AffectedSOPClassUID", "AffectedSOPInstanceUID")
+    C_STORE.REQUEST_KEYWORDS = ("MessageID", "AffectedSOPClassUID", "AffectedSOPInstanceUID")  # type: ignore[assignment]
     for name, ours in (("create_file_meta", _facts), ("write_file_meta_info", _write_meta)):
         setattr(dimse_messages, name, ours)
 

@@ -35,6 +35,8 @@ _INSTANCE_FIELDS = (
 
 _Content = tuple[str, str, str]
 """Site, SOP Instance UID and sha256: one row of `instance`."""
+_Keys = dict[tuple[str, str], StudyKey]
+"""Key of a study by site and Study Instance UID."""
 
 
 class Reception:
@@ -54,15 +56,14 @@ class Reception:
         if not arrivals:
             return {}
         with self._ledger.begin() as connection:
-            keys: dict[str, StudyKey] = {}
+            keys: _Keys = {}
             for received, _ in arrivals:
-                uid = received.study_instance_uid
-                if uid not in keys:
-                    keys[uid] = self._study(connection, received)
+                if _study_of(received) not in keys:
+                    keys[_study_of(received)] = self._study(connection, received)
             new = self._insert(connection, keys, [received for received, _ in arrivals])
             self._count_again(connection, keys, arrivals, new)
             brought = {
-                (association_id, keys[received.study_instance_uid])
+                (association_id, keys[_study_of(received)])
                 for received, association_id in arrivals
                 if association_id is not None
             }
@@ -71,7 +72,7 @@ class Reception:
                     self._ledger.insert_ignoring(association_study),
                     [{"association_id": one, "study_key": key} for one, key in sorted(brought)],
                 )
-        return keys
+        return {study_uid: key for (_, study_uid), key in keys.items()}
 
     def open_association(self, association_id: str, site: str, worker: str, peer: Peer, at: float) -> None:
         """An Association was accepted."""
@@ -158,7 +159,7 @@ class Reception:
         return StudyKey(str(found))
 
     def _insert(
-        self, connection: Connection, keys: dict[str, StudyKey], arrivals: Sequence[ReceivedInstance]
+        self, connection: Connection, keys: _Keys, arrivals: Sequence[ReceivedInstance]
     ) -> dict[_Content, int]:
         """Insert what is new, raise its studies' counts; returns the new rows' ids by content."""
         rows = []
@@ -168,7 +169,7 @@ class Reception:
             is_first = first.setdefault((received.site, received.sop_instance_uid), received.sha256)
             rows.append(
                 {
-                    "study_key": keys[received.study_instance_uid],
+                    "study_key": keys[_study_of(received)],
                     **{name: getattr(received, name) for name in _INSTANCE_FIELDS},
                     **asdict(received.peer),
                     "aside": received.aside or is_first != received.sha256,
@@ -216,7 +217,7 @@ class Reception:
     def _count_again(
         self,
         connection: Connection,
-        keys: dict[str, StudyKey],
+        keys: _Keys,
         arrivals: Sequence[tuple[ReceivedInstance, str | None]],
         new: Mapping[_Content, int],
     ) -> None:
@@ -248,12 +249,16 @@ class Reception:
                     for one in again
                 ],
             )  # fmt: skip
-        for key in {keys[received.study_instance_uid] for received in again}:
+        for key in {keys[_study_of(received)] for received in again}:
             connection.execute(
                 update(study)
                 .where(study.c.key == key, study.c.purged_at.is_not(None))
                 .values(purged_at=None, retired_at=None)
             )
+
+
+def _study_of(received: ReceivedInstance) -> tuple[str, str]:
+    return received.site, received.study_instance_uid
 
 
 def _transition(row: Any) -> dict[str, Any]:
