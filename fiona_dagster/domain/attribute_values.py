@@ -14,7 +14,11 @@ from typing import Any
 from pydicom import Dataset, config
 from pydicom.errors import BytesLengthException
 from pydicom.sequence import Sequence as DicomSequence
-from pydicom.tag import BaseTag
+
+from fiona_dagster.domain.header import Header
+
+Image = Dataset | Header
+"""One instance: as pydicom reads it, or only what is wanted of it."""
 
 UNREADABLE = (
     ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError, struct.error,
@@ -34,12 +38,13 @@ def silent_reading() -> Iterator[None]:
         config.settings.reading_validation_mode = before
 
 
-def element_value(ds: Dataset, tag: BaseTag | int) -> Any | None:
+def element_value(image: Image, tag: int) -> Any | None:
     """The value of one attribute, or None where it is absent, empty or unreadable."""
     try:
-        if tag not in ds:
-            return None
-        value = ds[tag].value
+        if isinstance(image, Dataset):  # noqa: SIM108  two ways, two lines
+            value = image[tag].value if tag in image else None
+        else:
+            value = image.value(tag)
     except UNREADABLE:
         return None
     if value is None or (hasattr(value, "__len__") and len(value) == 0):

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom import Dataset
-
 from fiona_dagster.domain import series_json
+from fiona_dagster.domain.attribute_values import Image
 from fiona_dagster.domain.reception import Peer
 from fiona_dagster.domain.rules.evaluation import View, decide, image_sources, view
 from fiona_dagster.domain.rules.ruleset import RuleSet
@@ -58,7 +57,7 @@ class ClassifiedStudy:
     series: tuple[ClassifiedSeries, ...]
 
 
-def classify_series(rules: RuleSet, images: Iterable[Dataset], peer: Peer) -> SeriesClassification:
+def classify_series(rules: RuleSet, images: Iterable[Image], peer: Peer) -> SeriesClassification:
     """Classify one series. `images` is walked through once and not kept, so that a generator may feed it.
 
     Raises:
@@ -67,10 +66,10 @@ def classify_series(rules: RuleSet, images: Iterable[Dataset], peer: Peer) -> Se
     sources = image_sources(rules)
     views: Counter[View] = Counter()
     series: dict[str, Any] | None = None
-    for ds in images:
-        fields = series_json.image_fields(ds, peer)
+    for image in images:
+        fields = series_json.image_fields(image, peer)
         series = series_json.start(fields) if series is None else series_json.add(series, fields)
-        views[view(ds, fields, sources)] += 1
+        views[view(image, fields, sources)] += 1
     if series is None:
         raise ValueError("a series without an image cannot be classified")
     types, why = decide(rules, views, series)

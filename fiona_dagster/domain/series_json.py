@@ -16,11 +16,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 
 from fiona_dagster.domain import siemens_csa
-from fiona_dagster.domain.attribute_values import element_value, members, silent_reading, text_of
+from fiona_dagster.domain.attribute_values import Image, element_value, members, silent_reading, text_of
+from fiona_dagster.domain.header import with_creators
 from fiona_dagster.domain.reception import Peer
 
 ATTRIBUTES: dict[str, str | int] = {
@@ -77,10 +77,7 @@ FIELD_TAGS: dict[str, int] = {
     for name, source in ATTRIBUTES.items()
 }
 """Field of the series JSON -> the attribute that it comes from."""
-SIEMENS_TAGS: tuple[int, ...] = (0x00290010, 0x00290011, 0x00291010, 0x00291020, 0x00291110, 0x00291120)
-"""Where the CSA headers and their private creators usually stand."""
-
-TAGS: frozenset[int] = frozenset((*FIELD_TAGS.values(), 0x00080060, *SIEMENS_TAGS))
+TAGS: frozenset[int] = with_creators((*FIELD_TAGS.values(), 0x00080060, *siemens_csa.TAGS))
 """Every attribute that `image_fields` reads."""
 
 MISSING_STUDY_DESCRIPTION = "missing"
@@ -99,10 +96,10 @@ OF_THE_SERIES = frozenset({"NumFiles", "ClassifyType", "SliceLocation", "Modalit
 """Fields that several images make together; all others belong to one image."""
 
 
-def image_fields(ds: Dataset, peer: Peer) -> dict[str, Any]:
+def image_fields(image: Image, peer: Peer) -> dict[str, Any]:
     """The series-JSON fields of one image."""
     with silent_reading():
-        return _image_fields(ds, peer)
+        return _image_fields(image, peer)
 
 
 def start(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,7 +114,7 @@ def add(series: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     """
     described = {name: value for name, value in series.items() if name not in OF_THE_SERIES}
     image = {name: value for name, value in fields.items() if name not in OF_THE_SERIES}
-    made = described if _rank(described) <= _rank(image) else image
+    made = described if _comes_first(described, image) else image
     made["NumFiles"] = str(int(series["NumFiles"]) + 1)
     made["ClassifyType"] = list(series.get("ClassifyType", []))
     made["Modality"] = sorted({*series.get("Modality", []), *fields.get("Modality", [])})
@@ -133,29 +130,38 @@ def with_types(series: Mapping[str, Any], types: Iterable[str]) -> dict[str, Any
     return {**series, "ClassifyType": list(types)}
 
 
-def _image_fields(ds: Dataset, peer: Peer) -> dict[str, Any]:
+def _image_fields(image: Image, peer: Peer) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "IncomingConnection": {
             "AETitleCaller": peer.calling_ae,
             "AETitleCalled": peer.called_ae,
             "CallerIP": peer.address or "0.0.0.0",  # noqa: S104  FIONA's word for an unknown address
         },
-        "Modality": [str(one) for one in members(element_value(ds, 0x00080060))],
+        "Modality": [str(one) for one in members(element_value(image, 0x00080060))],
         _DIFFUSION: [],
     }
     for name, tag in FIELD_TAGS.items():
-        value = element_value(ds, tag)
+        value = element_value(image, tag)
         if value is not None:
             fields[name] = text_of(value)
     fields.setdefault("StudyDescription", MISSING_STUDY_DESCRIPTION)
-    fields.update(_siemens_fields(ds, fields))
+    fields.update(_siemens_fields(image, fields))
     return fields
+
+
+def _comes_first(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether `one` stands before `other` in the series; the content is compared only where all else is equal."""
+    left, right = _place(one), _place(other)
+    return left < right if left != right else _rank(one) <= _rank(other)
+
+
+def _place(fields: Mapping[str, Any]) -> tuple[float, str]:
+    return _number(fields.get("InstanceNumber", "")), str(fields.get("SOPInstanceUID", ""))
 
 
 def _rank(fields: Mapping[str, Any]) -> tuple[float, str, str]:
     """Order of images within a series; images without a number stand last, equal ones by content."""
-    number = _number(fields.get("InstanceNumber", ""))
-    return number, str(fields.get("SOPInstanceUID", "")), json.dumps(fields, sort_keys=True)
+    return *_place(fields), json.dumps(fields, sort_keys=True)
 
 
 def _number(text: str) -> float:
@@ -172,30 +178,30 @@ def _diffusion(entries: Iterable[dict[str, str]]) -> list[dict[str, str]]:
     return sorted(unique.values(), key=_rank)
 
 
-def _siemens_fields(ds: Dataset, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _siemens_fields(image: Image, fields: Mapping[str, Any]) -> dict[str, Any]:
     """What only the CSA headers tell: slices of a mosaic, phase encoding direction, reference UID, diffusion."""
-    image = siemens_csa.image_header(ds)
-    series = siemens_csa.series_header(ds)
-    if not image and not series:
+    own = siemens_csa.image_header(image)
+    series = siemens_csa.series_header(image)
+    if not own and not series:
         return {}
     protocol = "\n".join((series.get("MrPhoenixProtocol") or series.get("MrProtocol") or [])[:1])
     found: dict[str, Any] = {
         "NumSlices": siemens_csa.protocol_value(protocol, "sSliceArray.lSize")
-        or _first(image, "NumberOfImagesInMosaic"),
+        or _first(own, "NumberOfImagesInMosaic"),
         "siemensUUID": siemens_csa.protocol_value(protocol, "tReferenceImage0"),
-        "MeasID": _first(image, "MeasID") or siemens_csa.protocol_value(protocol, "MeasID"),
-        "PhaseEncodingDirectionPositive": _first(image, "PhaseEncodingDirectionPositive"),
+        "MeasID": _first(own, "MeasID") or siemens_csa.protocol_value(protocol, "MeasID"),
+        "PhaseEncodingDirectionPositive": _first(own, "PhaseEncodingDirectionPositive"),
     }
     found = {name: value for name, value in found.items() if value}
-    b_value = _first(image, "B_value")
+    b_value = _first(own, "B_value")
     if b_value:
         found[_DIFFUSION] = [
             {
                 "B_value": b_value,
                 "SOPInstanceUID": fields.get("SOPInstanceUID", ""),
                 "InstanceNumber": fields.get("InstanceNumber", ""),
-                "DiffusionDirectionality": _first(image, "DiffusionDirectionality"),
-                "DiffusionGradientDirection": ", ".join(image.get("DiffusionGradientDirection", [])),
+                "DiffusionDirectionality": _first(own, "DiffusionDirectionality"),
+                "DiffusionGradientDirection": ", ".join(own.get("DiffusionGradientDirection", [])),
             }
         ]
     return found

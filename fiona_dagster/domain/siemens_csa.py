@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import struct
 
-from pydicom import Dataset
-
-from fiona_dagster.domain.attribute_values import UNREADABLE
+from fiona_dagster.domain.attribute_values import Image, element_value
 
 CREATOR = "SIEMENS CSA HEADER"
+SLOTS = (0x10, 0x11, 0x12)
+"""Where the block is looked for; other blocks of Siemens in group 0029 are at most two."""
+TAGS = frozenset(0x00290000 | tag for slot in SLOTS for tag in (slot, slot << 8 | 0x10, slot << 8 | 0x20))
+"""The attributes that hold the headers, and their private creators."""
 _MOST_ELEMENTS = 1000
 _ELEMENT = struct.Struct("<64si4siii")
 _ITEM = struct.Struct("<4i")
 
 
-def image_header(ds: Dataset) -> dict[str, list[str]]:
+def image_header(image: Image) -> dict[str, list[str]]:
     """Names and values of the CSA image header (0029,xx10), empty where there is none."""
-    return parse(_block_value(ds, 0x10))
+    return parse(_block_value(image, 0x10))
 
 
-def series_header(ds: Dataset) -> dict[str, list[str]]:
+def series_header(image: Image) -> dict[str, list[str]]:
     """Names and values of the CSA series header (0029,xx20), empty where there is none."""
-    return parse(_block_value(ds, 0x20))
+    return parse(_block_value(image, 0x20))
 
 
 def protocol_value(protocol: str, name: str) -> str:
@@ -74,9 +76,9 @@ def parse(header: bytes) -> dict[str, list[str]]:
     return found
 
 
-def _block_value(ds: Dataset, offset: int) -> bytes:
-    try:
-        value = ds.private_block(0x0029, CREATOR)[offset].value
-    except UNREADABLE:
-        return b""
-    return value if isinstance(value, bytes) else b""
+def _block_value(image: Image, offset: int) -> bytes:
+    for slot in SLOTS:
+        if element_value(image, 0x00290000 | slot) == CREATOR:
+            value = element_value(image, 0x00290000 | slot << 8 | offset)
+            return value if isinstance(value, bytes) else b""
+    return b""

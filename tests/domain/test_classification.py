@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from fiona_dagster.domain.classification import (
 )
 from fiona_dagster.domain.errors import Reject
 from fiona_dagster.domain.reception import Peer
+from fiona_dagster.domain.rules.model import Operator
 from fiona_dagster.domain.rules.ruleset import default_rules, load_rules, parse_rules
 from tests.conftest import need_shared
 
@@ -554,3 +556,11 @@ def test_an_image_of_the_corpus_gives_the_same_types_whole_and_with_only_the_wan
     path = sorted(need_shared("corpus", "dcm_qa_nih", "In", "20180918Si", "mr_0003").iterdir())[0]
     whole = classify_series(rules, [pydicom.dcmread(path)], PEER)
     assert whole == classify_series(rules, read_series([path], rules.tags), PEER)
+
+
+def test_the_documentation_names_every_type_of_our_rules_and_every_operator() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "classification.md").read_text("utf-8")
+    table = text.partition("## Our own rules")[2]
+    words = {word.strip() for word in re.split(r"[|,;()\n]| with ", table)}
+    assert set(default_rules().types) <= words
+    assert all(f"`{one.value}`" in text for one in Operator)

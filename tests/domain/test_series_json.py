@@ -9,7 +9,7 @@ from typing import Any
 
 import pydicom
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
@@ -116,6 +116,7 @@ _images = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(_images, min_size=1, max_size=6).flatmap(
         lambda all_: st.tuples(st.just(all_), st.permutations(all_))

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydicom import Dataset
-
-from fiona_dagster.domain.attribute_values import element_value, members, silent_reading, text_of
+from fiona_dagster.domain.attribute_values import Image, element_value, members, silent_reading, text_of
 from fiona_dagster.domain.rules.model import (
     Attribute,
     JsonField,
@@ -37,11 +35,12 @@ def image_sources(rules: RuleSet) -> tuple[Attribute | JsonField, ...]:
     return tuple(sorted(found, key=str))
 
 
-def view(ds: Dataset, fields: Mapping[str, Any], sources: tuple[Attribute | JsonField, ...]) -> View:
+def view(image: Image, fields: Mapping[str, Any], sources: tuple[Attribute | JsonField, ...]) -> View:
     """What the rules see of one image; `fields` are its fields of the series JSON."""
     with silent_reading():
         return tuple(
-            find(ds, one) if isinstance(one, Attribute) else _field(fields, one.name, ds) for one in sources
+            find(image, one) if isinstance(one, Attribute) else _field(fields, one.name, image)
+            for one in sources
         )
 
 
@@ -118,7 +117,7 @@ class _Judge:
         return ()
 
 
-def _field(fields: Mapping[str, Any], name: str, ds: Dataset | None = None) -> Found:
+def _field(fields: Mapping[str, Any], name: str, image: Image | None = None) -> Found:
     """A field of the series JSON: its text as it stands there, its members from the attribute behind it."""
     value = fields.get(name)
     if value is None:
@@ -127,6 +126,8 @@ def _field(fields: Mapping[str, Any], name: str, ds: Dataset | None = None) -> F
         texts = tuple(str(one) for one in value)
         return (Seen(texts[0] if len(texts) == 1 else str(value), texts),) if value else ()
     tag = FIELD_TAGS.get(name)
-    if ds is None or tag is None:
+    if image is None or tag is None:
         return (Seen(str(value), (str(value),), printed=True),)
-    return (Seen(str(value), tuple(text_of(one) for one in members(element_value(ds, tag))), printed=True),)
+    return (
+        Seen(str(value), tuple(text_of(one) for one in members(element_value(image, tag))), printed=True),
+    )

@@ -9,17 +9,15 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydicom import Dataset
 
-from fiona_dagster.domain.attribute_values import element_value, members, text_of
+from fiona_dagster.domain.attribute_values import Image, element_value, members, text_of
 from fiona_dagster.domain.rules.model import Attribute, Literal, Operator, Step, Test
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """A value as rules compare it: its printed form and its members.
 
     `printed`: a string of the series JSON, in which `contains` looks for a part, not for a member.
@@ -48,9 +46,9 @@ def seen(value: Any | None) -> Found:
     return (Seen(text_of(value), tuple(text_of(one).strip(" ") for one in members(value))),)
 
 
-def find(ds: Dataset, attribute: Attribute) -> Found:
+def find(image: Image, attribute: Attribute) -> Found:
     """What an image says under `attribute`; behind a sequence without an index, once for every item."""
-    return tuple(one for value in _values(ds, attribute.steps) for one in seen(value))
+    return tuple(one for value in _values(image, attribute.steps) for one in seen(value))
 
 
 def passes(test: Test, found: Found, operand: Found = ()) -> bool:
@@ -122,9 +120,9 @@ def _numbers(texts: tuple[str, ...]) -> tuple[float, ...] | None:
     return numbers if all(math.isfinite(number) for number in numbers) else None
 
 
-def _values(ds: Dataset, steps: tuple[Step, ...]) -> list[Any]:
+def _values(image: Image, steps: tuple[Step, ...]) -> list[Any]:
     step, rest = steps[0], steps[1:]
-    value = element_value(ds, step.tag)
+    value = element_value(image, step.tag)
     if value is None:
         return []
     chosen = _chosen(value, step.index)

@@ -13,6 +13,7 @@ from pydicom.datadict import keyword_for_tag
 
 from fiona_dagster.domain import series_json
 from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.header import with_creators
 from fiona_dagster.domain.rules.model import Attribute, JsonField, Literal, Operator, Rule, Test, TypesFound
 from fiona_dagster.domain.rules.written import Reference, WrittenRule, read_rules
 
@@ -45,7 +46,7 @@ class RuleSet:
     def tags(self) -> frozenset[int]:
         """The attributes of the data set's first level that the rules read, those of the series JSON included."""
         read = {source.steps[0].tag for source in self.sources if isinstance(source, Attribute)}
-        return series_json.TAGS | read
+        return series_json.TAGS | with_creators(read)
 
     @property
     def keywords(self) -> frozenset[str]:
