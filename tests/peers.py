@@ -41,6 +41,13 @@ class Orthanc:
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             return json.load(answer)
 
+    def settled(self, path: str) -> Any:
+        """The JSON behind `path` once its Status is no longer Pending; Orthanc tells it to those who ask only."""
+        deadline = time.monotonic() + READY_SECONDS
+        while (answer := self.get(path))["Status"] == "Pending" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return answer
+
     def instance_count(self) -> int:
         return int(self.get("/statistics")["CountInstances"])
 

@@ -16,11 +16,13 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from fiona_dagster.adapters.dicom_scu import peer_from_text
+from fiona_dagster.domain.data_set import scan
 from fiona_dagster.domain.dimse_status import Status
 from fiona_dagster.domain.errors import ConfigurationError, Permanent
 from fiona_dagster.embedded.pacs_commitment import STORAGE_COMMITMENT, StorageCommitment
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 VERIFICATION = "1.2.840.10008.1.1"
+STOP_SECONDS = 5.0
 IDENTIFIER_DOES_NOT_MATCH = 0xA900
 PENDING = 0xFF00
 CANCEL = 0xFE00
@@ -61,7 +64,7 @@ class EmbeddedPacs:
         ae_title: its AE title; Associations for another are rejected.
         host: address to listen at.
         port: 0 lets the system choose one.
-        known_peers: where C-MOVE and commitment reports may go, by AE title.
+        known_peers: where C-MOVE and commitment reports may go, by AE title; may be added to while it runs.
         faults: may be replaced while it runs.
     """
 
@@ -120,9 +123,11 @@ class EmbeddedPacs:
         """End all Associations and close the index."""
         self._stopping.set()
         if self._server is not None:
-            for association in list(self._server.active_associations):
-                association.abort()
             self._server.shutdown()
+            for association in self._server.active_associations:
+                if association.is_established:  # pynetdicom's thread dies of an abort in any other state
+                    association.abort()
+                association.join(STOP_SECONDS)
             self._server = None
         if self._commitment is not None:
             self._commitment.join()
@@ -161,11 +166,13 @@ class EmbeddedPacs:
             if str(data_set.get("SOPInstanceUID", "")) != str(event.request.AffectedSOPInstanceUID):
                 return Status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS
             encoded = event.encoded_dataset(include_meta=False)
+            syntax = str(event.context.transfer_syntax)
+            scan(BytesIO(encoded), len(encoded), syntax)  # pydicom is content with half an element at the end
             disposition = self.index.store(
                 data_set,
                 encoded,
                 file_head=event.encoded_dataset()[: -len(encoded)],
-                transfer_syntax_uid=str(event.context.transfer_syntax),
+                transfer_syntax_uid=syntax,
             )
         except OSError:
             return Status.OUT_OF_RESOURCES

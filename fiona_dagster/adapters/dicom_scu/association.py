@@ -14,9 +14,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
-from fiona_dagster.adapters.dicom_scu import messages
+from fiona_dagster.adapters.dicom_scu import acse, messages
 from fiona_dagster.adapters.dicom_scu.messages import Response
 from fiona_dagster.domain.errors import Permanent, Transient
 from fiona_dagster.settings import DicomPeer
@@ -189,44 +189,21 @@ class Association:
         self._socket.close()
 
     def _negotiate(self, calling: str, proposed: Sequence[tuple[str, Sequence[str]]]) -> None:
-        from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ
-
-        self.send(_associate_request(self.peer.ae_title, calling, proposed))
+        self.send(acse.associate_request(self.peer.ae_title, calling, proposed, MAXIMUM_PDU))
         kind, body = self._pdu(time.monotonic() + self._timeouts.acse)
-        whole = _PDU_HEAD.pack(kind, len(body)) + body
+        pdu = _PDU_HEAD.pack(kind, len(body)) + body
         if kind == _A_ASSOCIATE_RJ:
-            rejection = A_ASSOCIATE_RJ()
-            rejection.decode(whole)
-            self._rejected(rejection, calling)
+            raise acse.rejection(pdu, self.peer, calling)
         if kind != _A_ASSOCIATE_AC:
             self._lost("it did not answer the Association request")
-        acceptance = A_ASSOCIATE_AC()
         try:
-            acceptance.decode(whole)
-            answer = acceptance.to_primitive()
-            self.accepted = {
-                (proposed[(one.context_id - 1) // 2][0], str(one.transfer_syntax[0])): one.context_id
-                for one in answer.presentation_context_definition_results_list
-                if one.result == 0 and one.context_id is not None
-            }
-            longest = answer.maximum_length_received or MAXIMUM_PDU
-        except Exception as error:  # noqa: BLE001 — pynetdicom's decoders raise and assert in many ways
-            self._lost(f"its acceptance cannot be understood ({type(error).__name__})")
-        self.maximum_pdu = min(longest, MAXIMUM_PDU)
+            self.accepted, longest = acse.acceptance(pdu, proposed)
+        except ValueError as error:
+            self._lost(str(error))
+        self.maximum_pdu = min(longest or MAXIMUM_PDU, MAXIMUM_PDU)
         if self.maximum_pdu < 512:
             self.abort()
             raise Permanent(f"{self.peer} takes PDUs of {longest} bytes only: raise its maximum PDU length")
-
-    def _rejected(self, rejection: Any, calling: str) -> NoReturn:
-        """Source 3 (presentation) means busy or full, whatever the result says (PS3.8 9.3.4)."""
-        reason = rejection.reason_diagnostic
-        if rejection.result == 2 or rejection.source == 3:
-            raise Transient(f"{self.peer} is busy and rejected the Association for now: try again later")
-        remedy = {
-            3: f"ask its administrator to admit our AE title {calling}",
-            7: f"check that its AE title is {self.peer.ae_title}",
-        }.get(reason if rejection.source == 1 else 0, "ask its administrator why")
-        raise Permanent(f"{self.peer} rejected the Association: {remedy}")
 
     def _matching(
         self, command: Mapping[int, bytes], data_set: bytes, command_field: int, message_id: int
@@ -286,37 +263,3 @@ class Association:
 
     def _lost(self, what: str, cause: BaseException | None = None) -> NoReturn:
         raise Transient(f"{self.peer}: {what}; try again later") from cause
-
-
-def _associate_request(called: str, calling: str, proposed: Sequence[tuple[str, Sequence[str]]]) -> bytes:
-    """An encoded A-ASSOCIATE-RQ PDU."""
-    from pydicom.uid import UID
-    from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION, build_context
-    from pynetdicom.pdu import A_ASSOCIATE_RQ
-    from pynetdicom.pdu_primitives import (
-        A_ASSOCIATE,
-        ImplementationClassUIDNotification,
-        ImplementationVersionNameNotification,
-        MaximumLengthNotification,
-    )
-    from pynetdicom.presentation import PresentationContext
-
-    contexts: list[PresentationContext] = []
-    for index, (abstract_syntax, transfer_syntaxes) in enumerate(proposed):
-        context = build_context(abstract_syntax, list(transfer_syntaxes))
-        context.context_id = 2 * index + 1
-        contexts.append(context)
-    longest, implementation, version = (
-        MaximumLengthNotification(),
-        ImplementationClassUIDNotification(),
-        ImplementationVersionNameNotification(),
-    )
-    longest.maximum_length_received = MAXIMUM_PDU
-    implementation.implementation_class_uid = PYNETDICOM_IMPLEMENTATION_UID
-    version.implementation_version_name = PYNETDICOM_IMPLEMENTATION_VERSION
-    request = A_ASSOCIATE()
-    request.application_context_name = UID("1.2.840.10008.3.1.1.1")
-    request.calling_ae_title, request.called_ae_title = calling, called
-    request.presentation_context_definition_list = contexts
-    request.user_information = [longest, implementation, version]
-    return bytes(A_ASSOCIATE_RQ(request).encode())

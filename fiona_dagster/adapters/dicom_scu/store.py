@@ -147,6 +147,9 @@ def _send_batch(
         message_id = message_id % 0xFFFF + 1
         try:
             outgoing.send(instance, descriptor, context_id, message_id)
+        except _NothingSentError as error:
+            yield index, _failure(instance, str(error), retry=True)
+            continue
         finally:
             os.close(descriptor)
         status = association.receive(messages.C_STORE_RQ, message_id).status
@@ -160,6 +163,10 @@ def _send_batch(
                 retry=not _is_stored(status) and (status >> 8 == 0xA7 or status in _MAY_PASS),
             ),
         )
+
+
+class _NothingSentError(Exception):
+    """The file could not be read before anything of it was sent: the Association is still good."""
 
 
 class _Outgoing:
@@ -194,13 +201,16 @@ class _Outgoing:
                 at += P_DATA_HEAD_LENGTH
                 fragments.append(self._view[at : at + length])
                 at += length
-            expected = sum(len(fragment) for fragment in fragments)
             try:
                 read = os.preadv(descriptor, fragments, offset)
             except OSError as error:
-                raise Transient(f"a file cannot be read ({error.strerror})") from None
-            if read != expected:
-                raise Transient("a file changed while it was being sent")
+                read, problem = -1, f"the file cannot be read ({error.strerror})"
+            else:
+                problem = "the file changed while it was being sent"
+            if read != sum(map(len, fragments)):
+                if offset == instance.offset:
+                    raise _NothingSentError(problem)
+                raise Transient(problem)  # within a message: only an abort tells the peer so
             offset += read
             self._association.send(self._view[begin:at])
             begin = _COMMAND_ROOM
