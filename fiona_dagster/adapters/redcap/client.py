@@ -24,7 +24,7 @@ IMPORT_ROWS = 200
 EXPORT_RECORDS = 100
 """Rows of an import and records of an export in one call (redcap-contract 1.8)."""
 ATTEMPTS = 4
-_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 20.0
+FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 20.0
 _NEW_INSTANCE = re.compile(r'redcap_repeat_instance"\s*:\s*"new"|[,>]"?new"?[,<\n]', re.IGNORECASE)
 """REDCap numbers the instance: in JSON by its name, in CSV and XML wherever a value is just `new`."""
 _Row = TypeVar("_Row")
@@ -53,7 +53,7 @@ class RedcapProject(Project):
         *,
         timeout_seconds: tuple[float, float] = (5.0, 120.0),
         ca_bundle: str = "",
-        first_wait_seconds: float = _FIRST_WAIT_SECONDS,
+        first_wait_seconds: float = FIRST_WAIT_SECONDS,
     ) -> None:
         if not url.endswith("/api/"):
             raise ConfigurationError("REDCap's address does not end in /api/", remedy="check REDCAP.url")
@@ -68,7 +68,7 @@ class RedcapProject(Project):
         self._timeout = timeout_seconds
         self._threads = threading.local()
         self._waits = wait_exponential_jitter(
-            initial=first_wait_seconds, max=_LONGEST_WAIT_SECONDS, jitter=first_wait_seconds
+            multiplier=first_wait_seconds, max=_LONGEST_WAIT_SECONDS, jitter=first_wait_seconds
         )
 
     def __repr__(self) -> str:

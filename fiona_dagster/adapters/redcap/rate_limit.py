@@ -6,7 +6,9 @@ more than the limit.
 
 from __future__ import annotations
 
-import json
+import math
+import os
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +19,8 @@ from filelock import FileLock, Timeout
 from fiona_dagster.domain.errors import Transient
 
 _LOCK_SECONDS = 30.0
+_STATE = struct.Struct("<dd")
+"""Calls left, which may be negative, and the clock's seconds."""
 
 
 class RateLimit:
@@ -49,19 +53,24 @@ class RateLimit:
         """Take one call out of the bucket, which may owe; returns the seconds until it is allowed."""
         try:
             with self._lock.acquire(timeout=_LOCK_SECONDS):
-                now = self._clock()
-                left, at = self._read(now)
-                left = min(self._burst, left + (now - at) * self._per_second) - 1.0
-                # Not durable on purpose: a lost state costs a burst, syncing would cost every call.
-                self._state.write_text(json.dumps([left, now]), encoding="ascii")
+                # Opened without truncation: ext4 flushes a truncated file, which costs 4 ms a call. Not synced on
+                # purpose: a lost state costs one burst.
+                descriptor = os.open(self._state, os.O_RDWR | os.O_CREAT, 0o640)
+                try:
+                    now = self._clock()
+                    left, at = self._stored(os.pread(descriptor, _STATE.size, 0), now)
+                    left = min(self._burst, left + (now - at) * self._per_second) - 1.0
+                    os.pwrite(descriptor, _STATE.pack(left, now), 0)
+                finally:
+                    os.close(descriptor)
         except Timeout as error:
             raise Transient("REDCap's rate limit is held by another process") from error
         return max(0.0, -left / self._per_second)
 
-    def _read(self, now: float) -> tuple[float, float]:
+    def _stored(self, state: bytes, now: float) -> tuple[float, float]:
         """Calls left and when; the clock begins anew with the machine, so a later time means an older boot."""
-        try:
-            left, at = json.loads(self._state.read_text(encoding="ascii"))
-            return (float(left), float(at)) if at <= now else (self._burst, now)
-        except (OSError, ValueError, TypeError):
+        if len(state) != _STATE.size:
             return self._burst, now
+        left, at = _STATE.unpack(state)
+        usable = at <= now and math.isfinite(left)
+        return (left, at) if usable else (self._burst, now)

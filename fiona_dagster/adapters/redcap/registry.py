@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fiona_dagster.adapters.redcap.client import RedcapProject, Row
+from fiona_dagster.adapters.redcap.client import FIRST_WAIT_SECONDS, RedcapProject, Row
 from fiona_dagster.adapters.redcap.incoming import IncomingWriter
 from fiona_dagster.adapters.redcap.rate_limit import RateLimit
 from fiona_dagster.adapters.redcap.repeating import INSTANCE, INSTRUMENT
@@ -60,10 +60,19 @@ class RedcapRegistry:
         settings: address, tokens by role, limits.
         secret: follows a secret reference.
         limiter_file: state of the rate limit, shared by all processes of the gateway; locks lie beside it.
+        first_wait_seconds: before a call is repeated for the first time.
     """
 
-    def __init__(self, settings: RedcapSettings, secret: Callable[[str], str], limiter_file: Path) -> None:
+    def __init__(
+        self,
+        settings: RedcapSettings,
+        secret: Callable[[str], str],
+        limiter_file: Path,
+        *,
+        first_wait_seconds: float = FIRST_WAIT_SECONDS,
+    ) -> None:
         self._settings = settings
+        self._first_wait_seconds = first_wait_seconds
         self._secret = secret
         self._limiter_file = limiter_file
         self._limit = RateLimit(limiter_file, settings.calls_per_minute)
@@ -198,6 +207,7 @@ class RedcapRegistry:
             self._limit,
             timeout_seconds=self._settings.timeout_seconds,
             ca_bundle=self._settings.ca_bundle,
+            first_wait_seconds=self._first_wait_seconds,
         )
 
 

@@ -33,7 +33,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._upcoming: deque[Fault] = deque()
+        self._upcoming: deque[Fault | None] = deque()
         self._calls: deque[float] = deque()
         self._banned = False
         self.delay_seconds = 0.0
@@ -41,8 +41,8 @@ class Faults:
         self.calls_per_minute: int | None = None
         """One call more within 60 s bans every caller until `lift_ban`."""
 
-    def upcoming(self, *faults: Fault) -> None:
-        """Let the next calls fail, one fault each."""
+    def upcoming(self, *faults: Fault | None) -> None:
+        """Let the next calls fail, one fault each; None lets one through."""
         with self._lock:
             self._upcoming.extend(faults)
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import parse_qsl
 
 import uvicorn
 from starlette.applications import Starlette
@@ -37,7 +36,7 @@ from fiona_dagster.embedded.redcap.faults import (
     Faults,
 )
 from fiona_dagster.embedded.redcap.page import index_page, project_page
-from fiona_dagster.embedded.redcap.parameters import Parameters
+from fiona_dagster.embedded.redcap.parameters import Parameters, form_pairs
 
 LOOPBACK = "127.0.0.1"
 _LOCAL_NAMES = ["127.0.0.1", "localhost", "[::1]"]
@@ -93,7 +92,7 @@ async def _parameters(request: Request) -> Parameters:
         async with request.form(max_fields=_MOST_PARTS, max_part_size=1 << 30) as form:
             return Parameters((name, value) for name, value in form.multi_items() if isinstance(value, str))
     body = await request.body()
-    return Parameters(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+    return Parameters(await run_in_threadpool(form_pairs, body))
 
 
 class RedcapServer:

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from fiona_dagster.embedded.redcap.server import RedcapServer
+from tests.embedded.redcap.api import Api, any_api
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """Any REDCap; the contract tests run against it."""
+    with any_api(tmp_path_factory.mktemp("redcap")) as found:
+        yield found
+
+
+@pytest.fixture
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """An embedded REDCap of this test alone, for what no other server lets us do."""
+    with RedcapServer(tmp_path_factory.mktemp("redcap") / "redcap.sqlite") as server:
+        yield Api(server.url, server.super_token, server)
