@@ -29,8 +29,8 @@ class Sshd:
 
 
 @contextmanager
-def running_sshd(folder: Path) -> Iterator[Sshd]:
-    """Start /usr/sbin/sshd below `folder` and stop it at the end."""
+def running_sshd(folder: Path, *, only_sftp: bool = False) -> Iterator[Sshd]:
+    """Start /usr/sbin/sshd below `folder` and stop it at the end. `only_sftp`: no shell, as hospitals set it up."""
     program = need_program("sshd")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # its empty folder for privilege separation, lost at each boot
@@ -43,6 +43,7 @@ def running_sshd(folder: Path) -> Iterator[Sshd]:
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\n"
         f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
         f"PermitRootLogin prohibit-password\nSubsystem sftp internal-sftp -d {root}\n"
+        + ("ForceCommand internal-sftp\n" if only_sftp else "")
     )
     command = [program, "-D", "-e", "-f", str(folder / "config")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

@@ -1,7 +1,6 @@
 """Delivery by SFTP: sent under a temporary name, read back, then renamed; an interrupted upload goes on.
 
-What counts is what the server holds: it is read back and compared before the package gets its name. OpenSSH's
-server has no checksum command, so reading back is the only proof that works everywhere.
+What counts is what the server holds: size and checksum are compared before the package gets its name (law 5).
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from fiona_dagster.adapters.sftp_checksum import holds
 from fiona_dagster.adapters.ssh_session import sftp_session
 from fiona_dagster.domain.delivery import (
     DeliveryReceipt,
@@ -35,7 +35,6 @@ Progress = Callable[[int, int], None]
 _REQUEST = 32768
 """Bytes a request: the size that every server must take (draft-ietf-secsh-filexfer-02, section 3)."""
 _PIECE = 1 << 20
-_READS_UNDERWAY = 64
 
 
 def deliver(
@@ -123,61 +122,46 @@ class _Delivery:
         """What to do, and the size of the part that is there."""
         size = self._size(self._final)
         if size is not None and worth_reading(self._package, size, "final"):
-            final = RemoteFile(size, self._md5(self._final) == (size, self._package.md5))
+            final = RemoteFile(size, holds(self._client, self._final, size, self._package.md5))
             if plan_upload(self._package, final, None) is Upload.NOTHING:
                 return Upload.NOTHING, 0
         size = self._size(self._part)
         if size is None or not worth_reading(self._package, size, "part"):
             return Upload.RESTART, 0
-        part = RemoteFile(size, self._md5(self._part) == (size, self._local_md5(size)))
+        part = RemoteFile(size, holds(self._client, self._part, size, self._local_md5(size)))
         return plan_upload(self._package, None, part), size
 
     def _send(self, offset: int, progress: Progress | None) -> None:
-        """Write behind `offset`, many requests under way at once; from 0 an old part is overwritten.
-
-        The package is compared with its record meanwhile: an outbox that was tampered with sends nothing.
-        """
-        done, digest = offset, hashlib.md5(usedforsecurity=False)
+        """Write behind `offset`, many requests under way at once; from 0 an old part is overwritten."""
+        done = offset
         with (
             _local(self._package) as local,
             self._client.open(self._part, "r+b" if offset else "wb") as remote,
         ):
             remote.set_pipelined(True)
-            for piece in _up_to(local, offset):
-                digest.update(piece)
-            if offset:
-                remote.seek(offset)
+            local.seek(offset)
+            remote.seek(offset)
             while piece := local.read(_PIECE):
-                digest.update(piece)
-                view = memoryview(piece)
                 for start in range(0, len(piece), _REQUEST):
-                    remote.write(bytes(view[start : start + _REQUEST]))
+                    remote.write(piece[start : start + _REQUEST])
                 done += len(piece)
                 if progress:
                     progress(done, self._package.size_bytes)
-        if digest.hexdigest() != self._package.md5:
-            self._client.remove(self._part)
-            raise Permanent("the package in the outbox is not the one that was built: build it again")
 
     def _confirm_part(self) -> None:
-        size, md5 = self._md5(self._part)
+        """Read the part back; what is not the package is removed, or left to go on from if it is only short."""
+        if holds(self._client, self._part, self._package.size_bytes, self._package.md5):
+            return
+        if self._local_md5(self._package.size_bytes) != self._package.md5:
+            self._client.remove(self._part)
+            raise Permanent("the package in the outbox is not the one that was built: build it again")
+        size = self._size(self._part) or 0
         if size < self._package.size_bytes:
             raise Transient(
                 f"the destination kept {size} of {self._package.size_bytes} bytes: is its disk full?"
             )
-        if (size, md5) != (self._package.size_bytes, self._package.md5):
-            self._client.remove(self._part)
-            raise Transient("the copy that was read back differs from the package: it is sent again")
-
-    def _md5(self, place: str) -> tuple[int, str]:
-        """Size and MD5 of a file there, read back with many requests under way at once."""
-        digest, size = hashlib.md5(usedforsecurity=False), 0
-        with self._client.open(place, "rb") as remote:
-            remote.prefetch(max_concurrent_requests=_READS_UNDERWAY)
-            while piece := remote.read(_REQUEST):
-                digest.update(piece)
-                size += len(piece)
-        return size, digest.hexdigest()
+        self._client.remove(self._part)
+        raise Transient("the copy that was read back differs from the package: it is sent again")
 
     def _local_md5(self, size: int) -> str:
         digest = hashlib.md5(usedforsecurity=False)

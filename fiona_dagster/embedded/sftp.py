@@ -30,6 +30,7 @@ from paramiko.common import (
     OPEN_SUCCEEDED,
 )
 from paramiko.sftp import (
+    SFTP_EOF,
     SFTP_FAILURE,
     SFTP_NO_SUCH_FILE,
     SFTP_OK,
@@ -132,10 +133,12 @@ class EmbeddedSftp:
                 return  # stopped
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._transports = [t for t in self._transports if t.is_active()]
-            transport = paramiko.Transport(connection, default_window_size=16 << 20)
+            transport = paramiko.Transport(connection)
             transport.add_server_key(self._key)
-            files = {"root": self.root, "faults": self.faults, "drop": transport.close}
-            transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Files, **files)
+            session = _Session(self.faults, transport)
+            transport.set_subsystem_handler(
+                "sftp", paramiko.SFTPServer, _Files, root=self.root, session=session
+            )
             self._transports.append(transport)
             # With an event it returns at once: a client that never speaks holds nobody up.
             transport.start_server(event=threading.Event(), server=_Logins(self.users))
@@ -163,10 +166,19 @@ class _Logins(paramiko.ServerInterface):
         return OPEN_SUCCEEDED if kind == "session" else OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
 
 
+@dataclass
+class _Session:
+    """One connection; once dropped, writes that had already come are lost as they would be on a cut wire."""
+
+    faults: Faults
+    transport: paramiko.Transport
+    dropped: bool = False
+
+
 class _OpenFile(paramiko.SFTPHandle):
-    def __init__(self, descriptor: int, flags: int, faults: Faults, drop: Callable[[], None]) -> None:
+    def __init__(self, descriptor: int, flags: int, session: _Session) -> None:
         super().__init__(flags)
-        self._descriptor, self._faults, self._drop = descriptor, faults, drop
+        self._descriptor, self._session = descriptor, session
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -175,13 +187,14 @@ class _OpenFile(paramiko.SFTPHandle):
 
     def read(self, offset: int, length: int) -> bytes | int:
         try:
-            return os.pread(self._descriptor, length, offset)
+            # never b"": paramiko's check-file would ask for ever
+            return os.pread(self._descriptor, length, offset) or SFTP_EOF
         except OSError as error:
             return _code(error)
 
     def write(self, offset: int, data: Buffer) -> int:
-        faults = self._faults
-        if faults.refuse_writes:
+        faults = self._session.faults
+        if faults.refuse_writes or self._session.dropped:
             return SFTP_FAILURE
         content = bytes(data)
         if faults.corrupt_writes:
@@ -194,7 +207,8 @@ class _OpenFile(paramiko.SFTPHandle):
         if faults.drop_after_bytes is not None:
             faults.drop_after_bytes = None if dropping else faults.drop_after_bytes - len(content)
         if dropping:
-            self._drop()
+            self._session.dropped = True
+            self._session.transport.close()
         return SFTP_OK
 
     def stat(self) -> paramiko.SFTPAttributes | int:
@@ -207,11 +221,9 @@ class _OpenFile(paramiko.SFTPHandle):
 class _Files(paramiko.SFTPServerInterface):
     """The file operations, below `root`."""
 
-    def __init__(
-        self, server: paramiko.ServerInterface, *, root: Path, faults: Faults, drop: Callable[[], None]
-    ) -> None:
+    def __init__(self, server: paramiko.ServerInterface, *, root: Path, session: _Session) -> None:
         super().__init__(server)
-        self._root, self._faults, self._drop = root, faults, drop
+        self._root, self._session = root, session
 
     def canonicalize(self, path: str) -> str:
         """The path as the user sees it; `..` ends at the root."""
@@ -226,7 +238,7 @@ class _Files(paramiko.SFTPServerInterface):
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             return SFTP_FAILURE
-        return _OpenFile(descriptor, flags, self._faults, self._drop)
+        return _OpenFile(descriptor, flags, self._session)
 
     def list_folder(self, path: str) -> list[paramiko.SFTPAttributes] | int:
         try:
