@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from fiona_dagster.adapters.dicom_headers import read_series
+from fiona_dagster.adapters.dicom_headers import read_header
 from fiona_dagster.adapters.durable import write_json_durably
 from fiona_dagster.adapters.ledger.studies import InstanceRecord, StudyRecord
+from fiona_dagster.domain.attribute_values import Image
 from fiona_dagster.domain.classification import (
     ClassifiedSeries,
     classified_series,
     classify_series,
     classify_study,
 )
+from fiona_dagster.domain.errors import Reject
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.reception import Peer
 from fiona_dagster.domain.rules.ruleset import RuleSet
@@ -37,13 +40,22 @@ def classify_received(
             by_series.setdefault(one.series_instance_uid, []).append(one)
     found = []
     for uid, members in by_series.items():
-        paths = [_path(layout, one) for one in members]
-        result = classify_series(rules, read_series(paths, rules.tags), peer)
+        try:
+            result = classify_series(rules, _readable([_path(layout, one) for one in members], rules), peer)
+        except ValueError:
+            continue  # nothing of the series can be read: de-identification fails its instances one by one
         target = layout.series_json(study.study_instance_uid, uid)
         target.parent.mkdir(parents=True, exist_ok=True)
         write_json_durably(target, result.series_json)
         found.append(classified_series(result, size_bytes=sum(one.size_bytes for one in members)))
     return classify_study(study.key, study.revision, found).series
+
+
+def _readable(paths: Sequence[Path], rules: RuleSet) -> Iterator[Image]:
+    """The images that can be read: one broken instance must not keep its study from being classified."""
+    for path in paths:
+        with suppress(Reject):
+            yield read_header(path, rules.tags)
 
 
 def _path(layout: Layout, one: InstanceRecord) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import yaml
 
 from fiona_dagster.domain.errors import ConfigurationError, Transient
 from fiona_dagster.domain.project import Project, project_from_fields
-from fiona_dagster.domain.rules.ruleset import RuleSet, default_rules, parse_rules
+from fiona_dagster.domain.rules.ruleset import RuleSet, default_rules, load_rules
 from fiona_dagster.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,12 +38,7 @@ def classification_rules(settings: Settings) -> RuleSet:
     """
     if settings.classify_rules is None:
         return default_rules()
-    return _rules(settings.classify_rules, settings.classify_rules.stat().st_mtime_ns)
-
-
-@cache
-def _rules(path: Path, _mtime: int) -> RuleSet:
-    return parse_rules(path.read_text(encoding="utf-8"), str(path))
+    return load_rules(settings.classify_rules)
 
 
 def registry(settings: Settings) -> RedcapRegistry | None:

@@ -17,7 +17,7 @@ from fiona_dagster.assets.descriptions import INTAKE, OWNER, SCANNER, stage_tags
 from fiona_dagster.assets.failures import NETWORK_RETRIES, reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.domain.arrival import ArrivedStudy, StudyActivity, waits_for
-from fiona_dagster.domain.errors import Transient
+from fiona_dagster.domain.errors import Permanent, Transient
 from fiona_dagster.resources.gateway import GatewayResource
 from fiona_dagster.settings import Site
 
@@ -59,7 +59,11 @@ def arrived_study(
             return
         expected, note = _expected(gateway, site, study.study_instance_uid)
         arrived = ledger.studies.arrive(
-            study.key, instance_count=study.instance_count, expected=expected, now=now, run_id=context.run_id
+            study.key,
+            instance_count=study.instance_count,
+            expected=expected,
+            now=now,
+            run_id=context.run.run_id,
         )
         context.log.info("revision %d with %d instances", arrived.revision, arrived.instance_count)
         yield MaterializeResult(
@@ -85,7 +89,7 @@ def _expected(gateway: GatewayResource, site: Site, study_instance_uid: str) -> 
     for source in site.sources:
         try:
             count = count_instances(source, gateway.settings.calling_ae_title, study_instance_uid)
-        except Transient:
+        except (Transient, Permanent):
             continue  # a source that does not answer must not stop the study; the next one may
         if count is not None:
             return count, ""

@@ -47,7 +47,9 @@ def classified_series(context: AssetExecutionContext, gateway: GatewayResource) 
         rules = gateway.rules
         covered = ledger.studies.instances(study.key)[: study.arrived_count]
         found = classify_received(rules, study, covered, gateway.settings.site(study.site).layout)
-        ledger.studies.classify(study.key, study.revision, found, now=gateway.now(), run_id=context.run_id)
+        ledger.studies.classify(
+            study.key, study.revision, found, now=gateway.now(), run_id=context.run.run_id
+        )
         return MaterializeResult(
             metadata={
                 "revision": study.revision,

@@ -57,7 +57,7 @@ def deidentified_copy(
         started = gateway.now()
         rows = []
         for transfer in transfers:
-            result = deidentify_transfer(gateway, study, transfer, run_id=context.run_id)
+            result = deidentify_transfer(gateway, study, transfer, run_id=context.run.run_id)
             balance = ledger.transfers.balance(transfer.id)
             context.log.info("%s: %d instances, %s", transfer.project, balance.received, result.method_digest)
             rows.append((transfer, balance, result.profile, result.reasons))

@@ -50,7 +50,7 @@ def delivered_package(context: AssetExecutionContext, gateway: GatewayResource) 
                     TransferState.FAILED,
                     now=gateway.now(),
                     reason=f"delivery: {error}",
-                    run_id=context.run_id,
+                    run_id=context.run.run_id,
                 )
         tell_registry(gateway, study, context.log)
         if later:
@@ -86,14 +86,14 @@ def _deliver_all(
                     instance_count=len(copies), size_bytes=receipt.size_bytes, checksum=package.md5,
                     place=receipt.place, confirmed_at=receipt.confirmed_at,
                 ),
-                copies, now=gateway.now(), run_id=context.run_id,
+                copies, now=gateway.now(), run_id=context.run.run_id,
             )  # fmt: skip
             receipts.append(receipt)
     ledger.transfers.set_state(
         transfer.id,
         TransferState.DELIVERED,
         now=gateway.now(),
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         packaged_revision=revision,
     )
     return receipts

@@ -53,7 +53,7 @@ def research_pacs_copy(context: AssetExecutionContext, gateway: GatewayResource)
                     TransferState.FAILED,
                     now=gateway.now(),
                     reason=str(error),
-                    run_id=context.run_id,
+                    run_id=context.run.run_id,
                 )
         tell_registry(gateway, study, context.log)
         if later:
@@ -80,12 +80,12 @@ def _forward(
             transfer.id, str(pacs), "pacs", verified.revision, "confirmed", instance_count=receipt.confirmed,
             place=str(pacs), confirmed_at=receipt.confirmed_at,
         ),
-        [one.sop_instance_uid for one in verified.instances], now=now, run_id=context.run_id,
+        [one.sop_instance_uid for one in verified.instances], now=now, run_id=context.run.run_id,
     )  # fmt: skip
     unchanged = transfer.state == TransferState.DELIVERED and transfer.packaged_revision == verified.revision
     ledger.transfers.set_state(
         transfer.id, TransferState.DELIVERED if unchanged and not receipt.sent else TransferState.FORWARDED,
-        now=now, run_id=context.run_id, revision=verified.revision,
+        now=now, run_id=context.run.run_id, revision=verified.revision,
     )  # fmt: skip
     return receipt
 

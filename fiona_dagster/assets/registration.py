@@ -43,5 +43,5 @@ def incoming_record(context: AssetExecutionContext, gateway: GatewayResource) ->
                 "registry": Value.url(registry.url),
                 "seconds": round(gateway.now() - started, 2),
             }
-        ledger.studies.register(study.key, study.revision, now=gateway.now(), run_id=context.run_id)
+        ledger.studies.register(study.key, study.revision, now=gateway.now(), run_id=context.run.run_id)
         return MaterializeResult(metadata=metadata)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 from fiona_dagster.adapters.ledger import Ledger
@@ -82,6 +83,18 @@ def tell_registry(gateway: GatewayResource, study: StudyRecord, log: Log | loggi
 def standing(transfer: Transfer) -> str:
     """All that REDCap is told about, in a word: when it changes, REDCap is told again."""
     return f"{transfer.state.value}:{transfer.revision}:{transfer.generation}"
+
+
+def is_unanswered(pending: PendingTransfer, known: Sequence[Transfer]) -> bool:
+    """Whether a row of `transfers` asks for something that the ledger does not know.
+
+    Our own rows come back as pending until they are carried out; a person who asks again sets a later date.
+    """
+    return not any(
+        (one.project, one.participant, one.event) == (pending.project, pending.participant, pending.event)
+        and pending.requested_date <= _minute(one.requested_at)
+        for one in known
+    )
 
 
 def _row(ledger: Ledger, study: StudyRecord, transfer: Transfer) -> TransferRow:

@@ -9,7 +9,8 @@ from pathlib import Path
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.studies import StudyRecord
 from fiona_dagster.adapters.releases import ReleaseRequest, SourceInstance, deidentify_study, verify_release
-from fiona_dagster.domain.deid.profile import Profile, default_profile
+from fiona_dagster.domain.deid.method import method_digest
+from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.layout import Layout
@@ -147,7 +148,7 @@ def _sources(gateway: GatewayResource, study: StudyRecord) -> list[SourceInstanc
 
 
 def _profile() -> Profile:
-    return default_profile()
+    return Profile()
 
 
 def _row(one: DeidentifiedInstance, folder: Path, datadir: Path) -> ReleaseRow:
@@ -198,7 +199,7 @@ def _deidentified(
     profile = _profile()
     return DeidentifiedStudy(
         study_instance_uid=min(uids, default=""), instances=tuple(instances), profile=profile.name,
-        method_digest=profile.method_digest,
+        method_digest=method_digest(profile, request.project),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from fiona_dagster.adapters.ledger.studies import StudyRecord
 from fiona_dagster.assets.descriptions import COUPLING_LIST, OWNER, TRANSFER, stage_tags
 from fiona_dagster.assets.failures import NETWORK_RETRIES, reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
-from fiona_dagster.assets.registry_updates import tell_registry
+from fiona_dagster.assets.registry_updates import is_unanswered, tell_registry
 from fiona_dagster.domain.errors import Transient
 from fiona_dagster.domain.project import Project
 from fiona_dagster.domain.routing import (
@@ -17,7 +17,7 @@ from fiona_dagster.domain.routing import (
     decide,
     request_problem,
 )
-from fiona_dagster.domain.transfer import TransferState
+from fiona_dagster.domain.transfer import Transfer, TransferState
 from fiona_dagster.resources.gateway import GatewayResource
 
 
@@ -42,9 +42,9 @@ def transfer_decision(context: AssetExecutionContext, gateway: GatewayResource) 
         study = ledger.studies.get(context.partition_key)
         projects = gateway.projects()
         existing = ledger.transfers.of_study(study.key)
-        decision, note = _decide(gateway, study, projects, has_transfers=bool(existing))
+        decision, note = _decide(gateway, study, projects, existing)
         for request in decision.requests:
-            ledger.transfers.request(study.key, request, now=now, run_id=context.run_id)
+            ledger.transfers.request(study.key, request, now=now, run_id=context.run.run_id)
         for transfer in existing:
             if transfer.revision < study.revision and transfer.state != TransferState.REQUESTED:
                 ledger.transfers.set_state(
@@ -52,11 +52,11 @@ def transfer_decision(context: AssetExecutionContext, gateway: GatewayResource) 
                     TransferState.REQUESTED,
                     now=now,
                     reason=f"revision {study.revision}",
-                    run_id=context.run_id,
+                    run_id=context.run.run_id,
                 )
         transfers = ledger.transfers.of_study(study.key)
         held = None if transfers else decision.held_reason
-        ledger.studies.route(study.key, study.revision, held, now=now, run_id=context.run_id)
+        ledger.studies.route(study.key, study.revision, held, now=now, run_id=context.run.run_id)
         tell_registry(gateway, study, context.log)
         return MaterializeResult(
             metadata={
@@ -72,17 +72,21 @@ def transfer_decision(context: AssetExecutionContext, gateway: GatewayResource) 
 
 
 def _decide(
-    gateway: GatewayResource, study: StudyRecord, projects: dict[str, Project], *, has_transfers: bool
+    gateway: GatewayResource, study: StudyRecord, projects: dict[str, Project], existing: list[Transfer]
 ) -> tuple[RoutingDecision, str]:
     """The decision; when REDCap is down, work that is already decided goes on."""
     registry = gateway.registry
     if registry is None:
         return RoutingDecision((), "no REDCap is configured: waiting for assignment"), ""
     try:
-        asked = registry.pending_transfers(study.study_instance_uid)
+        asked = [
+            one
+            for one in registry.pending_transfers(study.study_instance_uid)
+            if is_unanswered(one, existing)
+        ]
         coupling, rules = registry.coupling_entries(), registry.routing_rules()
     except Transient:
-        if has_transfers:
+        if existing:
             return RoutingDecision((), ""), "REDCap did not answer; known transfers go on"
         raise
     decision = decide(routable(study), coupling, rules, projects)

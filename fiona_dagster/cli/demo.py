@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -39,7 +40,7 @@ def demo(once: bool, folder: Path, web_port: int) -> None:
     from fiona_dagster.cli.processes import Supervisor
     from fiona_dagster.settings import load_settings
 
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=150)
     stop = threading.Event()
 
     def end(_number: int, _frame: FrameType | None) -> None:

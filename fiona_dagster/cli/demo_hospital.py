@@ -88,7 +88,7 @@ def _sftp(folder: Path, secrets_folder: Path, supervisor: Supervisor) -> tuple[P
     known_hosts.write_text(_known_hosts(host_key, port))
     return root / "incoming", {
         "dest_name": "research-server",
-        "dest_type": "sftp",
+        "dest_type": "3",
         "dest_url": f"sftp://researcher@127.0.0.1:{port}/incoming",
         "dest_secret_ref": f"file:{password}",
         "dest_known_hosts": str(known_hosts),

@@ -4,6 +4,7 @@ import hashlib
 
 from dagster import DefaultSensorStatus, SensorEvaluationContext, SensorResult, SkipReason, sensor
 
+from fiona_dagster.assets.registry_updates import is_unanswered
 from fiona_dagster.assets.routing import routable
 from fiona_dagster.domain.errors import FionaError
 from fiona_dagster.domain.phases import Due, Phase
@@ -60,12 +61,12 @@ def late_decisions_due(gateway: GatewayResource) -> list[Due]:
                 due[study.key] = Due(study.key, Phase.TRANSFER, f"{study.revision}.{name}")
     by_uid = {study.study_instance_uid: study for study in ledger.studies.all()}
     for pending in registry.pending_transfers():
-        study_or_none = by_uid.get(pending.study_instance_uid)
-        if study_or_none is not None and study_or_none.registered_revision == study_or_none.revision:
+        named = by_uid.get(pending.study_instance_uid)
+        if named is None or named.registered_revision < named.revision:
+            continue
+        if is_unanswered(pending, ledger.transfers.of_study(named.key)):
             name = _digest(pending.project, pending.participant, pending.event, pending.requested_date)
-            due[study_or_none.key] = Due(
-                study_or_none.key, Phase.TRANSFER, f"{study_or_none.revision}.{name}"
-            )
+            due[named.key] = Due(named.key, Phase.TRANSFER, f"{named.revision}.{name}")
     return list(due.values())
 
 
