@@ -102,7 +102,7 @@ class Supervisor:
                 self._start_worker()
             _announce(host, self._port)
             while stop.asked not in connection.wait([stop.asked, *self._sentinels()]):
-                self._replace_dead()
+                self._replace_dead(stop)
         LOG.info("stopping: open Associations may finish")
         began = time.time()
         for worker in self._workers:
@@ -130,20 +130,23 @@ class Supervisor:
         except EOFError:
             raise OSError("a worker ended before it listened") from None
 
-    def _replace_dead(self) -> None:
+    def _replace_dead(self, stop: Stop) -> None:
         dead = [worker for worker in self._workers if not worker.process.is_alive()]
         self._workers = [worker for worker in self._workers if worker not in dead]
+        self._recovered = self._recovered and not dead
         for worker in dead:
             LOG.error("a worker died (exit code %s); another one takes its place", worker.process.exitcode)
             worker.process.close()
         for _ in dead:
-            time.sleep(_RESTART_SECONDS)  # a worker that dies at once must not take the machine with it
+            # A worker that dies at once must not take the machine with it.
+            if connection.wait([stop.asked], _RESTART_SECONDS):
+                return
             self._start_worker()
         if dead:
             try:
                 self._recover()
+                self._recovered = True
             except (Transient, OSError) as error:
-                self._recovered = False
                 LOG.error("what a dead worker left is recovered at the next start: %s", error)
 
     def _work(self, ready: Callable[[str], None]) -> None:
