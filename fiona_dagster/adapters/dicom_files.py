@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fiona_dagster.domain.errors import Permanent
 
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from fiona_dagster.domain.deid.engine import CleanInstance
 
 CHUNK = 1 << 20
+PIXEL_TAGS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
 IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 _UNDEFINED = 0xFFFFFFFF
 _ENDS_EARLY = " in file "
 """pydicom warns `<what> in file <name>` and goes on where a data set ends early; we do not."""
+_SHORTEST_ELEMENT = 8
 _PIXEL_GROUP, _DELIMITERS = 0x7FE0, 0xFFFE
 
 
@@ -103,6 +105,8 @@ def read_instance(path: Path, *, defer_pixels: bool = True) -> InstanceFile:
                 pixels = _find_pixels(stream, little=syntax != EXPLICIT_BIG)
                 if pixels is not None:
                     _read_behind(stream, dataset, pixels)
+            if pixels is None and syntax != DEFLATED:
+                _check_end(dataset, path.stat().st_size)
             if any(_ENDS_EARLY in str(warning.message) for warning in heard):
                 raise Permanent("the file ends inside an element: ask the sender for it again")
     except OSError as error:
@@ -114,6 +118,21 @@ def read_instance(path: Path, *, defer_pixels: bool = True) -> InstanceFile:
     except Exception as error:  # noqa: BLE001 — a parser may raise anything, and its message may hold values
         raise Permanent(f"the file is damaged ({type(error).__name__})") from None
     return InstanceFile(path, dataset, syntax, pixels)
+
+
+def _check_end(dataset: FileDataset, size: int) -> None:
+    """Refuse a file that ends inside its last element: the parser takes what is left of it, or nothing."""
+    from pydicom.dataelem import RawDataElement
+
+    last = max((dataset.get_item(tag) for tag in dataset.keys()), key=_place, default=None)  # noqa: SIM118
+    if isinstance(last, RawDataElement) and last.length != _UNDEFINED:
+        left = size - last.value_tell - last.length
+        if left < 0 or 0 < left < _SHORTEST_ELEMENT:
+            raise Permanent("the file ends inside an element: ask the sender for it again")
+
+
+def _place(element: Any) -> int:
+    return int(getattr(element, "value_tell", None) or getattr(element, "file_tell", None) or 0)
 
 
 def _guessed_syntax(dataset: FileDataset) -> str:
@@ -257,7 +276,7 @@ def pixel_digest(file: InstanceFile) -> str:
         for piece in span_bytes(file.path, file.pixels):
             digest.update(piece)
         return digest.hexdigest()
-    for tag in (0x7FE00010, 0x7FE00008, 0x7FE00009, 0x56000020):
+    for tag in (*PIXEL_TAGS, 0x56000020):
         if tag in file.dataset:
             value = file.dataset.get_item(tag).value  # type: ignore[union-attr]
             digest.update(value if isinstance(value, bytes) else b"")

@@ -180,18 +180,22 @@ def _project_and_keyring(
     name: str, config_file: Path | None, keyring_file: Path | None
 ) -> tuple[Project, Path]:
     """The configured project, else one with defaults; the named keyring, else the gateway's, else the user's own."""
-    from fiona_dagster.adapters.configuration import project_catalogue
+    from fiona_dagster.adapters.configuration import project_catalogue, registry
     from fiona_dagster.adapters.ledger import Ledger
+    from fiona_dagster.domain.errors import ConfigurationError
     from fiona_dagster.domain.project import Project
     from fiona_dagster.settings import load_settings
 
     settings = load_settings(config_file)
-    configured = settings.layout.config.is_dir()
-    keyring = settings.keyring if configured else Path.home() / ".fiona" / "keyring.json"
-    project = None
-    if configured and settings.redcap is None:
-        project = project_catalogue(settings, Ledger("sqlite://"), None).projects.get(name)
-    return project or Project(name=name), keyring_file or keyring
+    if not settings.layout.config.is_dir():
+        return Project(name=name), keyring_file or Path.home() / ".fiona" / "keyring.json"
+    known = settings.layout.ledger.exists() or not settings.ledger_url.startswith("sqlite")
+    ledger = Ledger(settings.ledger_url if known else "sqlite://")
+    catalogue = project_catalogue(settings, ledger, registry(settings))
+    project = catalogue.projects.get(name)
+    if project is None and catalogue.problems:  # its rules may be among those that cannot be read
+        raise ConfigurationError(catalogue.problems[0])
+    return project or Project(name=name), keyring_file or settings.keyring
 
 
 def _profile(path: Path | None) -> Profile:

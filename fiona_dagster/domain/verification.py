@@ -39,10 +39,13 @@ IDENTITY_TAGS = frozenset({0x00080018, 0x0020000D, 0x0020000E})
 """UIDs by which an instance is known, as opposed to those by which it refers to others."""
 _WRITTEN_BY_US = frozenset(
     {
+        0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013,
         0x00080005, 0x00080050, 0x00080080, 0x00080090, 0x00100010, 0x00100020,
+        0x00120020, 0x00120021, 0x00120040, 0x00120050, 0x00120051, 0x00120062, 0x00120063, 0x00120064,
         0x00200010, 0x00280303, 0x00401002, 0x00402001,
     }
 )  # fmt: skip
+"""First-level elements that the gateway writes itself; the residual search sees to their values."""
 
 
 @dataclass(frozen=True)
@@ -188,8 +191,10 @@ def _texts(elements: Iterable[Element]) -> Iterable[str]:
 
 def profile_problem(found: Found, profile: Profile, dates: DateMode) -> str | None:
     """Why an element may not stand in a copy by the profile, or None: the opposite question to the engine's."""
-    if len(found.path) == 1 and (found.tag in _WRITTEN_BY_US or found.tag >> 16 in {0x0002, 0x0012, 0x7FE0}):
+    if len(found.path) == 1 and (found.tag in _WRITTEN_BY_US or found.tag >> 16 == 0x7FE0):
         return None
+    if len(found.path) == 1 and found.tag >> 16 in {0x0002, 0x0012}:
+        return f"{found.keyword} is there"
     if found.tag in {0x00100010, 0x00100020, 0x00080050}:
         return None  # made anew at every depth; the residual search sees to the values
     sequences = [

@@ -23,6 +23,8 @@ SHORTEST_IDENTIFIER = 5
 SHORTEST_IN_BYTES = 5
 """A term of four letters is found by chance in one of 700 tables of 400 kB; of five in one of 90,000."""
 SHORTEST_COMPACT = 8
+TELEPHONE_DIGITS = 8
+"""A number is known by its last digits: country and area codes come and go."""
 _FOLDED = str.maketrans({"ø": "o", "æ": "ae", "đ": "d", "ł": "l", "ð": "d", "þ": "th", "œ": "oe", "ı": "i"})
 _SPELT_OUT = str.maketrans({"ø": "oe", "ö": "oe", "å": "aa", "ä": "ae", "ü": "ue"})
 _MEDIA_STORAGE_SOP_INSTANCE_UID = 0x00020003
@@ -106,6 +108,7 @@ class OriginalValues:
         self.identifiers: set[str] = set()
         self.devices: set[str] = set()
         self.phrases: set[str] = set()
+        self.telephones: set[str] = set()
         self.dates: set[dt.date] = set()
         self.date_texts: set[tuple[str, str]] = set()
         self.uids: set[str] = set()
@@ -136,6 +139,8 @@ class OriginalValues:
                 known |= {s for s in _spellings(text) if len(s) >= SHORTEST_IDENTIFIER}
             else:
                 self._add_place(text)
+                if kind == "telephone":
+                    self.telephones.add("".join(c for c in text if c.isdigit())[-TELEPHONE_DIGITS:])
 
     def _add_date(self, vr: str, text: str) -> None:
         self.date_texts.add((vr, text))
@@ -196,6 +201,7 @@ class ResidualSearch:
             t for t in values.identifiers | values.devices if t.isdigit() and len(t) >= SHORTEST_COMPACT
         }
         self._compact = {c for t in terms - values.names if len(c := _compact(t)) >= SHORTEST_COMPACT}
+        self._compact |= {t for t in values.telephones if len(t) == TELEPHONE_DIGITS}
         self._bytes = _byte_terms(terms)
         self._clear: set[tuple[int, bytes]] = set()
 

@@ -36,6 +36,8 @@ def decode(value: bytes, vr: str, encodings: Sequence[str]) -> str | None:
         return value.decode("ascii").rstrip(" \0")
     used = encodings if vr in BY_CHARACTER_SET else [default_encoding]
     try:
+        if b"\x1b" not in value:
+            return _CONTROLS.sub("", value.decode(used[0])).rstrip(" \0")
         delimiters = {0x5E, 0x3D} | _BETWEEN_VALUES if vr == "PN" else _BETWEEN_VALUES
         text = decode_bytes(value, used, delimiters if vr not in SINGLE_VALUED else _DELIMITERS)
     except (UnicodeError, LookupError):

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread, dcmwrite
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+)
+
+from fiona_dagster.adapters.dicom_files import pixel_digest, quiet_pydicom, read_instance, write_instance
+from fiona_dagster.domain.errors import Permanent
+from tests.domain.deid.planted import GONE, ct_instance, engine, saved
+
+
+def in_syntax(path: Path, syntax: str) -> Path:
+    dataset = ct_instance()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+    if syntax == JPEGBaseline8Bit:
+        dataset.PixelData = encapsulate([b"\xff\xd8 one \xff\xd9", b"\xff\xd8 two! \xff\xd9"])
+        dataset["PixelData"].is_undefined_length = True
+    if syntax == DeflatedExplicitVRLittleEndian:
+        dataset.save_as(path, enforce_file_format=True)
+        return path
+    dcmwrite(path, dataset, implicit_vr=implicit, little_endian=little, force_encoding=True)
+    return path
+
+
+def written(source: Path, target: Path, *, defer_pixels: bool) -> Path:
+    file = read_instance(source, defer_pixels=defer_pixels)
+    clean = engine().clean(file.dataset, little=file.transfer_syntax_uid != ExplicitVRBigEndian)
+    write_instance(target, clean, file)
+    return target
+
+
+SYNTAXES = ["1.2.840.10008.1.2.1", ImplicitVRLittleEndian, ExplicitVRBigEndian, JPEGBaseline8Bit,
+            DeflatedExplicitVRLittleEndian]  # fmt: skip
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_spliced_and_plain_copies_are_the_same_bytes(tmp_path: Path, syntax: str) -> None:
+    source = in_syntax(tmp_path / "source.dcm", syntax)
+    spliced = written(source, tmp_path / "spliced.dcm", defer_pixels=True)
+    plain = written(source, tmp_path / "plain.dcm", defer_pixels=False)
+    assert spliced.read_bytes() == plain.read_bytes()
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_copy_is_read_in_the_syntax_of_its_original_with_its_pixels(tmp_path: Path, syntax: str) -> None:
+    source = in_syntax(tmp_path / "source.dcm", syntax)
+    copy = dcmread(written(source, tmp_path / "copy.dcm", defer_pixels=True))
+    assert copy.file_meta.TransferSyntaxUID == syntax
+    assert copy.PixelData == dcmread(source).PixelData
+    assert copy.Rows == 4
+    assert list(copy.ImagePositionPatient) == [-10.5, 0, 3.25]
+    assert pixel_digest(read_instance(source)) == pixel_digest(read_instance(tmp_path / "copy.dcm")) != ""
+    if syntax != DeflatedExplicitVRLittleEndian:
+        content = (tmp_path / "copy.dcm").read_bytes().lower()
+        assert [value for value in GONE if value.lower().encode() in content] == []
+
+
+def test_nothing_of_the_file_meta_and_preamble_is_left(tmp_path: Path) -> None:
+    source = saved(ct_instance(), tmp_path / "source.dcm")
+    assert b"PLANTED preamble" in source.read_bytes()
+    copy = dcmread(written(source, tmp_path / "copy.dcm", defer_pixels=True))
+    assert copy.preamble == b"\0" * 128
+    assert copy.file_meta.MediaStorageSOPInstanceUID == copy.SOPInstanceUID
+    assert {e.keyword for e in copy.file_meta} == {
+        "FileMetaInformationGroupLength", "FileMetaInformationVersion", "MediaStorageSOPClassUID",
+        "MediaStorageSOPInstanceUID", "TransferSyntaxUID", "ImplementationClassUID", "ImplementationVersionName",
+    }  # fmt: skip
+
+
+def test_a_failed_write_leaves_no_part(tmp_path: Path) -> None:
+    source = saved(ct_instance(), tmp_path / "in" / "source.dcm")
+    file = read_instance(source)
+    clean = engine().clean(file.dataset)
+    source.write_bytes(source.read_bytes()[:400])
+    (tmp_path / "out").mkdir()
+    with pytest.raises(Permanent):
+        write_instance(tmp_path / "out" / "copy.dcm", clean, file)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.6, 0.9])
+def test_a_truncated_file_is_refused_without_its_values(tmp_path: Path, keep: float) -> None:
+    source = saved(ct_instance(), tmp_path / "source.dcm")
+    content = source.read_bytes()[: -16 - 12]  # without the padding behind the pixels
+    source.write_bytes(content[: int(len(content) * keep)])
+    with pytest.raises(Permanent) as refused:
+        file = read_instance(source)
+        engine().clean(file.dataset)
+    assert "Zwingenberger" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"plain text, nothing more", b"\0" * 200, b"\0" * 128 + b"DICM"])
+def test_what_is_no_instance_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(Permanent):
+        read_instance(path)
+
+
+def test_a_missing_file_is_told_without_its_path(tmp_path: Path) -> None:
+    with pytest.raises(Permanent, match="cannot be read"):
+        read_instance(tmp_path / "absent")
+
+
+def test_a_file_without_preamble_is_read(tmp_path: Path) -> None:
+    source = saved(ct_instance(), tmp_path / "source.dcm")
+    source.write_bytes(source.read_bytes()[132:])
+    assert read_instance(source).dataset.Modality == "CT"
+
+
+def test_a_delimiter_that_is_missing_is_damage(tmp_path: Path) -> None:
+    source = in_syntax(tmp_path / "source.dcm", JPEGBaseline8Bit)
+    content = source.read_bytes()
+    end = content.rindex(b"\xfe\xff\xdd\xe0")
+    source.write_bytes(content[:end])
+    with pytest.raises(Permanent, match="pixel data"):
+        read_instance(source)
+
+
+def test_warnings_that_print_values_do_not_come_out(recwarn: pytest.WarningsRecorder) -> None:
+    dataset = Dataset()
+    with quiet_pydicom() as heard:
+        dataset.add_new(0x00080018, "UI", "Zwingenberger")
+    assert heard
+    assert not recwarn.list

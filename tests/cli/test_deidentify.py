@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from pydicom import dcmread
+
+from fiona_dagster.cli.deidentify import MAP_COLUMNS, deidentify
+from fiona_dagster.domain.errors import ConfigurationError
+from tests.domain.deid.planted import GONE, ct_instance, saved
+
+
+@pytest.fixture(autouse=True)
+def _nothing_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIONA_DATADIR", str(tmp_path / "nothing"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number in (1, 2):
+        saved(ct_instance(number), tmp_path / "in" / "a" / f"{number}.dcm")
+    return tmp_path / "in"
+
+
+def run(folder: Path, *more: str, project: str = "STUDY_A") -> Result:
+    out = folder.parent / "out"
+    arguments = [str(folder), str(out), "--project", project, "--participant", "P-001", *more]
+    return CliRunner().invoke(deidentify, arguments)
+
+
+def copies(folder: Path) -> dict[str, bytes]:
+    out = folder.parent / "out"
+    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
+
+
+def read_map(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_folder_is_released_with_map_and_summary(folder: Path) -> None:
+    map_file = folder.parent / "map.csv"
+    result = run(folder, "--event", "baseline", "--map", str(map_file))
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert (summary["received"], summary["released"], summary["held"], summary["failed"]) == (2, 2, 0, 0)
+    assert all(check["passed"] for checks in summary["studies"].values() for check in checks.values())
+    rows = read_map(map_file)
+    assert tuple(rows[0]) == MAP_COLUMNS
+    assert {row["output"] for row in rows} == set(copies(folder))
+    for row in rows:
+        copy = dcmread(folder.parent / "out" / row["output"])
+        assert copy.SOPInstanceUID == row["new_sop_instance_uid"]
+        assert row["sop_instance_uid"] == dcmread(row["source"]).SOPInstanceUID
+    assert map_file.stat().st_mode & 0o077 == 0
+    assert not [v for v in GONE if v.lower().encode() in b"".join(copies(folder).values()).lower()]
+    assert [p.name for p in folder.parent.iterdir() if p.name.startswith(".")] == []
+
+
+def test_running_twice_changes_nothing(folder: Path) -> None:
+    run(folder)
+    before = copies(folder)
+    assert run(folder).exit_code == 0
+    assert copies(folder) == before
+    assert len(before) == 2
+
+
+def test_the_named_keyring_makes_the_pseudonyms(folder: Path) -> None:
+    run(folder, "--keyring", str(folder.parent / "one.json"))
+    first = set(copies(folder))
+    run(folder, "--keyring", str(folder.parent / "two.json"))
+    assert len(set(copies(folder)) - first) == 2
+
+
+def test_what_is_no_dicom_is_held_in_the_map(folder: Path) -> None:
+    (folder / "notes.txt").write_text("about Mr Zwingenberger")
+    map_file = folder.parent / "map.csv"
+    result = run(folder, "--map", str(map_file))
+    assert result.exit_code == 1
+    row = next(row for row in read_map(map_file) if row["source"].endswith("notes.txt"))
+    assert (row["disposition"], row["reason"], row["output"]) == ("held", "not a DICOM instance", "")
+    assert len(copies(folder)) == 2
+
+
+def test_a_study_that_verification_refuses_leaves_nothing(folder: Path) -> None:
+    assert run(folder).exit_code == 0
+    dataset = ct_instance(3)
+    dataset.SequenceName = "Zwingenberger"
+    saved(dataset, folder / "3.dcm")
+    result = run(folder)
+    assert result.exit_code == 1
+    assert copies(folder) == {}
+    summary = json.loads(result.stdout)
+    assert (summary["released"], summary["held"]) == (0, 3)
+    assert summary["reasons"] == {"verification failed: no_removed_value_left": 3}
+    assert "Zwingen" not in result.output
+
+
+def test_a_profile_file_is_followed_and_a_bad_one_refused(folder: Path) -> None:
+    profile = folder.parent / "profile.yaml"
+    profile.write_text("name: Keeps sex\noptions: [retain_patient_characteristics]\n")
+    assert run(folder, "--profile", str(profile)).exit_code == 0
+    out = folder.parent / "out"
+    assert {dcmread(out / name).PatientSex for name in copies(folder)} == {"M"}
+    profile.write_text("name: x\noverrides:\n  PatientsAge: keep\n")
+    result = run(folder, "--profile", str(profile))
+    assert isinstance(result.exception, ConfigurationError)
+    assert "profile.yaml:3" in str(result.exception)
+
+
+def test_a_configured_project_has_its_own_rules(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datadir = tmp_path / "data"
+    (datadir / "config").mkdir(parents=True)
+    monkeypatch.setenv("FIONA_DATADIR", str(datadir))
+    projects = datadir / "config" / "projects.yaml"
+    projects.write_text("projects:\n- {project_name: STUDY_A, deid_date_mode: 1, deid_date_shift_days: 42}\n")
+    result = run(folder)
+    assert result.exit_code == 0, result.output
+    assert {dcmread(folder.parent / "out" / name).StudyDate for name in copies(folder)} == {"20200204"}
+    assert (datadir / "config" / "keyring.json").exists()
+    projects.write_text("projects:\n- {project_name: STUDY_A, deid_date_mode: 9}\n")
+    assert isinstance(run(folder).exception, ConfigurationError)
+
+
+def test_a_participant_that_does_not_fit_is_refused(folder: Path) -> None:
+    arguments = [str(folder), str(folder.parent / "out"), "--project", "STUDY_A", "--participant", "a\\b"]
+    result = CliRunner().invoke(deidentify, arguments)
+    assert isinstance(result.exception, ConfigurationError)
+    assert [p.name for p in folder.parent.iterdir() if p.name.startswith(".")] == []

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+
+from fiona_dagster.domain.deid.residuals import OriginalValues, ResidualSearch, fold
+from fiona_dagster.domain.deid.walk import Found, walk
+from tests.domain.deid.test_engine import reread
+
+
+def original() -> Dataset:
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.PatientName, dataset.PatientID = "Bjørnstad^Åse Marie", "010190 12345"
+    dataset.OtherPatientNames = "山田^太郎"
+    dataset.AccessionNumber, dataset.StudyDate = "HUS-998877", "20191224"
+    dataset.PatientBirthDate = "19900101"
+    dataset.InstitutionName, dataset.StationName = "Haukeland universitetssykehus", "AVANTO3"
+    dataset.PatientTelephoneNumbers = "+47 55 97 50 00"
+    dataset.StudyInstanceUID, dataset.SOPClassUID = "1.2.826.0.1.77", "1.2.840.10008.5.1.4.1.1.2"
+    dataset.add_new(0x00091001, "PN", "Hemmelig^Lege")
+    dataset.preamble = b"\0" * 128  # type: ignore[attr-defined]
+    return dataset
+
+
+def in_file(dataset: Dataset) -> Dataset:
+    from pydicom.dataset import FileDataset, FileMetaDataset
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    return reread(FileDataset("", dataset, file_meta=meta, preamble=b"\0" * 128))
+
+
+def search(**switches: bool) -> ResidualSearch:
+    values = OriginalValues()
+    values.gather(in_file(original()))
+    return ResidualSearch(values, {"P-001", "REMOVED", "Lege"}, **switches)
+
+
+def leaks(keyword: str, value: object, **switches: bool) -> bool:
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    setattr(dataset, keyword, value)
+    looking = search(**switches)
+    return any(looking.leaks(found) for found in walk(in_file(dataset)))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("SegmentLabel", "BJØRNSTAD"),
+        ("SegmentLabel", "bjornstad left"),
+        ("SegmentLabel", "Bjoernstad2"),
+        ("SegmentLabel", "lesion_aase"),
+        ("SegmentLabel", "山田様"),
+        ("SequenceName", "for Hemmelig"),
+        ("ConvolutionKernel", "01019012345"),
+        ("SegmentLabel", "id 010190-12345"),
+        ("SegmentLabel", "HUS-998877/1"),
+        ("SegmentLabel", "seen 24.12.2019"),
+        ("SegmentLabel", "seen 24 Dec 2019"),
+        ("SegmentLabel", "December 24, 2019"),
+        ("SegmentLabel", "t20191224x"),
+        ("SegmentLabel", "2019-12-24"),
+        ("SegmentLabel", "12/24/2019"),
+        ("SegmentLabel", "born 1.1.1990"),
+        ("SegmentLabel", "at haukeland  Universitetssykehus"),
+        ("SegmentLabel", "call 55975000"),
+        ("SegmentLabel", "AVANTO3"),
+        ("SegmentLabel", "uid 1.2.826.0.1.77 here"),
+        ("FrameOfReferenceUID", "1.2.826.0.1.77"),
+        ("ICCProfile", b"..Bjornstad.."),
+        ("ICCProfile", b".1.2.826.0.1.77\0"),
+        ("BodyPartExamined", "AASE"),
+    ],
+)
+def test_an_original_value_is_found_in_any_spelling(keyword: str, value: object) -> None:
+    assert leaks(keyword, value)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("SegmentLabel", "liver"),
+        ("SegmentLabel", "marietta"),  # not the word Marie
+        ("SegmentLabel", "P-001"),
+        ("SegmentLabel", "20191225"),
+        ("SegmentLabel", "1.2.826.0.1.778"),
+        ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.2"),
+        ("ManufacturerModelName", "AVANTO3"),  # stations are called by their model
+        ("SliceThickness", "12345"),
+        ("StudyDate", "20191224"),  # dates are compared one by one
+        ("PixelData", b"\0" * 20),
+    ],
+)
+def test_what_is_no_original_value_is_no_leak(keyword: str, value: object) -> None:
+    assert not leaks(keyword, value)
+
+
+def test_what_the_profile_retains_is_not_searched() -> None:
+    assert not leaks("SegmentLabel", "2019-12-24", dates=False)
+    assert not leaks("FrameOfReferenceUID", "1.2.826.0.1.77", uids=False)
+
+
+@given(st.text(max_size=60))
+def test_any_text_can_be_searched(text: str) -> None:
+    found = Found((0x00620005,), "LO", "LO", text.encode("utf-8", "replace"), ["utf8"])
+    assert isinstance(SEARCH.leaks(found), bool)
+
+
+SEARCH = search()
+
+
+@given(st.text(max_size=40))
+def test_folding_is_stable(text: str) -> None:
+    assert fold(fold(text)) == fold(text)
