@@ -197,19 +197,18 @@ def profile_problem(found: Found, profile: Profile, dates: DateMode) -> str | No
         return f"{found.keyword} is there"
     if found.tag in {0x00100010, 0x00100020, 0x00080050}:
         return None  # made anew at every depth; the residual search sees to the values
-    sequences = [
-        tag for tag in found.path[:-1] if profile.code(tag, "SQ", dates) not in {Code.KEEP, Code.REPLACE}
-    ]
+    wrongly_entered = any(
+        profile.code(tag, "SQ", dates) not in {Code.KEEP, Code.REPLACE} for tag in found.path[:-1]
+    )
     code = profile.code(found.tag, found.declared_vr, dates)
-    if code is Code.REMOVE or sequences:
-        return f"{found.keyword} is there"
-    if code is Code.EMPTY and found.value.strip(b" \0"):
-        return f"{found.keyword} is not empty"
-    if code is Code.REPLACE and any(
-        text not in {"", DUMMY_TEXT, *DUMMIES.values()} for text in found.texts()
-    ):
-        return f"{found.keyword} is not a dummy"
-    return None
+    problem = ""
+    if code is Code.REMOVE or wrongly_entered:
+        problem = "is there"
+    elif code is Code.EMPTY and found.value.strip(b" \0"):
+        problem = "is not empty"
+    elif code is Code.REPLACE and any(t not in {"", DUMMY_TEXT, *DUMMIES.values()} for t in found.texts()):
+        problem = "is not a dummy"
+    return f"{found.keyword} {problem}" if problem else None
 
 
 def expected_dates(values: OriginalValues, shift: DateShift) -> set[str]:

@@ -94,8 +94,7 @@ def test_a_truncated_file_is_refused_without_its_values(tmp_path: Path, keep: fl
     content = source.read_bytes()[: -16 - 12]  # without the padding behind the pixels
     source.write_bytes(content[: int(len(content) * keep)])
     with pytest.raises(Permanent) as refused:
-        file = read_instance(source)
-        engine().clean(file.dataset)
+        engine().clean(read_instance(source).dataset)
     assert "Zwingenberger" not in str(refused.value)
 
 

@@ -255,10 +255,10 @@ def test_the_corpus_is_released_verified_or_held_with_a_reason(tmp_path: Path) -
     kept = [
         path
         for files in by_folder.values()
-        for path in (files if len(files) < 60 or files[0].suffix != ".dcm" else files[:3])
-        if path.stat().st_size < 2_000_000
+        for path in (files if files[0].suffix != ".dcm" or len(files) < 12 else files[:3])
+        if path.stat().st_size < 1_000_000
     ]
     count, quarantined = _check_all(kept, tmp_path)
-    assert count >= 150
+    assert count >= 100
     # these studies carry names of patients or devices in text that stays: the gate's purpose
     assert len(quarantined) <= 10

@@ -38,7 +38,10 @@ def test_pydicom_reads_what_we_write(syntax: Syntax) -> None:
 def test_a_value_that_outgrew_its_vr_is_written_as_unknown() -> None:
     content = encode_elements([text_element(0x00080104, "LO", "x" * 70000)], SYNTAXES[1])
     assert content[4:6] == b"UN"
-    assert len(read_dataset(BytesIO(content), False, True)[0x00080104].value) == 70000  # noqa: FBT003
+    assert (
+        len(read_dataset(BytesIO(content), is_implicit_VR=False, is_little_endian=True)[0x00080104].value)
+        == 70000
+    )
 
 
 @given(
@@ -50,6 +53,9 @@ def test_text_survives(values: list[str]) -> None:
         [text_element(0x00080005, "CS", "ISO_IR 192"), text_element(0x00189073, "LT", text)], SYNTAXES[1]
     )
     assert (
-        read_dataset(BytesIO(content), False, True).get_item(0x00189073).value.decode().rstrip()
+        read_dataset(BytesIO(content), is_implicit_VR=False, is_little_endian=True)
+        .get_item(0x00189073)
+        .value.decode()
+        .rstrip()
         == text.rstrip()
     )

@@ -104,6 +104,7 @@ def test_what_the_profile_retains_is_not_searched() -> None:
     assert not leaks("FrameOfReferenceUID", "1.2.826.0.1.77", uids=False)
 
 
+@pytest.mark.filterwarnings("ignore:Found unknown escape sequence")
 @given(st.text(max_size=60))
 def test_any_text_can_be_searched(text: str) -> None:
     found = Found((0x00620005,), "LO", "LO", text.encode("utf-8", "replace"), ["utf8"])
