@@ -4,37 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset, FileMetaDataset
 
+from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy, ReleaseRequest
 from fiona_dagster.domain.packaging import Package
+from fiona_dagster.domain.project import Project
+from fiona_dagster.domain.verification import Findings, VerifiedStudy, conclude
 
 SERIES = "2.25.20"
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
-@dataclass(frozen=True)
-class AnInstance:
-    path: str
-    sop_instance_uid: str
-    series_instance_uid: str
-    sha256: str
-    size_bytes: int
-
-
-@dataclass(frozen=True)
-class AStudy:
-    folder: Path
-    instances: tuple[AnInstance, ...]
-    study_instance_uid: str = "2.25.9"
-    profile_name: str = "FIONA"
-    method_digest: str = "a1" * 32
-    project: str = "PROJ1"
-    participant: str = "P001"
-    event: str = "Baseline"
-    revision: int = 1
+def verified_study(
+    folder: Path, instances: Iterable[DeidentifiedInstance], *, participant: str = "P001", revision: int = 1
+) -> VerifiedStudy:
+    """A study that passed every check, as verification makes it."""
+    study = DeidentifiedStudy("2.25.9", tuple(instances), "FIONA", "a1" * 32)
+    request = ReleaseRequest(Project("PROJ1"), participant, "Baseline", folder)
+    concluded = conclude(study, request, Findings(), revision=revision)
+    assert isinstance(concluded, VerifiedStudy)
+    return concluded
 
 
 def write_copy(
@@ -57,22 +48,31 @@ def write_copy(
     dataset.save_as(path, enforce_file_format=True)
 
 
-def verified(folder: Path, files: Iterable[tuple[str, str, str]]) -> tuple[AnInstance, ...]:
+def instances(folder: Path, files: Iterable[tuple[str, str, str]]) -> tuple[DeidentifiedInstance, ...]:
     """Instances from (path, SOP Instance UID, Series Instance UID), with the sums of what lies there now."""
     return tuple(
-        AnInstance(path, sop, series, hashlib.sha256((folder / path).read_bytes()).hexdigest(),
-                   (folder / path).stat().st_size)
+        DeidentifiedInstance(
+            None, "", "released", path=path, sop_instance_uid=sop, series_instance_uid=series,
+            study_instance_uid="2.25.9",
+            sha256=hashlib.sha256((folder / path).read_bytes()).hexdigest(), size_bytes=(folder / path).stat().st_size,
+        )
         for path, sop, series in files
     )  # fmt: skip
 
 
-def a_study(folder: Path, count: int = 3, *, size: int = 600) -> AStudy:
-    """A verified study of `count` CT files."""
+def ct_instances(folder: Path, count: int = 3, *, size: int = 600) -> tuple[DeidentifiedInstance, ...]:
+    """`count` CT files in `folder`."""
     for n in range(count):
         write_copy(folder / f"CT.2.25.{n + 1}.dcm", f"2.25.{n + 1}", size=size)
-    return AStudy(
-        folder, verified(folder, ((f"CT.2.25.{n + 1}.dcm", f"2.25.{n + 1}", SERIES) for n in range(count)))
-    )
+    return instances(folder, ((f"CT.2.25.{n + 1}.dcm", f"2.25.{n + 1}", SERIES) for n in range(count)))
+
+
+def a_study(
+    folder: Path, count: int = 3, *, size: int = 600, participant: str = "P001", revision: int = 1
+) -> VerifiedStudy:
+    """A verified study of `count` CT files."""
+    found = ct_instances(folder, count, size=size)
+    return verified_study(folder, found, participant=participant, revision=revision)
 
 
 def a_package(

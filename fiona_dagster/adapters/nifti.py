@@ -21,7 +21,7 @@ from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.layout import safe_name
 
 if TYPE_CHECKING:
-    from fiona_dagster.domain.packaging import PackableStudy
+    from fiona_dagster.domain.verification import VerifiedStudy
 
 TIMEOUT_SECONDS = 1800.0
 """For one series; thousands of volumes of functional MR take minutes."""
@@ -52,7 +52,7 @@ def version() -> str:
     return f"dcm2niix {found.group()}" if found else "dcm2niix"
 
 
-def convert(study: PackableStudy, folder: Path, *, timeout: float = TIMEOUT_SECONDS) -> Conversion:
+def convert(study: VerifiedStudy, folder: Path, *, timeout: float = TIMEOUT_SECONDS) -> Conversion:
     """Convert a verified study below `folder`, which the caller removes.
 
     Args:

@@ -8,11 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from fiona_dagster.adapters.stored_zip import HashThread
 from fiona_dagster.domain.errors import Hold, Permanent
-from fiona_dagster.domain.packaging import CopyHeader, Entry, ExportType, PackableStudy, entry_name
+from fiona_dagster.domain.packaging import CopyHeader, Entry, ExportType, entry_name
+
+if TYPE_CHECKING:
+    from fiona_dagster.domain.verification import VerifiedStudy
 
 PIECE = 1 << 20
 """Bytes that are read at once of a large file."""
@@ -36,7 +39,7 @@ class Source:
     path: Path
 
 
-def dicom_sources(study: PackableStudy, export_type: ExportType) -> list[Source]:
+def dicom_sources(study: VerifiedStudy, export_type: ExportType) -> list[Source]:
     """The files of a native or PURE export, in the order of their names.
 
     Raises:
@@ -146,7 +149,7 @@ def pieces(stream: IO[bytes] | Any) -> Iterator[bytes]:
         yield piece
 
 
-def value_of(study: PackableStudy, keyword: str) -> str:
+def value_of(study: VerifiedStudy, keyword: str) -> str:
     """An attribute of the copy that is the same in the whole study."""
     if not study.instances:
         return ""

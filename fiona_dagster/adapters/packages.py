@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fiona_dagster.adapters import nifti
 from fiona_dagster.adapters.durable import rename_durably, write_durably
@@ -37,7 +37,6 @@ from fiona_dagster.domain.packaging import (
     Entry,
     ExportType,
     Manifest,
-    PackableStudy,
     Package,
     comment_text,
     manifest_head,
@@ -45,6 +44,9 @@ from fiona_dagster.domain.packaging import (
     package_name,
     warning_text,
 )
+
+if TYPE_CHECKING:
+    from fiona_dagster.domain.verification import VerifiedStudy
 
 Progress = Callable[[int, int], None]
 """Called with the bytes packed so far and their total."""
@@ -61,7 +63,7 @@ def manifest_file(package: Path) -> Path:
 
 
 def build(
-    study: PackableStudy, export_type: ExportType, outbox: Path, progress: Progress | None = None
+    study: VerifiedStudy, export_type: ExportType, outbox: Path, progress: Progress | None = None
 ) -> Package:
     """Build the package of a verified study, or return the one that is already there.
 

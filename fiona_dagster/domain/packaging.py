@@ -1,6 +1,7 @@
 """What a package is called and what stands in it: FIONA's names, from values of the research copy only.
 
 Packages are named and filled from the copy, so that file names in the outbox never carry patient data (law 8).
+Packaging takes a `VerifiedStudy` and nothing else: publishing before checking is a type error.
 Nothing here depends on the clock: the same copy gives the same bytes (law 6). Formats: fiona-behaviour 5.2.
 """
 
@@ -9,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.layout import safe_name
+
+if TYPE_CHECKING:
+    from fiona_dagster.domain.verification import VerifiedStudy
 
 MANIFEST_FORMAT = "fiona-package/1"
 COMMENT_FILE = "fiona.txt"
@@ -46,44 +49,6 @@ class ExportType(StrEnum):
             if one.value.lower() == text.strip().lower():
                 return one
         raise Permanent(f"'{text}' is no export type: use {', '.join(cls)}")
-
-
-class PackableInstance(Protocol):
-    """A verified file: `path` relative to the study's folder, `sha256` and `size_bytes` of the whole file."""
-
-    @property
-    def path(self) -> str | Path: ...
-    @property
-    def sop_instance_uid(self) -> str: ...
-    @property
-    def series_instance_uid(self) -> str: ...
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def size_bytes(self) -> int: ...
-
-
-class PackableStudy(Protocol):
-    """What packaging reads of a `VerifiedStudy`; nothing else has this shape."""
-
-    @property
-    def study_instance_uid(self) -> str: ...
-    @property
-    def folder(self) -> Path: ...
-    @property
-    def instances(self) -> Sequence[PackableInstance]: ...
-    @property
-    def profile_name(self) -> str: ...
-    @property
-    def method_digest(self) -> str: ...
-    @property
-    def project(self) -> str: ...
-    @property
-    def participant(self) -> str: ...
-    @property
-    def event(self) -> str: ...
-    @property
-    def revision(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -176,7 +141,7 @@ class Manifest:
         return (json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def manifest_head(study: PackableStudy, export_type: ExportType, *, converter: str = "") -> Manifest:
+def manifest_head(study: VerifiedStudy, export_type: ExportType, *, converter: str = "") -> Manifest:
     """The manifest of a study before its files are listed."""
     return Manifest(
         project=study.project,
@@ -192,7 +157,7 @@ def manifest_head(study: PackableStudy, export_type: ExportType, *, converter: s
     )
 
 
-def sources_digest(study: PackableStudy) -> str:
+def sources_digest(study: VerifiedStudy) -> str:
     """SHA-256 over all verified instances, in an order of their own: equal digests mean an equal package."""
     lines = sorted(f"{i.sop_instance_uid} {i.sha256} {i.path}" for i in study.instances)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -18,7 +18,7 @@ from fiona_dagster.adapters.stored_zip import StoredZip
 from fiona_dagster.domain.errors import FionaError, Hold, Permanent
 from fiona_dagster.domain.packaging import ExportType
 from tests.conftest import need_program
-from tests.deliverables import SERIES, AStudy, a_study, verified, write_copy
+from tests.deliverables import SERIES, a_study, instances, verified_study, write_copy
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_building_again_leaves_the_files_alone(tmp_path: Path, outbox: Path) -> 
 def test_the_same_study_gives_the_same_bytes_elsewhere_and_in_any_order(tmp_path: Path, outbox: Path) -> None:
     study = a_study(tmp_path / "copy")
     (tmp_path / "other").mkdir()
-    turned = replace(study, instances=tuple(reversed(study.instances)))
+    turned = verified_study(study.folder, reversed(study.instances))
     one, two = build(study, ExportType.NATIVE, outbox), build(turned, ExportType.NATIVE, tmp_path / "other")
     assert one.path.read_bytes() == two.path.read_bytes()
     assert manifest_file(one.path).read_bytes() == manifest_file(two.path).read_bytes()
@@ -93,7 +93,7 @@ def test_a_new_revision_of_the_same_files_keeps_the_zip_and_says_so_in_the_manif
 
 def test_late_images_make_a_new_package_under_the_old_name(tmp_path: Path, outbox: Path) -> None:
     first = build(a_study(tmp_path / "copy", 2), ExportType.NATIVE, outbox)
-    second = build(replace(a_study(tmp_path / "copy", 3), revision=2), ExportType.NATIVE, outbox)
+    second = build(a_study(tmp_path / "copy", 3, revision=2), ExportType.NATIVE, outbox)
     assert second.name == first.name
     assert second.entries == 3
     assert md5_file(second.path).read_text() == f"{second.md5}  {second.name}\n"
@@ -176,12 +176,12 @@ def test_memory_does_not_grow_with_an_object(tmp_path: Path, outbox: Path) -> No
         sha256=digest.hexdigest(),
     )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    build(replace(study, instances=(*study.instances, one)), ExportType.NATIVE, outbox)
+    build(verified_study(study.folder, (*study.instances, one)), ExportType.NATIVE, outbox)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000
 
 
 def test_a_study_without_files_gives_a_package_with_a_warning(tmp_path: Path, outbox: Path) -> None:
-    package = build(AStudy(tmp_path, ()), ExportType.NATIVE, outbox)
+    package = build(verified_study(tmp_path, ()), ExportType.NATIVE, outbox)
     with zipfile.ZipFile(package.path) as archive:
         assert archive.namelist() == ["fiona.txt", "warning.txt"]
     assert package.entries == 0
@@ -199,7 +199,9 @@ def test_two_series_of_one_number_and_description_do_not_mix_in_the_pure_tree(
     folder = tmp_path / "copy"
     write_copy(folder / "a.dcm", "2.25.1")
     write_copy(folder / "b.dcm", "2.25.2", series="2.25.21")
-    study = AStudy(folder, verified(folder, [("a.dcm", "2.25.1", SERIES), ("b.dcm", "2.25.2", "2.25.21")]))
+    study = verified_study(
+        folder, instances(folder, [("a.dcm", "2.25.1", SERIES), ("b.dcm", "2.25.2", "2.25.21")])
+    )
     with zipfile.ZipFile(build(study, ExportType.PURE, outbox).path) as archive:
         assert len({name.rpartition("/")[0] for name in archive.namelist() if name.endswith(".dcm")}) == 2
 
@@ -208,7 +210,9 @@ def test_files_of_one_name_in_two_folders_are_both_packed(tmp_path: Path, outbox
     folder = tmp_path / "copy"
     write_copy(folder / "1" / "a.dcm", "2.25.1")
     write_copy(folder / "2" / "a.dcm", "2.25.2")
-    study = AStudy(folder, verified(folder, [("1/a.dcm", "2.25.1", SERIES), ("2/a.dcm", "2.25.2", SERIES)]))
+    study = verified_study(
+        folder, instances(folder, [("1/a.dcm", "2.25.1", SERIES), ("2/a.dcm", "2.25.2", SERIES)])
+    )
     with zipfile.ZipFile(build(study, ExportType.NATIVE, outbox).path) as archive:
         assert archive.namelist()[1:] == ["Baseline/DICOM/2.25.1.dcm", "Baseline/DICOM/2.25.2.dcm"]
 
@@ -225,7 +229,11 @@ def test_a_file_that_is_not_dicom_is_a_permanent_error_without_values(tmp_path: 
     folder.mkdir()
     (folder / "a.dcm").write_bytes(b"Nordmann^Kari" * 50)
     with pytest.raises(Permanent) as raised:
-        build(AStudy(folder, verified(folder, [("a.dcm", "2.25.1", SERIES)])), ExportType.NATIVE, outbox)
+        build(
+            verified_study(folder, instances(folder, [("a.dcm", "2.25.1", SERIES)])),
+            ExportType.NATIVE,
+            outbox,
+        )
     assert "Nordmann" not in str(raised.value)
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fiona_dagster.domain.deidentification import DeidentifiedInstance
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.packaging import (
     CopyHeader,
@@ -23,7 +24,7 @@ from fiona_dagster.domain.packaging import (
     sources_digest,
     warning_text,
 )
-from tests.deliverables import AnInstance, AStudy
+from tests.deliverables import verified_study
 
 HEADER = CopyHeader("Haukeland", "P001", "20200101", "101500", "3", "Thorax, 5 mm")
 MANIFEST = Manifest("PROJ1", "P001", "Baseline", "2.25.9", "native", "FIONA", "d1", 2, "s1",
@@ -114,10 +115,13 @@ def test_the_content_sum_changes_with_a_file_and_with_its_name() -> None:
 
 
 def test_the_sources_digest_does_not_depend_on_the_order() -> None:
-    one, two = AnInstance("a", "2.25.1", "2.25.20", "aa", 1), AnInstance("b", "2.25.2", "2.25.20", "bb", 1)
-    forth, back = AStudy(Path(), (one, two)), AStudy(Path(), (two, one))
+    one, two = (
+        DeidentifiedInstance(None, "", "released", path=name, sop_instance_uid=f"2.25.{n}", sha256=name)
+        for n, name in enumerate("ab")
+    )
+    forth, back = verified_study(Path(), (one, two)), verified_study(Path(), (two, one))
     assert sources_digest(forth) == sources_digest(back)
-    assert sources_digest(forth) != sources_digest(AStudy(Path(), (one,)))
+    assert sources_digest(forth) != sources_digest(verified_study(Path(), (one,)))
     assert manifest_head(forth, ExportType.PURE).sources == sources_digest(forth)
 
 
