@@ -62,6 +62,8 @@ class Listener:
         self._store = Store(site.name, site.layout, self._spool, self._recorder, self._series)
         self._open: dict[Any, _Open] = {}
         self._server: _Server | None = None
+        self.side_files_written = False
+        """After `stop`: whether the series JSONs are complete; where not, the next start makes them again."""
 
     def start(self, port: int | None = None) -> tuple[str, int]:
         """Listen on the site's host and `port` (default the site's own; 0 picks one); returns both.
@@ -109,9 +111,9 @@ class Listener:
                 association.join(5.0)
             self._sweep()
         left = max(5.0, deadline - time.monotonic())
-        self._series.stop(left)
+        self.side_files_written = self._series.stop(left)
         recorded = self._recorder.stop(left)
-        if recorded and not self._shared_port:
+        if recorded and self.side_files_written and not self._shared_port:
             self._spool.mark_recorded(began)
         return recorded
 
