@@ -128,7 +128,12 @@ class OriginalValues:
     def _add(self, found: Found, kind: str) -> None:
         for text in found.texts():
             if found.vr == "UI":
-                if text and not is_registered(text) and not _is_definition(found.tag):
+                # a UID like "0" names nothing and stands everywhere
+                if (
+                    len(text) >= SHORTEST_IDENTIFIER
+                    and not is_registered(text)
+                    and not _is_definition(found.tag)
+                ):
                     self.uids.add(text)
             elif found.vr in {"DA", "DT"}:
                 self._add_date(found.vr, text)

@@ -52,10 +52,5 @@ def test_text_survives(values: list[str]) -> None:
     content = encode_elements(
         [text_element(0x00080005, "CS", "ISO_IR 192"), text_element(0x00189073, "LT", text)], SYNTAXES[1]
     )
-    assert (
-        read_dataset(BytesIO(content), is_implicit_VR=False, is_little_endian=True)
-        .get_item(0x00189073)
-        .value.decode()
-        .rstrip()
-        == text.rstrip()
-    )
+    read = read_dataset(BytesIO(content), is_implicit_VR=False, is_little_endian=True)
+    assert read.get_item(0x00189073).value.decode().rstrip() == text.rstrip()
