@@ -19,7 +19,7 @@ def intake_due(gateway: GatewayResource) -> list[Due]:
     studies, now = gateway.ledger.studies, gateway.now()
     quiet = {site.name: site.quiet_seconds for site in gateway.settings.sites}
     arrived = [
-        Due(one.key, Phase.INTAKE, f"{one.revision + 1}.{one.instance_count}")
+        Due(one.key, Phase.INTAKE, f"{one.revision + 1}")
         for one in studies.arriving()
         if one.site in quiet and waits_for(one, now=now, quiet_seconds=quiet[one.site]) is None
     ]

@@ -47,8 +47,13 @@ def requests_for(work: Iterable[Due], instance: DagsterInstance, *, now: float) 
 
 
 def _earlier_runs(instance: DagsterInstance, due: Due) -> list[EarlierRun]:
-    records = instance.get_run_records(RunsFilter(tags=due.tags), limit=20)
-    return [
-        EarlierRun(r.end_time or r.update_timestamp.timestamp() if r.dagster_run.is_finished else None)
-        for r in records
-    ]
+    """The runs for the same work, and any run of the study's phase that goes on: two would tread on each other."""
+    tags = {name: value for name, value in due.tags.items() if name != "fiona/work"}
+    earlier = []
+    for record in instance.get_run_records(RunsFilter(tags=tags), limit=100):
+        run = record.dagster_run
+        if not run.is_finished:
+            earlier.append(EarlierRun(None))
+        elif run.tags.get("fiona/work") == due.work:
+            earlier.append(EarlierRun(record.end_time or record.update_timestamp.timestamp()))
+    return earlier
