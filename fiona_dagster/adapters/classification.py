@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fiona_dagster.adapters.dicom_headers import read_header
-from fiona_dagster.adapters.durable import write_json_durably
+from fiona_dagster.adapters.fiona_layout import change_series_json
 from fiona_dagster.adapters.ledger.studies import InstanceRecord, StudyRecord
 from fiona_dagster.domain.attribute_values import Image
 from fiona_dagster.domain.classification import (
@@ -44,9 +46,8 @@ def classify_received(
             result = classify_series(rules, _readable([_path(layout, one) for one in members], rules), peer)
         except ValueError:
             continue  # nothing of the series can be read: de-identification fails its instances one by one
-        target = layout.series_json(study.study_instance_uid, uid)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_json_durably(target, result.series_json)
+        content = dict(result.series_json)
+        change_series_json(layout, study.study_instance_uid, uid, partial(_replaced, content))
         found.append(classified_series(result, size_bytes=sum(one.size_bytes for one in members)))
     return classify_study(study.key, study.revision, found).series
 
@@ -56,6 +57,11 @@ def _readable(paths: Sequence[Path], rules: RuleSet) -> Iterator[Image]:
     for path in paths:
         with suppress(Reject):
             yield read_header(path, rules.tags)
+
+
+def _replaced(content: dict[str, Any], _found: dict[str, Any] | None) -> dict[str, Any]:
+    """The whole series was read again: what reception gathered image by image is replaced."""
+    return content
 
 
 def _path(layout: Layout, one: InstanceRecord) -> Path:

@@ -88,6 +88,23 @@ def remove_study(
     return report
 
 
+def remove_copies(layout: Layout, study_key: str) -> CleanupReport:
+    """Delete a study's de-identified copies: they can be made again from what a source sends again.
+
+    Raises:
+        Permanent: the folder is not where it should be.
+    """
+    report = CleanupReport()
+    folder = _inside(layout.output / study_key, layout.output)
+    for path in reversed(_below(folder)):
+        if path.is_dir() and not path.is_symlink():
+            _rmdir(path, report)
+        else:
+            _unlink(path, report)
+    _rmdir(folder, report)
+    return report
+
+
 def stale_links(layout: Layout, *, now: float) -> CleanupReport:
     """Delete dangling links, empty folders, and series JSON without their folder, in raw, participants and srs.
 

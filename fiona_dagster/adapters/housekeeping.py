@@ -104,9 +104,11 @@ def _studies(ledger: Ledger, settings: Settings, site: Site, report: DiskReport,
         names = {one.sop_instance_uid for one in ledger.studies.instances(study.key)}
         # first the files: what a crash leaves half done is still listed, and finished by the next call
         done = cleanup.remove_study(site.layout, study.study_instance_uid, only=names)
-        ledger.studies.mark(study.key, purged_at=now)
-        report.add("studies_deleted", 1)
-        report.add("bytes_freed", done.bytes)
+        done_copies = cleanup.remove_copies(site.layout, study.key)
+        report.add("bytes_freed", done.bytes + done_copies.bytes)
+        if not done.left:  # else an image came while we deleted: the study goes on, and is decided about anew
+            ledger.studies.mark(study.key, purged_at=now)
+            report.add("studies_deleted", 1)
     for reason, count in reasons(decided, deleted=False).items():
         report.kept[reason] = report.kept.get(reason, 0) + count
 
@@ -122,22 +124,27 @@ def _exports(ledger: Ledger, layout: Layout, report: DiskReport, *, now: float) 
 
 
 def _packages(ledger: Ledger, layout: Layout) -> list[ExportStanding]:
+    """Packages in the outbox with the destinations that confirmed them; a transfer that is not delivered is pending."""
     confirmed: dict[str, int] = {}
+    unfinished: dict[str, int] = {}
     for transfer in ledger.transfers.all():
+        done = transfer.state == TransferState.DELIVERED and transfer.packaged_revision == transfer.revision
         for record in ledger.deliveries.of_transfer(transfer.id):
-            if (
-                record.kind == "package"
-                and record.state == "confirmed"
-                and record.revision == transfer.revision
-            ):
-                confirmed[record.name] = confirmed.get(record.name, 0) + 1
+            if record.kind == "package":
+                current = record.state == "confirmed" and record.revision == transfer.revision
+                confirmed[record.name] = confirmed.get(record.name, 0) + current
+                # DELIVERED is only reached when every destination of the project confirmed
+                unfinished[record.name] = unfinished.get(record.name, 0) + (not done or not current)
     standings = []
     for path in sorted(layout.outbox.glob("*.zip")):
         facts = path.stat()
-        count = confirmed.get(path.name, 0)
         standings.append(
             ExportStanding(
-                path.name, facts.st_size, facts.st_mtime, pending=0 if count else 1, confirmed=count
+                path.name,
+                facts.st_size,
+                facts.st_mtime,
+                pending=unfinished.get(path.name, 1),
+                confirmed=confirmed.get(path.name, 0),
             )
         )
     return standings

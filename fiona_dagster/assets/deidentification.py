@@ -18,7 +18,8 @@ from fiona_dagster.assets.descriptions import OWNER, TRANSFER, stage_tags
 from fiona_dagster.assets.failures import reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.assets.registry_updates import tell_registry
-from fiona_dagster.assets.releases import deidentify_transfer, transfers_at_work, verify_transfer
+from fiona_dagster.assets.releases import deidentify_transfer, give_up, transfers_at_work, verify_transfer
+from fiona_dagster.domain.errors import ConfigurationError, Permanent
 from fiona_dagster.domain.transfer import Balance, Transfer
 from fiona_dagster.domain.verification import CHECKS, Check
 from fiona_dagster.resources.gateway import GatewayResource
@@ -57,7 +58,11 @@ def deidentified_copy(
         started = gateway.now()
         rows = []
         for transfer in transfers:
-            result = deidentify_transfer(gateway, study, transfer, run_id=context.run.run_id)
+            try:
+                result = deidentify_transfer(gateway, study, transfer, run_id=context.run.run_id)
+            except (Permanent, ConfigurationError) as error:
+                give_up(gateway, transfer, error, run_id=context.run.run_id)
+                raise
             balance = ledger.transfers.balance(transfer.id)
             context.log.info("%s: %d instances, %s", transfer.project, balance.received, result.method_digest)
             rows.append((transfer, balance, result.profile, result.reasons))

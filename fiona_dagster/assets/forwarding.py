@@ -10,7 +10,7 @@ from fiona_dagster.assets.descriptions import OWNER, TRANSFER, stage_tags
 from fiona_dagster.assets.failures import NETWORK_RETRIES, reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.assets.registry_updates import tell_registry
-from fiona_dagster.assets.releases import recall_verified, transfers_at_work
+from fiona_dagster.assets.releases import give_up, recall_verified, transfers_at_work
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 from fiona_dagster.domain.forwarding import ForwardReceipt
 from fiona_dagster.domain.transfer import Transfer, TransferState
@@ -40,21 +40,14 @@ def research_pacs_copy(context: AssetExecutionContext, gateway: GatewayResource)
         receipts: list[tuple[Transfer, ForwardReceipt]] = []
         later: list[str] = []
         for transfer in transfers_at_work(ledger, study.key):
-            verified = recall_verified(gateway, study, transfer)
-            if verified is None:
-                continue
             try:
-                receipts.append((transfer, _forward(context, gateway, transfer, verified)))
+                verified = recall_verified(gateway, study, transfer)
+                if verified is not None:
+                    receipts.append((transfer, _forward(context, gateway, transfer, verified)))
             except Transient as error:
                 later.append(f"{transfer.project}: {error}")
             except Permanent as error:
-                ledger.transfers.set_state(
-                    transfer.id,
-                    TransferState.FAILED,
-                    now=gateway.now(),
-                    reason=str(error),
-                    run_id=context.run.run_id,
-                )
+                give_up(gateway, transfer, error, run_id=context.run.run_id)
         tell_registry(gateway, study, context.log)
         if later:
             raise Transient("; ".join(later))

@@ -11,6 +11,7 @@ from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.studies import StudyRecord
 from fiona_dagster.domain.errors import FionaError
 from fiona_dagster.domain.registration import (
+    PendingTransfer,
     StudyRegistration,
     StudyStatus,
     TransferRow,

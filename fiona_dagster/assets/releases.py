@@ -12,7 +12,7 @@ from fiona_dagster.adapters.releases import ReleaseRequest, SourceInstance, deid
 from fiona_dagster.domain.deid.method import method_digest
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy
-from fiona_dagster.domain.errors import Permanent
+from fiona_dagster.domain.errors import FionaError, Permanent
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.project import Project
 from fiona_dagster.domain.transfer import (
@@ -68,6 +68,13 @@ def deidentify_transfer(
     for row in rows:
         reasons[row.reason] = reasons.get(row.reason, 0) + 1
     return DeidentificationResult(result.profile, result.method_digest, reasons)
+
+
+def give_up(gateway: GatewayResource, transfer: Transfer, error: FionaError, *, run_id: str) -> None:
+    """Trying again would not help: the transfer waits for a person, with the reason."""
+    gateway.ledger.transfers.set_state(
+        transfer.id, TransferState.FAILED, now=gateway.now(), reason=str(error), run_id=run_id
+    )
 
 
 def verify_transfer(
