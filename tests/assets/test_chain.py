@@ -65,10 +65,13 @@ def test_a_coupled_study_goes_all_the_way(gateway: Gateway) -> None:
     assert listed == hashlib.md5(package.read_bytes()).hexdigest()
 
 
-def test_late_images_follow_as_a_revision_under_the_same_pseudonyms_and_only_they_are_sent(gateway: Gateway) -> None:
+def test_late_images_follow_as_a_revision_under_the_same_pseudonyms_and_only_they_are_sent(
+    gateway: Gateway,
+) -> None:
     gateway.receive("mr-head")
     gateway.settle()
-    first = {r.sop_instance_uid: r.sha256 for r in gateway.ledger.transfers.release_rows(only_transfer(gateway, "mr-head").id)}
+    before = gateway.ledger.transfers.release_rows(only_transfer(gateway, "mr-head").id)
+    first = {row.sop_instance_uid: row.sha256 for row in before}
     gateway.send(*gateway.samples["mr-head"].late)
     gateway.settle()
     transfer = only_transfer(gateway, "mr-head")
@@ -117,11 +120,20 @@ def test_a_study_that_nothing_claims_is_held_until_a_person_assigns_it(gateway: 
     study = gateway.receive("cr-uncoupled")
     gateway.settle()
     assert "waiting for assignment" in str(gateway.study("cr-uncoupled").held_reason)
-    refused = CliRunner().invoke(
-        fiona, ["assign", study.key, "--project", "BRAINAGE", "--participant", "Åse", "--config", str(gateway.config_file)]
-    )
+    wrong = ["assign", study.key, "--project", "BRAINAGE", "--participant", "Åse"]
+    refused = CliRunner().invoke(fiona, [*wrong, "--config", str(gateway.config_file)])
     assert "naming rule" in str(refused.exception)
-    command(gateway, "assign", study.key, "--project", "BRAINAGE", "--participant", "BA-900", "--event", "Baseline")
+    command(
+        gateway,
+        "assign",
+        study.key,
+        "--project",
+        "BRAINAGE",
+        "--participant",
+        "BA-900",
+        "--event",
+        "Baseline",
+    )
     gateway.settle()
     assert gateway.study("cr-uncoupled").held_reason is None
     transfer = only_transfer(gateway, "cr-uncoupled")
@@ -162,7 +174,9 @@ def test_a_copy_that_changed_before_verification_is_held_and_never_forwarded(gat
     copy.write_bytes(content)
     from fiona_dagster.assets.releases import verify_transfer
 
-    checks = {c.name: c for c in verify_transfer(gateway.resource, gateway.study("ct-thorax"), transfer, run_id="t")}
+    checks = {
+        c.name: c for c in verify_transfer(gateway.resource, gateway.study("ct-thorax"), transfer, run_id="t")
+    }
     assert not checks["pixels_unchanged"].passed
     held = only_transfer(gateway, "ct-thorax")
     assert (held.state, held.reason.split(":")[0]) == (TransferState.HELD, "verification")

@@ -7,7 +7,7 @@ STUDY = RoutableStudy("1.2.3", "ACC1", "NOR-007", "Hansen^Åse", "SCANNER1", "HE
 PROJECTS = {
     name: Project(name, participant_pattern=r"P\d{3}|NOR-\d{3}") for name in ("HEART", "BRAINS")
 }  # fmt: skip
-RULE = RoutingRule("1", "HEART", True, incoming_ae="HEARTPRO", allowed_patient_id=r"NOR-\d+")
+RULE = RoutingRule("1", "HEART", active=True, incoming_ae="HEARTPRO", allowed_patient_id=r"NOR-\d+")
 
 
 def entry(number: str, project: str = "HEART", participant: str = "P001", **values: str) -> CouplingEntry:
