@@ -28,8 +28,9 @@ def test_a_further_site_has_its_own_datadir_port_and_ae_title() -> None:
 
 
 def test_scanners_are_sources_to_be_asked() -> None:
-    settings = read({"SCANNERIP": "10.0.0.1", "SCANNERPORT": "104", "SCANNERAETITLE": "MR1",
-                     "OTHERSCANNER": [{"SCANNERIP": "10.0.0.2", "SCANNERPORT": 105, "SCANNERAETITLE": "PACS"}]})  # fmt: skip
+    other = {"SCANNERIP": "10.0.0.2", "SCANNERPORT": 105, "SCANNERAETITLE": "PACS"}
+    first = {"SCANNERIP": "10.0.0.1", "SCANNERPORT": "104", "SCANNERAETITLE": "MR1"}
+    settings = read({**first, "OTHERSCANNER": [other]})
     assert [str(peer) for peer in settings.default_site.sources] == ["MR1@10.0.0.1:104", "PACS@10.0.0.2:105"]
 
 
