@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from fiona_dagster.cli.processes import Service
+from fiona_dagster.cli.processes import Service, kill_group
+from fiona_dagster.domain.errors import Transient
 
 LOCATION = "fiona"
 
@@ -34,7 +36,7 @@ def instance_configuration(*, cores: int) -> dict[str, Any]:
         "concurrency": {"runs": {"max_concurrent_runs": max(2, 2 * cores)}},
         "run_monitoring": {
             "enabled": True,
-            "start_timeout_seconds": 300,
+            "start_timeout_seconds": 120,  # a daemon killed while it launches leaves a run STARTING
             "max_runtime_seconds": 14400,
             "free_slots_after_run_end_seconds": 60,
         },
@@ -63,17 +65,32 @@ def prepare_home(home: Path) -> None:
 def end_lost_runs(home: Path) -> int:
     """Close runs that a crash left unfinished: their processes died with the code server (dagster.md B7).
 
-    Call it while no code server runs. Returns how many there were.
+    Call it while no code server and none of its runs is alive. Returns how many there were.
+
+    Raises:
+        Transient: Dagster's storage does not answer.
     """
     from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+    from sqlalchemy.exc import SQLAlchemyError
 
     lost = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.CANCELING]
     os.environ["DAGSTER_HOME"] = str(home)
-    with DagsterInstance.get() as instance:
-        runs = instance.get_runs(RunsFilter(statuses=lost))
-        for run in runs:
-            instance.report_run_failed(run, "its process was lost when the gateway stopped")
-        return len(runs)
+    try:
+        with DagsterInstance.get() as instance:
+            runs = instance.get_runs(RunsFilter(statuses=lost))
+            for run in runs:
+                instance.report_run_failed(run, "its process was lost in a crash")
+            return len(runs)
+    except SQLAlchemyError as error:
+        raise Transient(f"Dagster's storage does not answer ({type(error).__name__})") from None
+
+
+def _end_what_it_ran(home: Path, group: int) -> None:
+    """Before a dead code server is replaced: its runs may go on as orphans, of whose end nobody would hear, and the
+    sensors would wait for them for ever.
+    """
+    kill_group(group)
+    end_lost_runs(home)
 
 
 def code_server(home: Path, environment: Mapping[str, str], *, port: int) -> Service:
@@ -81,7 +98,12 @@ def code_server(home: Path, environment: Mapping[str, str], *, port: int) -> Ser
     command = [sys.executable, "-m", "dagster", "api", "grpc", "--module-name", "fiona_dagster.definitions",
                "--host", "127.0.0.1", "--port", str(port), "--location-name", LOCATION]  # fmt: skip
     return Service(
-        "code-server", command, r"Started Dagster code server", _environment(home, environment), port
+        "code-server",
+        command,
+        r"Started Dagster code server",
+        _environment(home, environment),
+        port,
+        before_restart=partial(_end_what_it_ran, home),
     )
 
 

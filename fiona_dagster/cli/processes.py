@@ -11,15 +11,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from fiona_dagster.domain.errors import Permanent
+from fiona_dagster.domain.errors import FionaError, Permanent
 
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 RESTART_PAUSE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 60.0
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 
 
@@ -28,7 +30,8 @@ class Service:
     """A process to run. It is ready when a line of its output matches `ready`; the first group is its port.
 
     `{port}` in the command is replaced by the port that an earlier start had, so that a restarted service is found
-    where its peers expect it; 0 lets it choose one the first time.
+    where its peers expect it; 0 lets it choose one the first time. `before_restart` puts in order what a dead process
+    left behind; it is given its process group, and raises a `FionaError` to be called again later.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Service:
     ready: str
     environment: Mapping[str, str] = field(default_factory=dict)
     port: int = 0
+    before_restart: Callable[[int], None] | None = None
 
 
 class Supervisor:
@@ -44,11 +48,18 @@ class Supervisor:
     Start services from one thread only: children are told to end when the thread that made them ends.
     """
 
-    def __init__(self, logs: Path, on_event: Callable[[str], None] = lambda _text: None) -> None:
+    def __init__(
+        self,
+        logs: Path,
+        on_event: Callable[[str], None] = lambda _text: None,
+        *,
+        restart_pause_seconds: float = RESTART_PAUSE_SECONDS,
+    ) -> None:
         self._logs = logs
         self._on_event = on_event
+        self._pause_seconds = restart_pause_seconds
         self._running: dict[str, _Running] = {}
-        self._died_at: dict[str, float] = {}
+        self._restarts: dict[str, _Restart] = {}
 
     def __enter__(self) -> Supervisor:
         return self
@@ -72,19 +83,33 @@ class Supervisor:
         return self._running[name].process.pid
 
     def restart_the_dead(self) -> list[str]:
-        """Start again what ended by itself; returns the names. Call it now and then."""
-        restarted = []
-        for name, running in list(self._running.items()):
-            if running.process.poll() is None:
-                continue
-            died = self._died_at.setdefault(name, time.monotonic())
-            if time.monotonic() - died < RESTART_PAUSE_SECONDS:
-                continue
-            del self._died_at[name]
-            self._on_event(f"{name} ended with {running.process.returncode}; starting it again")
-            self.start(Service(**{**running.service.__dict__, "port": running.port}))
-            restarted.append(name)
-        return restarted
+        """Start again what ended by itself; returns the names. Call it now and then.
+
+        It does not wait until they are ready, so that reception never waits for a slower service. What ends again
+        before it is ready is tried less and less often, for ever.
+        """
+        dead = [(name, one) for name, one in self._running.items() if one.process.poll() is not None]
+        return [name for name, running in dead if self._restart(name, running)]
+
+    def _restart(self, name: str, dead: _Running) -> bool:
+        before = self._restarts.get(name)
+        if before is None or before.of is not dead:
+            pause = self._pause_seconds
+            if before is not None and not dead.became_ready:
+                pause = min(before.pause_seconds * 2, LONGEST_PAUSE_SECONDS)
+            before = self._restarts[name] = _Restart(dead, time.monotonic() + pause, pause)
+        if time.monotonic() < before.due_at:
+            return False
+        try:
+            if dead.service.before_restart is not None:
+                dead.service.before_restart(dead.process.pid)
+        except FionaError as error:
+            self._on_event(f"{name} ended and cannot be started yet: {error}")
+            before.due_at = time.monotonic() + self._pause_seconds
+            return False
+        self._on_event(f"{name} ended with {dead.process.returncode}; starting it again")
+        self._running[name] = _Running(replace(dead.service, port=dead.port), dead.log)
+        return True
 
     def stop(self) -> None:
         """Ask every service to end, last started first; kill what does not."""
@@ -92,11 +117,21 @@ class Supervisor:
             self._running.pop(name).stop()
 
 
+@dataclass
+class _Restart:
+    """When the dead process `of` is started again (by the monotonic clock, in seconds)."""
+
+    of: _Running
+    due_at: float
+    pause_seconds: float
+
+
 class _Running:
     def __init__(self, service: Service, log: Path) -> None:
         self.service = service
         self.port = service.port
         self.log = log
+        self.became_ready = False
         self._ready = threading.Event()
         command = [part.replace("{port}", str(service.port)) for part in service.command]
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -125,8 +160,9 @@ class _Running:
             try:
                 self.process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
+                kill_group(self.process.pid)
                 self.process.wait()
+        kill_group(self.process.pid)  # its own children, where it died without ending them
         self._reader.join(timeout=STOP_SECONDS)
 
     def _read(self) -> None:
@@ -140,8 +176,18 @@ class _Running:
                 found = None if self._ready.is_set() else pattern.search(line)
                 if found:
                     self.port = int(found.group(1)) if found.groups() else self.port
+                    self.became_ready = True
                     self._ready.set()
         self._ready.set()  # it ended: whoever waits must see that
+
+
+def kill_group(group: int) -> None:
+    """Kill what is left of a service's process group; nothing is no error.
+
+    The system gives no new process the number of a group that still has members.
+    """
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def _end_with_parent() -> None:
