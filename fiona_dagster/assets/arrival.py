@@ -35,6 +35,7 @@ from fiona_dagster.settings import Site
         AssetCheckSpec(
             "complete_at_source",
             asset="arrived_study",
+            partitions_def=STUDIES,
             description="As many instances as the source (C-FIND) says the study has. A warning, not a gate: "
             "images that come later open a new revision.",
         )

@@ -25,7 +25,9 @@ from fiona_dagster.domain.verification import CHECKS, Check
 from fiona_dagster.resources.gateway import GatewayResource
 
 CHECK_SPECS = [
-    AssetCheckSpec(name, asset="deidentified_copy", blocking=True, description=promise)
+    AssetCheckSpec(
+        name, asset="deidentified_copy", blocking=True, description=promise, partitions_def=STUDIES
+    )
     for name, promise in CHECKS.items()
 ]
 
@@ -90,14 +92,14 @@ def verification(context: AssetCheckExecutionContext, gateway: GatewayResource) 
                 metadata={
                     "examined": sum(check.examined for _, check in results),
                     "found": sum(check.found for _, check in results),
-                    "places": Value.md(_places(results) or "none"),
+                    "places": _places(results) or "none",
                 },
             )
 
 
 def _places(results: list[tuple[Transfer, Check]]) -> str:
-    return "\n".join(
-        f"- {transfer.project}: `{place}`" for transfer, check in results for place in check.places[:50]
+    return "; ".join(
+        f"{transfer.project}: {place}" for transfer, check in results for place in check.places[:50]
     )
 
 

@@ -9,14 +9,14 @@ OWNER = "team:research-it"
 INTAKE, TRANSFER, EXPORT, HOUSEKEEPING, OUTSIDE = "intake", "transfer", "export", "housekeeping", "outside"
 
 SCANNER = AssetSpec(
-    "scanners_and_clinical_pacs",
+    "scanners",
     group_name=OUTSIDE,
     kinds={"dicom"},
     description="The hospital's scanners and its clinical PACS. They send by C-STORE to the listener "
     "(`scp_listener`), which answers Success only when an instance is on disk, and never waits for Dagster.",
 )
 COUPLING_LIST = AssetSpec(
-    "coupling_list_and_routing_rules",
+    "coupling_list",
     group_name=OUTSIDE,
     kinds={"redcap"},
     description="What researchers say about studies to come: REDCap's CouplingList (accession number or Study "
