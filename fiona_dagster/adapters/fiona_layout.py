@@ -17,15 +17,13 @@ from typing import Any
 from fiona_dagster.adapters.durable import write_json_durably
 from fiona_dagster.adapters.spool import read_instance
 from fiona_dagster.domain import series_json
-from fiona_dagster.domain.errors import Reject
+from fiona_dagster.domain.errors import FionaError
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.reception import InstanceHeader, Peer
 
 UNKNOWN_PEER = Peer("unknown", "unknown", "0.0.0.0")  # noqa: S104  FIONA's words for a file without a sender
 
 SeriesJson = dict[str, Any]
-
-_DEFERRED_BYTES = 1 << 20
 
 
 def link_instance(layout: Layout, header: InstanceHeader) -> None:
@@ -67,20 +65,13 @@ def read_fields(path: Path, peer: Peer) -> dict[str, Any]:
     """The series-JSON fields of an archived instance, without its pixel data.
 
     Raises:
-        Reject: pydicom cannot read it.
+        Reject: it cannot be read as DICOM.
+        Permanent: it is gone.
+        Transient: it cannot be read now.
     """
-    from pydicom import dcmread
+    from fiona_dagster.adapters.dicom_headers import read_header
 
-    try:
-        dataset = dcmread(
-            path,
-            stop_before_pixels=True,
-            defer_size=_DEFERRED_BYTES,
-            specific_tags=sorted(series_json.TAGS),
-        )
-        return series_json.image_fields(dataset, peer)
-    except Exception as error:  # noqa: BLE001  pydicom raises anything on broken values, and prints them
-        raise Reject(0xC000, f"no series JSON from this instance ({type(error).__name__})") from None
+    return series_json.image_fields(read_header(path, series_json.TAGS), peer)
 
 
 def change_series_json(
@@ -144,7 +135,7 @@ def rebuild_study(layout: Layout, study_uid: str, peer: Peer | None = None) -> i
     for archived in sorted(layout.study_archive(study_uid).iterdir()):
         try:
             _, header = read_instance(archived)
-        except Reject:
+        except FionaError:
             continue
         link_instance(layout, header)
         images.setdefault(header.series_instance_uid, []).append(archived)
