@@ -86,7 +86,10 @@ def verify_transfer(
     request = _request(gateway, study, transfer)
     key = gateway.keyring.project_key(transfer.project)
     copy = _deidentified(ledger, transfer, request, gateway.datadir(study.site))
-    outcome = verify_release(copy, _sources(gateway, study), request, key, _profile(), revision=revision)
+    released_from = {one.identity for one in copy.instances}
+    # late images may have arrived since the copies were made: they belong to the next revision
+    sources = [one for one in _sources(gateway, study) if one.identity in released_from]
+    outcome = verify_release(copy, sources, request, key, _profile(), revision=revision)
     ledger.transfers.verify(
         transfer.id, revision, passed=isinstance(outcome, VerifiedStudy), manifest_sha256=copy.manifest_sha256,
         checks={c.name: {"passed": c.passed, "found": c.found, "places": list(c.places)} for c in outcome.checks},

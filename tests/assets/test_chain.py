@@ -15,6 +15,7 @@ from fiona_dagster.adapters.dicom_scu import query_instances
 from fiona_dagster.adapters.reconciliation import discrepancies
 from fiona_dagster.cli.main import fiona
 from fiona_dagster.domain.phases import Phase
+from fiona_dagster.domain.routing import TransferRequest
 from fiona_dagster.domain.transfer import Balance, Transfer, TransferState
 from fiona_dagster.embedded.pacs import Faults
 from tests.gateway import Gateway, running_gateway
@@ -257,3 +258,21 @@ def test_nothing_of_the_patient_stands_in_dagsters_records(gateway: Gateway) -> 
         str(log) for run in gateway.instance.get_runs() for log in gateway.instance.all_logs(run.run_id)
     )
     assert [word for word in words if word in text] == []
+
+
+def test_images_that_arrive_between_a_copy_and_its_verification_belong_to_the_next_revision(
+    gateway: Gateway,
+) -> None:
+    from fiona_dagster.assets.releases import deidentify_transfer, verify_transfer
+
+    study = gateway.receive("mr-head")
+    gateway.run(Phase.INTAKE, study.key)
+    request = TransferRequest("BRAINAGE", "BA-500", "", "assign")
+    transfer = gateway.ledger.transfers.request(study.key, request, now=1.0)
+    deidentify_transfer(gateway.resource, gateway.study("mr-head"), transfer, run_id="t")
+    gateway.send(*gateway.samples["mr-head"].late)
+    gateway.run(Phase.INTAKE, study.key)
+    checks = verify_transfer(gateway.resource, gateway.study("mr-head"), transfer, run_id="t")
+    assert all(check.passed for check in checks)
+    gateway.settle()
+    assert {one.revision for one in gateway.ledger.transfers.of_study(study.key)} == {2}

@@ -18,7 +18,7 @@ from fiona_dagster.adapters.ledger.schema import (
     transfer,
     transition,
 )
-from fiona_dagster.domain.transfer import NOT_YET_DEIDENTIFIED, Balance, TransferState
+from fiona_dagster.domain.transfer import NOT_YET_DEIDENTIFIED, Balance, Disposition, TransferState
 
 if TYPE_CHECKING:
     from typing import Any
@@ -41,6 +41,16 @@ class Totals:
     refused: int
     open_associations: int
     transfers: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ReceivedFiles:
+    """A study's files as they are recorded. Paths are relative to the DATADIR; `purged` ones may lie there or not."""
+
+    counted: int
+    recorded: int
+    paths: frozenset[str]
+    purged: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -112,11 +122,26 @@ class Inventory:
         with self._ledger.read() as connection:
             return [RefusalRecord(*row) for row in connection.execute(query)]
 
-    def received_paths(self, key: str) -> list[str]:
-        """Paths of a study's instances, relative to the DATADIR."""
+    def received_files(self, key: str) -> ReceivedFiles:
+        """Where a study's instances lie, and how many the study counts, at one moment."""
+        with self._ledger.read() as connection:
+            counted = connection.execute(
+                select(study.c.instance_count).where(study.c.key == key)
+            ).scalar_one()
+            found = connection.execute(
+                select(instance.c.path, instance.c.purged).where(instance.c.study_key == key)
+            ).all()
+        kept = frozenset(row.path for row in found if not row.purged)
+        return ReceivedFiles(counted, len(found), kept, frozenset(row.path for row in found if row.purged))
+
+    def released_paths(self, transfer_id: int) -> list[str]:
+        """Paths of a transfer's released copies that were not cleaned up, relative to the DATADIR."""
+        released = and_(
+            release.c.transfer_id == transfer_id, release.c.disposition == Disposition.RELEASED.value
+        )
         with self._ledger.read() as connection:
             return list(
-                connection.execute(select(instance.c.path).where(instance.c.study_key == key)).scalars()
+                connection.execute(select(release.c.path).where(released, ~release.c.purged)).scalars()
             )
 
     def working_set(self) -> list[tuple[str, float]]:

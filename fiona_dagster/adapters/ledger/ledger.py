@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, create_engine, event, insert
+from sqlalchemy import Connection, create_engine, event, func, insert, select
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from fiona_dagster.adapters.ledger.schema import metadata
-from fiona_dagster.domain.errors import ConfigurationError, Transient
+from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 
 if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.deliveries import Deliveries
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.transfers import Transfers
 
 BUSY_SECONDS = 30.0
+_LOCK = 0x66696F6E61  # "fiona": the advisory lock of all who make tables or record, on PostgreSQL
 
 
 class Ledger:
@@ -30,35 +31,43 @@ class Ledger:
 
     Raises (from every call that touches the database):
         Transient: the database is locked, down or unreachable.
+        Permanent: it refuses a value or a duplicate. No message and no cause shows values, as the driver's would.
     """
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
         try:
-            metadata.create_all(self.engine)
+            with self.engine.begin() as connection:
+                self.wait_for_turn(connection)  # two processes may open a new ledger at once
+                metadata.create_all(connection)
         except OperationalError as error:
-            if "already exists" not in str(
-                error.orig
-            ):  # two processes made it at once: one of them was first
-                raise Transient(f"the ledger cannot be opened ({type(error.orig).__name__})") from error
+            raise Transient(
+                f"the ledger cannot be opened ({type(error.orig).__name__}): is its database up, its folder writable?"
+            ) from None
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """One transaction; commits at the end, rolls back on any error."""
-        try:
-            with self.engine.begin() as connection:
-                yield connection
-        except OperationalError as error:
-            raise Transient(f"the ledger does not answer ({type(error.orig).__name__})") from error
+        with _errors(), self.engine.begin() as connection:
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One consistent view for reading; on SQLite it waits for no writer and makes none wait."""
-        try:
-            with self.engine.connect().execution_options(fiona_read=True) as connection, connection.begin():
-                yield connection
-        except OperationalError as error:
-            raise Transient(f"the ledger does not answer ({type(error.orig).__name__})") from error
+        """One consistent view for reading: it waits for no writer and makes none wait."""
+        options: dict[str, Any] = {"fiona_read": True}
+        if self.engine.dialect.name == "postgresql":  # whose default shows each statement another moment
+            options["isolation_level"] = "REPEATABLE READ"
+        with (
+            _errors(),
+            self.engine.connect().execution_options(**options) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def wait_for_turn(self, connection: Connection) -> None:
+        """One after the other until the transaction ends, between all processes, as SQLite's writers always go."""
+        if self.engine.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
 
     def upsert(self, connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
         """Insert `rows`, replacing every other column where the primary key exists."""
@@ -120,12 +129,31 @@ class Ledger:
         self.engine.dispose()
 
 
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise Transient(f"the ledger does not answer ({type(error.orig).__name__})") from None
+    except DBAPIError as error:
+        if error.connection_invalidated or isinstance(error, InterfaceError):
+            raise Transient(f"the ledger's connection was lost ({type(error.orig).__name__})") from None
+        raise Permanent(f"the ledger refuses what it should record ({type(error.orig).__name__})") from None
+
+
 def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
-            if parsed.database and parsed.database != ":memory:":
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            if (
+                parsed.database
+                and parsed.database != ":memory:"
+                and not Path(parsed.database).parent.is_dir()
+            ):
+                raise ConfigurationError(
+                    f"there is no folder {Path(parsed.database).parent} for the ledger",
+                    remedy="make the data directory, or name another with FIONA_CONFIG or DATADIR",
+                )
             engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
             event.listen(engine, "connect", _sqlite_pragmas)
             event.listen(engine, "begin", _sqlite_begin)

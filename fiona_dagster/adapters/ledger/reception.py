@@ -48,14 +48,16 @@ class Reception:
     def record(self, arrivals: Sequence[tuple[ReceivedInstance, str | None]]) -> dict[str, StudyKey]:
         """Record instances, each with the id of the Association that brought it (None when recovered).
 
-        The same content again only counts one more reception: it is no new instance and reopens nothing, but it
-        takes back that a study was purged. Other content under a known SOP Instance UID is marked `aside`.
+        The same content again only counts one more reception: it is no new instance and reopens nothing. When all
+        that was purged of a study has come again, the study is no longer purged. Other content under a known SOP
+        Instance UID is marked `aside`.
 
         Returns: study key by Study Instance UID.
         """
         if not arrivals:
             return {}
         with self._ledger.begin() as connection:
+            self._ledger.wait_for_turn(connection)  # else two at once would both be the first under a UID
             keys: _Keys = {}
             for received, _ in arrivals:
                 if _study_of(received) not in keys:
@@ -142,7 +144,7 @@ class Reception:
         found = connection.execute(select(study.c.key).where(where)).scalar()
         if found is None:
             day = time.strftime("%Y%m%d", time.gmtime(received.received_at))
-            values = {name: getattr(received, name) for name in _STUDY_FIELDS}
+            values = {name: _storable(getattr(received, name)) for name in _STUDY_FIELDS}
             connection.execute(
                 self._ledger.insert_ignoring(study),
                 {
@@ -171,6 +173,7 @@ class Reception:
                 {
                     "study_key": keys[_study_of(received)],
                     **{name: getattr(received, name) for name in _INSTANCE_FIELDS},
+                    "modality": _storable(received.modality),
                     **asdict(received.peer),
                     "aside": received.aside or is_first != received.sha256,
                 }
@@ -193,7 +196,6 @@ class Reception:
                 .values(
                     instance_count=study.c.instance_count + len(of_study),
                     last_received_at=newest,
-                    purged_at=None,
                     retired_at=None,
                 )
             )
@@ -242,6 +244,7 @@ class Reception:
                     receptions=instance.c.receptions + 1,
                     path=bindparam("at_path"),
                     size_bytes=bindparam("of_size"),
+                    purged=False,
                 ),
                 [
                     {"of_site": one.site, "of_uid": one.sop_instance_uid, "of_sha256": one.sha256,
@@ -249,16 +252,22 @@ class Reception:
                     for one in again
                 ],
             )  # fmt: skip
+        missing = select(instance.c.id).where(instance.c.study_key == study.c.key, instance.c.purged)
         for key in {keys[_study_of(received)] for received in again}:
             connection.execute(
                 update(study)
-                .where(study.c.key == key, study.c.purged_at.is_not(None))
+                .where(study.c.key == key, study.c.purged_at.is_not(None), ~missing.exists())
                 .values(purged_at=None, retired_at=None)
             )
 
 
 def _study_of(received: ReceivedInstance) -> tuple[str, str]:
     return received.site, received.study_instance_uid
+
+
+def _storable(text: str) -> str:
+    """`text` without what no database takes: NUL, which PostgreSQL refuses, and halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def _transition(row: Any) -> dict[str, Any]:

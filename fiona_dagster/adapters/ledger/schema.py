@@ -1,4 +1,7 @@
-"""The ledger's tables. Times are seconds since the epoch, UTC. Patient data stands only in `study`."""
+"""The ledger's tables. Times are seconds since the epoch, UTC. Patient data stands only in `study`.
+
+What senders choose freely is Text: PostgreSQL refuses what is too long for a String, whatever the standard allows.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +44,14 @@ study = Table(
     Column("patient_id", Text, nullable=False, default=""),
     Column("patient_name", Text, nullable=False, default=""),
     Column("accession_number", Text, nullable=False, default=""),
-    Column("study_date", String(16), nullable=False, default=""),
-    Column("study_time", String(32), nullable=False, default=""),
+    Column("study_date", Text, nullable=False, default=""),
+    Column("study_time", Text, nullable=False, default=""),
     Column("study_description", Text, nullable=False, default=""),
     Column("institution_name", Text, nullable=False, default=""),
-    Column("calling_ae", String(64), nullable=False, default=""),
-    Column("called_ae", String(64), nullable=False, default=""),
-    Column("address", String(64), nullable=False, default=""),
-    Column("purged_at", Float),
+    Column("calling_ae", Text, nullable=False, default=""),
+    Column("called_ae", Text, nullable=False, default=""),
+    Column("address", Text, nullable=False, default=""),
+    Column("purged_at", Float),  # None again when every instance has come again
     Column("retired_at", Float),  # the partition key was retired from Dagster
     UniqueConstraint("site", "study_instance_uid"),
 )
@@ -65,16 +68,19 @@ instance = Table(
     Column("sop_instance_uid", String(64), nullable=False),
     Column("sop_class_uid", String(64), nullable=False),
     Column("transfer_syntax_uid", String(64), nullable=False),
-    Column("modality", String(16), nullable=False, default=""),
+    Column("modality", Text, nullable=False, default=""),
     Column("sha256", String(64), nullable=False),  # of the data set, without preamble and file meta
     Column("size_bytes", BigInteger, nullable=False),  # of the file
     Column("path", Text, nullable=False),  # relative to the site's DATADIR
     Column("received_at", Float, nullable=False),
     Column("receptions", Integer, nullable=False, default=1),
-    Column("calling_ae", String(64), nullable=False, default=""),
-    Column("called_ae", String(64), nullable=False, default=""),
-    Column("address", String(64), nullable=False, default=""),
+    Column("calling_ae", Text, nullable=False, default=""),
+    Column("called_ae", Text, nullable=False, default=""),
+    Column("address", Text, nullable=False, default=""),
     Column("aside", Boolean, nullable=False, default=False),  # other content under a known UID: held (law 7)
+    Column(
+        "purged", Boolean, nullable=False, default=False
+    ),  # its file was cleaned up, and has not come again
     UniqueConstraint("site", "sop_instance_uid", "sha256"),
 )
 Index("instance_study", instance.c.study_key)
@@ -85,9 +91,9 @@ association = Table(
     Column("id", String(36), primary_key=True),
     Column("site", String(64), nullable=False),
     Column("worker", String(64), nullable=False),  # the listener process that holds it
-    Column("calling_ae", String(64), nullable=False),
-    Column("called_ae", String(64), nullable=False),
-    Column("address", String(64), nullable=False),
+    Column("calling_ae", Text, nullable=False),
+    Column("called_ae", Text, nullable=False),
+    Column("address", Text, nullable=False),
     Column("opened_at", Float, nullable=False),
     Column("closed_at", Float),
     Column("outcome", String(32)),  # released, aborted, lost
@@ -111,9 +117,9 @@ refusal = Table(
     Column("status", Integer, nullable=False),
     Column("reason", Text, nullable=False),
     Column("path", Text),  # in the quarantine, relative to the DATADIR; none for a refused Association
-    Column("calling_ae", String(64), nullable=False, default=""),
-    Column("called_ae", String(64), nullable=False, default=""),
-    Column("address", String(64), nullable=False, default=""),
+    Column("calling_ae", Text, nullable=False, default=""),
+    Column("called_ae", Text, nullable=False, default=""),
+    Column("address", Text, nullable=False, default=""),
 )
 
 series = Table(
@@ -122,7 +128,7 @@ series = Table(
     Column("study_key", ForeignKey("study.key"), primary_key=True),
     Column("series_instance_uid", String(64), primary_key=True),
     Column("revision", Integer, nullable=False),
-    Column("modality", String(16), nullable=False, default=""),
+    Column("modality", Text, nullable=False, default=""),
     Column("instance_count", Integer, nullable=False, default=0),
     Column("classify_types", JSON, nullable=False, default=list),
     Column("described", JSON, nullable=False, default=dict),  # what registration needs; holds patient data
@@ -135,8 +141,8 @@ transfer = Table(
     Column("transfer_key", String(64), nullable=False, unique=True),  # idempotency key in REDCap
     Column("study_key", ForeignKey("study.key"), nullable=False),
     Column("project", String(64), nullable=False),
-    Column("participant", String(64), nullable=False),
-    Column("event", String(64), nullable=False, default=""),
+    Column("participant", Text, nullable=False),
+    Column("event", Text, nullable=False, default=""),
     Column("source", String(16), nullable=False),  # assign, coupling, routing, resend
     Column("requested_by", String(64), nullable=False, default=""),
     Column("requested_at", Float, nullable=False),
@@ -148,7 +154,7 @@ transfer = Table(
     ),  # newest revision that the research PACS confirmed
     Column("packaged_revision", Integer, nullable=False, default=0),  # newest revision that was delivered
     Column("attempts", Integer, nullable=False, default=0),
-    Column("registry_state", String(16), nullable=False, default=""),  # what REDCap was told last
+    Column("registry_state", String(64), nullable=False, default=""),  # what REDCap was told last
     Column("changed_at", Float, nullable=False),
     UniqueConstraint("study_key", "project", "participant", "event"),
 )
@@ -167,10 +173,11 @@ release = Table(
     Column("study_instance_uid", String(64), nullable=False, default=""),
     Column("sop_class_uid", String(64), nullable=False, default=""),
     Column("transfer_syntax_uid", String(64), nullable=False, default=""),
-    Column("modality", String(16), nullable=False, default=""),
+    Column("modality", Text, nullable=False, default=""),
     Column("path", Text, nullable=False, default=""),  # relative to the DATADIR
     Column("sha256", String(64), nullable=False, default=""),  # of the whole file
     Column("size_bytes", BigInteger, nullable=False, default=0),
+    Column("purged", Boolean, nullable=False, default=False),  # the copy was cleaned up with its study
 )
 Index("release_copy", release.c.sop_instance_uid)
 

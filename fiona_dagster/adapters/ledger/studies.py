@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
 
 from fiona_dagster.adapters.ledger.schema import (
     association,
     association_study,
     instance,
+    release,
     series,
     study,
+    transfer,
     transition,
 )
 from fiona_dagster.domain.arrival import ArrivedStudy, StudyActivity
@@ -260,6 +262,20 @@ class Studies:
             connection.execute(
                 update(study).where(study.c.key == key).values(routed_revision=study.c.revision - 1)
             )
+
+    def purge(self, key: str, instance_ids: Sequence[int], *, now: float) -> None:
+        """The files of these instances were cleaned up, with every copy of the study."""
+        copies = select(transfer.c.id).where(transfer.c.study_key == key)
+        with self._ledger.begin() as connection:
+            connection.execute(update(study).where(study.c.key == key).values(purged_at=now))
+            connection.execute(
+                update(instance)
+                .where(instance.c.study_key == key, instance.c.id == bindparam("of_id"))
+                .values(purged=True),
+                [{"of_id": one} for one in instance_ids],
+            )
+            connection.execute(update(release).where(release.c.transfer_id.in_(copies)).values(purged=True))
+            _note(connection, key, now, "retention", "purged", f"{len(instance_ids)} instances", "")
 
     def mark(self, key: str, **columns: Any) -> None:
         """Set `purged_at` or `retired_at`."""

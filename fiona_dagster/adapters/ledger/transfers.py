@@ -61,6 +61,10 @@ class Transfers:
                         state=state.value, reason="", requested_at=now, requested_by=request.requested_by,
                         generation=transfer.c.generation + 1, changed_at=now, registry_state="")
                 )  # fmt: skip
+            if (
+                state == TransferState.REQUESTED
+            ):  # work again: its key is back in Dagster, to be retired once more
+                connection.execute(update(study).where(study.c.key == study_key).values(retired_at=None))
             if existing is None or state != existing.state:
                 connection.execute(
                     insert(transition),
