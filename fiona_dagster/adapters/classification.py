@@ -18,7 +18,7 @@ from fiona_dagster.domain.classification import (
     classify_series,
     classify_study,
 )
-from fiona_dagster.domain.errors import Reject
+from fiona_dagster.domain.errors import Permanent, Reject
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.reception import Peer
 from fiona_dagster.domain.rules.ruleset import RuleSet
@@ -32,7 +32,6 @@ def classify_received(
     Instances that were kept aside (other content under a known UID) do not count.
 
     Raises:
-        Permanent: a file is gone.
         Transient: a file cannot be read now.
     """
     peer = Peer(study.calling_ae, study.called_ae, study.address)
@@ -53,9 +52,12 @@ def classify_received(
 
 
 def _readable(paths: Sequence[Path], rules: RuleSet) -> Iterator[Image]:
-    """The images that can be read: one broken instance must not keep its study from being classified."""
+    """The images that can be read: one that is broken, or was cleaned up before late images came, costs no other.
+
+    De-identification stops at what is gone, and reconciliation finds it.
+    """
     for path in paths:
-        with suppress(Reject):
+        with suppress(Reject, Permanent):
             yield read_header(path, rules.tags)
 
 

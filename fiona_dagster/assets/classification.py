@@ -7,7 +7,6 @@ from fiona_dagster.assets.descriptions import INTAKE, OWNER, stage_tags
 from fiona_dagster.assets.failures import reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.domain.classification import ClassifiedSeries
-from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.resources.gateway import GatewayResource
 
 _COLUMNS = TableSchema(
@@ -41,8 +40,6 @@ def classified_series(context: AssetExecutionContext, gateway: GatewayResource) 
 
         ledger = gateway.ledger
         study = ledger.studies.get(context.partition_key)
-        if study.purged_at is not None:
-            raise Permanent("the images were cleaned up after delivery: have the source send them again")
         started = gateway.now()
         rules = gateway.rules
         covered = ledger.studies.instances(study.key)[: study.arrived_count]

@@ -28,7 +28,7 @@ def assign(study: str, project: str, participant: str, event: str, config_file: 
     problem = request_problem(request, gateway.projects())
     if problem:
         raise ConfigurationError(problem, remedy="nothing was assigned")
-    record = gateway.study(study)
+    record = gateway.study_with_images(study)
     if record.registered_revision == 0:
         raise ConfigurationError(
             f"study {record.key} is still arriving", remedy="assign it when `fiona status` shows it held"

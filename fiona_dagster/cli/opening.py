@@ -51,6 +51,20 @@ class Opened:
             )
         return found[0]
 
+    def study_with_images(self, text: str) -> StudyRecord:
+        """As `study`, for what needs the images.
+
+        Raises:
+            ConfigurationError: they were cleaned up after delivery.
+        """
+        record = self.study(text)
+        if record.purged_at is not None:
+            raise ConfigurationError(
+                f"the images of {record.key} were cleaned up after delivery",
+                remedy="have the source send the study again",
+            )
+        return record
+
 
 def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--config FILE`, the same for every command."""

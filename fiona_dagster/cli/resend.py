@@ -18,7 +18,7 @@ from fiona_dagster.domain.routing import TransferRequest
 def resend(study: str, project: str, config_file: Path | None) -> None:
     """Ask for the transfers of STUDY once more: de-identified, verified, compared with the destination, delivered."""
     gateway = open_gateway(config_file)
-    record = gateway.study(study)
+    record = gateway.study_with_images(study)
     wanted = [t for t in gateway.ledger.transfers.of_study(record.key) if project in ("", t.project)]
     if not wanted:
         raise ConfigurationError(
