@@ -74,9 +74,8 @@ def end_lost_runs(home: Path) -> int:
     from sqlalchemy.exc import SQLAlchemyError
 
     lost = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.CANCELING]
-    os.environ["DAGSTER_HOME"] = str(home)
     try:
-        with DagsterInstance.get() as instance:
+        with DagsterInstance.from_config(str(home)) as instance:
             runs = instance.get_runs(RunsFilter(statuses=lost))
             for run in runs:
                 instance.report_run_failed(run, "its process was lost in a crash")

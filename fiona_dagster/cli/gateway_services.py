@@ -15,7 +15,7 @@ from fiona_dagster.settings import Settings
 
 @dataclass(frozen=True)
 class Running:
-    """Where the gateway's services can be reached."""
+    """Where the gateway's services can be reached; `webserver` is empty where none was started."""
 
     receivers: dict[str, int]
     webserver: str
@@ -28,10 +28,11 @@ def start_gateway(
     *,
     web_host: str = "127.0.0.1",
     web_port: int = 3000,
+    pages: bool = True,
     workers: int = 1,
     tell: Callable[[str], None],
 ) -> Running:
-    """Start receivers, code server, daemon and webserver under `supervisor`.
+    """Start receivers, code server, daemon and (with `pages`) webserver under `supervisor`.
 
     Reception comes first: it needs nothing of the others, and images must never wait for them.
     """
@@ -52,6 +53,8 @@ def start_gateway(
     supervisor.start(dagster_home.code_server(home, environment, port=port))
     dagster_home.write_workspace(home, code_server_port=port)
     supervisor.start(dagster_home.daemon(home, environment))
+    if not pages:
+        return Running(receivers, "")
     web = supervisor.start(
         dagster_home.webserver(
             home, environment, host=web_host, port=web_port or _free_port(), read_only=False

@@ -82,6 +82,11 @@ class Supervisor:
         """Process id of a service."""
         return self._running[name].process.pid
 
+    def is_ready(self, name: str) -> bool:
+        """Whether a service runs and said so."""
+        running = self._running[name]
+        return running.became_ready and running.process.poll() is None
+
     def restart_the_dead(self) -> list[str]:
         """Start again what ended by itself; returns the names. Call it now and then.
 
