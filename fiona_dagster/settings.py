@@ -216,7 +216,9 @@ def _site(name: str, values: Mapping[str, Any], *, datadir: Path, place: str) ->
         name=name,
         layout=Layout(Path(values.get("DATADIR") or datadir).absolute()),
         host=str(values.get("DICOMIP") or "0.0.0.0"),  # noqa: S104 — a receiver listens to the hospital's network
-        port=_port(values.get("DICOMPORT") or 11112, f"{place}: DICOMPORT"),
+        port=_port(
+            11112 if values.get("DICOMPORT") in (None, "") else values["DICOMPORT"], f"{place}: DICOMPORT"
+        ),
         ae_title=_ae_title(values.get("DICOMAETITLE") or "FIONA", f"{place}: DICOMAETITLE"),
         quiet_seconds=float(values.get("QUIETSECONDS") or QUIET_SECONDS),
         sources=tuple(sources),

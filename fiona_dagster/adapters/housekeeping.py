@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from fiona_dagster.adapters import cleanup
 from fiona_dagster.adapters.ledger import Ledger
@@ -11,6 +15,7 @@ from fiona_dagster.domain.identifiers import StudyKey
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.retention import (
     Decision,
+    DiskUse,
     ExportStanding,
     StudyStanding,
     TransferStanding,
@@ -39,18 +44,28 @@ class DiskReport:
         self.counts[name] = self.counts.get(name, 0) + count
 
 
-def clean_disk(ledger: Ledger, settings: Settings, *, now: float) -> DiskReport:
+def clean_disk(
+    ledger: Ledger,
+    settings: Settings,
+    *,
+    now: float,
+    usage: Callable[[Path], Any] = shutil.disk_usage,
+) -> DiskReport:
     """Archive folders above the limit, stale links, leftovers and confirmed exports, at every site.
+
+    Args:
+        now: seconds since the epoch.
+        usage: what says how full the file system of a folder is.
 
     Raises:
         Transient, Permanent: the disk refuses.
     """
     report = DiskReport()
     for site in settings.sites:
-        _studies(ledger, settings, site, report, now=now)
+        _studies(ledger, settings, site, report, cleanup.disk_use(site.layout.datadir, usage), now=now)
         links = cleanup.stale_links(site.layout, now=now)
         report.add("stale_links", links.links)
-    _exports(ledger, settings.layout, report, now=now)
+    _exports(ledger, settings.layout, report, cleanup.disk_use(settings.layout.outbox, usage), now=now)
     return report
 
 
@@ -67,7 +82,7 @@ def standing_of(ledger: Ledger, study: StudyRecord) -> StudyStanding:
         transfers=tuple(_transfer(ledger, one) for one in transfers),
         revision=study.revision,
         ended=study.routed_revision == study.revision
-        and all(t.state == TransferState.DELIVERED for t in transfers),
+        and not any(t.state in (TransferState.REQUESTED, TransferState.FORWARDED) for t in transfers),
         held_reason=study.held_reason or "",
         bytes=sum(one.size_bytes for one in instances),
         aside_count=sum(one.aside for one in instances),
@@ -88,12 +103,14 @@ def _transfer(ledger: Ledger, transfer: Transfer) -> TransferStanding:
     )
 
 
-def _studies(ledger: Ledger, settings: Settings, site: Site, report: DiskReport, *, now: float) -> None:
+def _studies(
+    ledger: Ledger, settings: Settings, site: Site, report: DiskReport, disk: DiskUse, *, now: float
+) -> None:
     present = [one for one in ledger.studies.all() if one.site == site.name and one.purged_at is None]
     by_key = {one.key: one for one in present}
     decided = choose_studies(
         [standing_of(ledger, one) for one in present],
-        cleanup.disk_use(site.layout.datadir),
+        disk,
         now=now,
         limit_percent=settings.disk_limit_percent,
     )
@@ -101,26 +118,26 @@ def _studies(ledger: Ledger, settings: Settings, site: Site, report: DiskReport,
         if not decision.delete:
             continue
         study = by_key[StudyKey(decision.name)]
-        names = {one.sop_instance_uid for one in ledger.studies.instances(study.key)}
+        instances = ledger.studies.instances(study.key)
         # first the files: what a crash leaves half done is still listed, and finished by the next call
+        names = {one.sop_instance_uid for one in instances}
         done = cleanup.remove_study(site.layout, study.study_instance_uid, only=names)
         done_copies = cleanup.remove_copies(site.layout, study.key)
+        gone = [one.id for one in instances if not (site.layout.datadir / one.path).exists()]
+        ledger.studies.purge(study.key, gone, now=now)  # an image that came while we deleted goes on
         report.add("bytes_freed", done.bytes + done_copies.bytes)
-        if not done.left:  # else an image came while we deleted: the study goes on, and is decided about anew
-            ledger.studies.mark(study.key, purged_at=now)
-            report.add("studies_deleted", 1)
+        report.add("studies_deleted", 1)
     for reason, count in reasons(decided, deleted=False).items():
         report.kept[reason] = report.kept.get(reason, 0) + count
 
 
-def _exports(ledger: Ledger, layout: Layout, report: DiskReport, *, now: float) -> None:
-    disk = cleanup.disk_use(layout.outbox)
+def _exports(ledger: Ledger, layout: Layout, report: DiskReport, disk: DiskUse, *, now: float) -> None:
     decided: tuple[Decision, ...] = choose_exports(_packages(ledger, layout), disk)
     decided += choose_leftovers(cleanup.leftovers(layout.outbox), now=now)
     names = [one.name for one in decided if one.delete]
     done = cleanup.remove_exports(layout, names)
     report.add("exports_deleted", len(names))
-    report.add("bytes_freed", asdict(done)["bytes"])
+    report.add("bytes_freed", done.bytes)
 
 
 def _packages(ledger: Ledger, layout: Layout) -> list[ExportStanding]:

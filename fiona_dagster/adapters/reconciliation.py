@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.studies import StudyRecord
-from fiona_dagster.domain.transfer import Disposition
+from fiona_dagster.domain.transfer import TransferState
 from fiona_dagster.settings import Settings
+
+RECORDED_SECONDS = 120.0
+"""A received file is recorded within seconds; while the ledger is down, none is, and this is told."""
+
+CONFIRMED = (TransferState.FORWARDED, TransferState.DELIVERED)
+"""What is released now is what destinations confirmed."""
 
 
 @dataclass(frozen=True)
@@ -18,41 +27,44 @@ class Discrepancy:
     problem: str
 
 
-def discrepancies(ledger: Ledger, settings: Settings) -> list[Discrepancy]:
-    """Everything that does not add up, over all studies that were not cleaned up.
+def discrepancies(
+    ledger: Ledger, settings: Settings, *, clock: Callable[[], float] = time.time
+) -> list[Discrepancy]:
+    """Everything that does not add up, over all studies; what was cleaned up need not be there.
 
-    Files that arrived in the last moments may not be recorded yet (the recorder writes in batches): extra files of a
-    study that is still arriving do not count.
+    Reception and transfers go on meanwhile: the ledger is read before the disk for what must be there, and a file
+    that is younger than two minutes need not be recorded yet (the recorder writes in batches).
     """
-    arriving = {one.key for one in ledger.studies.arriving(limit=1_000_000)}
     found: list[Discrepancy] = []
     for study in ledger.studies.all():
-        if study.purged_at is None:
-            found += _received(ledger, settings, study, still_arriving=study.key in arriving)
+        found += _received(ledger, settings, study, clock)
         found += _transfers(ledger, settings, study)
     return found
 
 
 def _received(
-    ledger: Ledger, settings: Settings, study: StudyRecord, *, still_arriving: bool
+    ledger: Ledger, settings: Settings, study: StudyRecord, clock: Callable[[], float]
 ) -> list[Discrepancy]:
     layout = settings.site(study.site).layout
-    recorded = set(ledger.inventory.received_paths(study.key))
-    lost = [path for path in recorded if not (layout.datadir / path).is_file()]
+    recorded = ledger.inventory.received_files(study.key)
     found = []
+    lost = [path for path in recorded.paths if not (layout.datadir / path).is_file()]
+    if lost:  # unless they were cleaned up just now
+        lost = sorted(set(lost) - ledger.inventory.received_files(study.key).purged)
     if lost:
         found.append(Discrepancy(study.key, f"{len(lost)} recorded instance(s) are not on disk"))
-    folder = layout.study_archive(study.study_instance_uid)
-    on_disk = (
-        {str(path.relative_to(layout.datadir)) for path in folder.iterdir()} if folder.is_dir() else set()
-    )
-    extra = on_disk - recorded
-    if extra and not still_arriving:
+    known = recorded.paths | recorded.purged
+    extra = [
+        path
+        for path in _files(layout.study_archive(study.study_instance_uid))
+        if str(path.relative_to(layout.datadir)) not in known and _is_settled(path, clock())
+    ]
+    if extra:
         found.append(Discrepancy(study.key, f"{len(extra)} file(s) in the archive are not recorded"))
-    if study.instance_count != len(recorded):
+    if recorded.counted != recorded.recorded:
         found.append(
             Discrepancy(
-                study.key, f"{study.instance_count} instances are counted, {len(recorded)} are recorded"
+                study.key, f"{recorded.counted} instances are counted, {recorded.recorded} are recorded"
             )
         )
     return found
@@ -62,34 +74,33 @@ def _transfers(ledger: Ledger, settings: Settings, study: StudyRecord) -> list[D
     datadir = settings.site(study.site).layout.datadir
     found = []
     for transfer in ledger.transfers.of_study(study.key):
+        name = f"transfer {transfer.id}"
         balance = ledger.transfers.balance(transfer.id)
         if not balance.holds:
-            found.append(
-                Discrepancy(
-                    study.key, f"transfer {transfer.id}: the conservation law does not hold: {balance}"
-                )
-            )
-        released = [
-            row
-            for row in ledger.transfers.release_rows(transfer.id)
-            if row.disposition == Disposition.RELEASED
-        ]
-        gone = [row for row in released if not (datadir / row.path).is_file()]
-        if gone and study.purged_at is None:
-            found.append(
-                Discrepancy(study.key, f"transfer {transfer.id}: {len(gone)} released file(s) are gone")
-            )
+            found.append(Discrepancy(study.key, f"{name}: the conservation law does not hold: {balance}"))
+        if transfer.state not in CONFIRMED:
+            continue  # a copy is being made anew, or waits for a person: what was confirmed is an older one
+        gone = [p for p in ledger.inventory.released_paths(transfer.id) if not (datadir / p).is_file()]
+        if gone and ledger.transfers.get(transfer.id).state in CONFIRMED:
+            found.append(Discrepancy(study.key, f"{name}: {len(gone)} released file(s) are gone"))
         for delivery in ledger.deliveries.of_transfer(transfer.id):
-            if (
-                delivery.revision == transfer.revision
-                and delivery.instance_count != len(released)
-                and not gone
-            ):
+            if delivery.revision == transfer.revision and delivery.instance_count != balance.released:
                 found.append(
                     Discrepancy(
                         study.key,
-                        f"transfer {transfer.id}: {len(released)} released, {delivery.instance_count} confirmed "
-                        f"by {delivery.destination}",
+                        f"{name}: {balance.released} released, {delivery.instance_count} confirmed by "
+                        f"{delivery.destination}",
                     )
                 )
     return found
+
+
+def _files(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _is_settled(path: Path, now: float) -> bool:
+    try:
+        return now - path.lstat().st_mtime > RECORDED_SECONDS
+    except FileNotFoundError:
+        return False

@@ -12,6 +12,7 @@ SCANNER = AssetSpec(
     "scanners",
     group_name=OUTSIDE,
     kinds={"dicom"},
+    owners=[OWNER],
     description="The hospital's scanners and its clinical PACS. They send by C-STORE to the listener "
     "(`scp_listener`), which answers Success only when an instance is on disk, and never waits for Dagster.",
 )
@@ -19,6 +20,7 @@ COUPLING_LIST = AssetSpec(
     "coupling_list",
     group_name=OUTSIDE,
     kinds={"redcap"},
+    owners=[OWNER],
     description="What researchers say about studies to come: REDCap's CouplingList (accession number or Study "
     "Instance UID to project, participant, event) and Routing (AE title and patient pattern to project).",
 )

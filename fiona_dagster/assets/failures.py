@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dagster import Backoff, DagsterExecutionInterruptedError, Failure, Jitter, RetryPolicy, RetryRequested
 
-from fiona_dagster.domain.errors import ConfigurationError, Hold, Permanent, Transient
+from fiona_dagster.domain.errors import FionaError, Transient
 
 NETWORK_RETRIES = RetryPolicy(max_retries=2, delay=2, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)
 """Short, within the run: for a peer that hiccups. A peer that is down is met again by the sensor's back-off."""
@@ -24,7 +24,7 @@ def reporting_failures() -> Iterator[None]:
         raise
     except Transient as error:
         raise Failure(f"for now: {error}", allow_retries=True) from None
-    except (Hold, Permanent, ConfigurationError) as error:
+    except FionaError as error:
         raise Failure(str(error), allow_retries=False) from None
     except Exception as error:  # noqa: BLE001 — the reason is beside it
         # Broad on purpose: the event log keeps messages and tracebacks for ever, and those of the libraries below us

@@ -19,16 +19,20 @@ from fiona_dagster.domain.phases import Due, EarlierRun, attempt_due, run_key
 RUNS_PER_TICK = 50
 """The daemon creates runs one by one, 0.2 s each: fifty keep a tick near ten seconds (dagster.md A2)."""
 
+NEWEST_RUNS = 20
+"""As many say how long to wait: the back-off is at its longest after five."""
+
 
 def requests_for(work: Iterable[Due], instance: DagsterInstance, *, now: float) -> SensorResult | SkipReason:
     """Run requests for the work that is due now, oldest first."""
     requests: list[RunRequest] = []
     waiting = 0
     for due in work:
-        attempt = attempt_due(_earlier_runs(instance, due), now=now)
-        if attempt is None:
+        if attempt_due(_earlier_runs(instance, due), now=now) is None:
             waiting += 1
             continue
+        # counted, not taken from the newest ones: a run key that was used before would launch nothing, for ever
+        attempt = instance.get_runs_count(RunsFilter(tags=due.tags))
         requests.append(RunRequest(run_key=run_key(due, attempt), partition_key=due.key, tags=due.tags))
         if len(requests) >= RUNS_PER_TICK:
             break
@@ -50,7 +54,7 @@ def _earlier_runs(instance: DagsterInstance, due: Due) -> list[EarlierRun]:
     """The runs for the same work, and any run of the study's phase that goes on: two would tread on each other."""
     tags = {name: value for name, value in due.tags.items() if name != "fiona/work"}
     earlier = []
-    for record in instance.get_run_records(RunsFilter(tags=tags), limit=100):
+    for record in instance.get_run_records(RunsFilter(tags=tags), limit=NEWEST_RUNS):
         run = record.dagster_run
         if not run.is_finished:
             earlier.append(EarlierRun(None))
