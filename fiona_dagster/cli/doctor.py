@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fiona_dagster.cli.opening import Opened, config_option, open_gateway
+from fiona_dagster.cli.opening import Opened, config_option, has_ledger
 from fiona_dagster.domain.errors import FionaError
-from fiona_dagster.settings import DicomPeer, Settings
+from fiona_dagster.settings import DicomPeer, Settings, load_settings
 
 if TYPE_CHECKING:
+    from fiona_dagster.adapters.ledger import Ledger
     from fiona_dagster.adapters.redcap.registry import RedcapRegistry
 
 LEAST_FREE_BYTES = 5 << 30
@@ -40,7 +41,7 @@ def doctor(config_file: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    findings = list(examine(open_gateway(config_file)))
+    findings = list(examine(load_settings(config_file)))
     table = Table("", "what", "found")
     for one in findings:
         table.add_row(
@@ -50,9 +51,8 @@ def doctor(config_file: Path | None) -> None:
     raise SystemExit(1 if any(one.problem for one in findings) else 0)
 
 
-def examine(gateway: Opened) -> Iterator[Finding]:
-    """Try everything, one after the other; a problem of one costs no other."""
-    settings = gateway.settings
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Try everything, one after the other; a problem of one costs no other. No gateway need have been started."""
     for site in settings.sites:
         host = "127.0.0.1" if site.host in ("0.0.0.0", "") else site.host  # noqa: S104 — compared, not bound
         yield _echo(f"receiver of site {site.name}", DicomPeer(site.ae_title, host, site.port))
@@ -66,7 +66,9 @@ def examine(gateway: Opened) -> Iterator[Finding]:
     yield _tried("classification rules", lambda: _rules(settings))
     yield _tried("keyring", lambda: _keyring(settings))
     yield from _redcap(settings)
-    yield from _projects(gateway)
+    found, ledger = _ledger(settings)
+    yield found
+    yield from _projects(Opened(settings, ledger))
 
 
 def _tried(subject: str, action: Callable[[], str]) -> Finding:
@@ -102,6 +104,18 @@ def _disk(subject: str, folder: Path) -> Finding:
     if not found.problem and disk_use(folder).free_bytes < LEAST_FREE_BYTES:
         return Finding(subject, found.detail, f"{found.detail}: make room, reception stops when it is full")
     return found
+
+
+def _ledger(settings: Settings) -> tuple[Finding, Ledger]:
+    """What became of opening the ledger, and a ledger to go on with: an empty one in memory where there is none."""
+    from fiona_dagster.adapters.ledger import Ledger
+
+    if not has_ledger(settings):
+        return Finding("ledger", "there is none yet: `fiona up` makes it"), Ledger("sqlite://")
+    try:
+        return Finding("ledger", "it opens"), Ledger(settings.ledger_url)
+    except FionaError as error:
+        return Finding("ledger", "", str(error)), Ledger("sqlite://")
 
 
 def _rules(settings: Settings) -> str:

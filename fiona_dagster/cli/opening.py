@@ -79,16 +79,23 @@ def open_gateway(config_file: Path | None) -> Opened:
 
     Raises:
         ConfigurationError: there is no gateway there.
+        Transient: the ledger's database does not answer.
     """
     from fiona_dagster.adapters.ledger import Ledger
 
     settings = load_settings(config_file)
-    if settings.ledger_url.startswith("sqlite") and not settings.layout.ledger.exists():
+    if not has_ledger(settings):
         raise ConfigurationError(
             f"there is no ledger in {settings.layout.datadir}",
             remedy="name the gateway with --config or FIONA_CONFIG; for the demo's: --config .demo/config/config.json",
         )
     return Opened(settings, Ledger(settings.ledger_url))
+
+
+def has_ledger(settings: Settings) -> bool:
+    """Whether a gateway was ever started with these settings; of a ledger on a server we cannot tell."""
+    kind, _, place = settings.ledger_url.partition(":///")
+    return not kind.startswith("sqlite") or Path(place).exists()
 
 
 def whoami() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Iterator
@@ -13,7 +14,10 @@ import pytest
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.domain.identifiers import StudyKey
 from fiona_dagster.domain.phases import BACK_OFF_SECONDS, Due, Phase
+from fiona_dagster.resources.gateway import GatewayResource
+from fiona_dagster.sensors.decisions import late_decisions
 from fiona_dagster.sensors.requests import NEWEST_RUNS, RUNS_PER_TICK, requests_for
+from tests.conftest import free_port
 
 FAILED, SUCCESS = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS
 
@@ -127,18 +131,14 @@ def test_nothing_to_do_is_said_so(instance: dg.DagsterInstance) -> None:
 
 
 def test_the_sensor_of_late_decisions_survives_a_redcap_that_is_down(tmp_path: Path) -> None:
-    import json
-
-    from fiona_dagster.resources.gateway import GatewayResource
-    from fiona_dagster.sensors.decisions import late_decisions
-    from tests.conftest import free_port
-
     (tmp_path / "token").write_text("A" * 32)
+    roles = ("Incoming", "CouplingList", "Routing", "DataTransferProjects")
+    redcap = {
+        "url": f"http://127.0.0.1:{free_port()}/api/",
+        "tokens": dict.fromkeys(roles, f"file:{tmp_path}/token"),
+    }
     config = tmp_path / "config.json"
-    config.write_text(json.dumps({
-        "DATADIR": str(tmp_path / "data"),
-        "REDCAP": {"url": f"http://127.0.0.1:{free_port()}/api/", "tokens": dict.fromkeys(("Incoming", "CouplingList", "Routing", "DataTransferProjects"), f"file:{tmp_path}/token")},
-    }))  # fmt: skip
+    config.write_text(json.dumps({"DATADIR": str(tmp_path / "data"), "REDCAP": redcap}))
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(
             instance=instance, resources={"gateway": GatewayResource(config_file=str(config))}

@@ -1,0 +1,103 @@
+"""`fiona export` of delivered studies, in every format; and what may not be exported."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fiona_dagster.cli.main import fiona
+from tests.gateway import Gateway, running_gateway
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One delivered CT, and a study that nobody claimed."""
+    with running_gateway(tmp_path_factory.mktemp("hospital")) as made:
+        for name in ("ct-thorax", "cr-uncoupled"):
+            made.receive(name)
+        made.settle()
+        yield made
+
+
+def export(gateway: Gateway, *arguments: object) -> Result:
+    return CliRunner().invoke(fiona, ["export", *map(str, arguments), "--config", str(gateway.config_file)])
+
+
+def packages(result: Result) -> list[dict[str, Any]]:
+    assert result.exit_code == 0, (result.output, result.exception)
+    found: list[dict[str, Any]] = json.loads(result.stdout)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("export_type", "suffix", "files"), [("native", ".dcm", 12), ("pure", "", 12), ("NIFTI", ".nii", 1)]
+)
+def test_a_delivered_study_is_exported_in_every_format(
+    gateway: Gateway, tmp_path: Path, export_type: str, suffix: str, files: int
+) -> None:
+    key = gateway.study("ct-thorax").key
+    result = export(gateway, key, "--format", export_type, "--to", tmp_path / "out")
+    (made,) = packages(result)
+    package = Path(made["package"])
+    assert package.parent == tmp_path / "out"
+    assert (made["study"], made["project"], made["bytes"]) == (key, "BRAINAGE", package.stat().st_size)
+    assert made["md5"] == hashlib.md5(package.read_bytes()).hexdigest()
+    with zipfile.ZipFile(package) as archive:
+        assert archive.testzip() is None
+        found = [
+            n for n in archive.namelist() if n.endswith(suffix) and not n.endswith((".json", ".csv", ".txt"))
+        ]
+        content = b"".join(archive.read(name) for name in archive.namelist())
+    assert len(found) == files
+    for word in ("Ødegård", "13885512345", "HUS2400001"):
+        assert word.encode() not in content
+
+
+def test_a_whole_project_is_exported_and_twice_gives_the_same_bytes(gateway: Gateway, tmp_path: Path) -> None:
+    first = packages(export(gateway, "--project", "BRAINAGE", "--to", tmp_path / "a"))
+    second = packages(export(gateway, "--project", "BRAINAGE", "--to", tmp_path / "b"))
+    assert [one["md5"] for one in first] == [one["md5"] for one in second]
+    assert len(first) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "nothing to export"),
+        (["--project", "NOBODY"], "no such study is confirmed"),
+        (["20990101-0123456789ab"], "no study is known by that name"),
+        (["--project", "BRAINAGE", "--format", "MP3"], "'MP3' is no export type"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_with_the_reason(
+    gateway: Gateway, tmp_path: Path, arguments: list[str], problem: str
+) -> None:
+    result = export(gateway, *arguments, "--to", tmp_path / "out")
+    assert result.exit_code != 0
+    assert problem in str(result.exception)
+    assert list(tmp_path.rglob("*.zip")) == []
+
+
+def test_a_study_that_was_not_released_is_not_exported(gateway: Gateway, tmp_path: Path) -> None:
+    result = export(gateway, gateway.study("cr-uncoupled").key, "--to", tmp_path)
+    assert "no such study is confirmed" in str(result.exception)
+
+
+def test_a_copy_that_changed_since_it_was_verified_is_not_exported(gateway: Gateway, tmp_path: Path) -> None:
+    (transfer,) = gateway.ledger.transfers.of_study(gateway.study("ct-thorax").key)
+    copy = gateway.site.layout.datadir / gateway.ledger.transfers.release_rows(transfer.id)[0].path
+    before = copy.read_bytes()
+    copy.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    try:
+        result = export(gateway, "--project", "BRAINAGE", "--to", tmp_path)
+    finally:
+        copy.write_bytes(before)
+    assert "is not the file that was verified" in str(result.exception)
+    assert list(tmp_path.glob("*.zip")) == []
