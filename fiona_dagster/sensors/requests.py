@@ -58,6 +58,7 @@ def _earlier_runs(instance: DagsterInstance, due: Due) -> list[EarlierRun]:
         run = record.dagster_run
         if not run.is_finished:
             earlier.append(EarlierRun(None))
-        elif run.tags.get("fiona/work") == due.work:
+        elif run.tags.get("fiona/work") == due.work and run.parent_run_id is None:
+            # Dagster repeats a lost run by itself, at once: counted, one bad minute would use up the back-off
             earlier.append(EarlierRun(record.end_time or record.update_timestamp.timestamp()))
     return earlier

@@ -86,6 +86,23 @@ def test_work_that_a_run_left_undone_is_asked_for_after_a_pause_that_grows(
     assert asked([due()], instance, later=BACK_OFF_SECONDS[1] + 5) == ["20270115-000000000000:transfer:1:2"]
 
 
+def test_dagsters_own_repetitions_of_a_lost_run_do_not_use_up_the_back_off(
+    instance: dg.DagsterInstance,
+) -> None:
+    ran(instance, due(), FAILED)
+    (lost,) = instance.get_runs()
+    for name in ("again", "and again"):
+        instance.add_run(
+            dg.DagsterRun(
+                lost.job_name, run_id=name, tags=lost.tags, parent_run_id=lost.run_id, root_run_id=lost.run_id
+            )
+        )
+        assert asked([due()], instance, later=1e6) == []
+        instance.report_run_failed(instance.get_runs()[0], "failed")
+    assert asked([due()], instance, later=BACK_OFF_SECONDS[0] - 5) == []
+    assert asked([due()], instance, later=BACK_OFF_SECONDS[0] + 5) == ["20270115-000000000000:transfer:1:3"]
+
+
 def test_new_work_does_not_wait_for_what_old_work_did(instance: dg.DagsterInstance) -> None:
     ran(instance, due("1"), FAILED, times=3)
     assert asked([due("2")], instance) == ["20270115-000000000000:transfer:2:0"]
