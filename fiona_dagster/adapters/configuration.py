@@ -94,7 +94,15 @@ def _yaml_rows(path: Path) -> list[dict[str, Any]]:
         raise ConfigurationError(
             "has no list 'projects'", place=str(path), remedy="see docs/configuration.md"
         )
-    return [dict(row) for row in rows]
+    for row in rows:
+        destinations = row.get("destinations") or [] if isinstance(row, dict) else None
+        if not isinstance(destinations, list) or not all(isinstance(one, dict) for one in destinations):
+            raise ConfigurationError(
+                "a project or its destinations is not a list of fields",
+                place=str(path),
+                remedy="see docs/configuration.md",
+            )
+    return rows
 
 
 def _from_rows(rows: list[dict[str, Any]], place: str) -> Catalogue:

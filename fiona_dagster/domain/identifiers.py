@@ -13,18 +13,18 @@ StudyKey = NewType("StudyKey", str)
 """`YYYYMMDD-<12 hex>`: date of arrival and a random part. The only name of a study in Dagster and in logs."""
 
 UID_MAXIMUM_LENGTH = 64
-_UID = re.compile(r"^(0|[1-9]\d*)(\.(0|[1-9]\d*))+$")
-_STUDY_KEY = re.compile(r"^\d{8}-[0-9a-f]{12}$")
+_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
+_STUDY_KEY = re.compile(r"[0-9]{8}-[0-9a-f]{12}")
 
 
 def is_valid_uid(value: str) -> bool:
     """Whether `value` is a UID by PS3.5 section 9.1: at most 64 characters, no leading zeros."""
-    return len(value) <= UID_MAXIMUM_LENGTH and bool(_UID.match(value))
+    return len(value) <= UID_MAXIMUM_LENGTH and bool(_UID.fullmatch(value))
 
 
 def is_study_key(value: str) -> bool:
     """Whether `value` has the form of a ledger key."""
-    return bool(_STUDY_KEY.match(value))
+    return bool(_STUDY_KEY.fullmatch(value))
 
 
 def is_safe_uid_path(value: str) -> bool:
