@@ -77,7 +77,7 @@ def supervisor(tmp_path: Path, events: list[str]) -> Iterator[Supervisor]:
 
 
 def kill(supervisor: Supervisor, name: str) -> int:
-    """Kill a service and wait until that is seen; returns its process id."""
+    """Kill a service as the kernel would; returns its process id."""
     pid = supervisor.pid(name)
     os.kill(pid, signal.SIGKILL)
     return pid
@@ -141,7 +141,7 @@ def test_what_was_killed_comes_back_on_the_same_port_and_its_neighbour_is_left_a
     assert events == ["listener ended with -9; starting it again"] * 2
 
 
-def test_a_restart_waits_for_nobody(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_a_restart_waits_for_nobody(supervisor: Supervisor) -> None:
     """A slow service must not keep a receiver down."""
     supervisor.start(service("silent", "import signal; print('ready', flush=True); signal.pause()"))
     supervisor._running["silent"].service = service("silent", "import signal; signal.pause()")
