@@ -155,7 +155,8 @@ class _Running:
         self._reader.start()
 
     def wait_until_ready(self) -> None:
-        if not self._ready.wait(START_SECONDS) or self.process.poll() is not None:
+        self._ready.wait(START_SECONDS)
+        if not self.became_ready or self.process.poll() is not None:
             self.stop()
             raise Permanent(f"{self.service.name} did not start: see {self.log}")
 
