@@ -77,7 +77,7 @@ class Scanner:
         return len(self.acknowledged) == sum(map(len, self.studies))
 
     def _run(self) -> None:
-        while not self._stop.wait(self.chance.uniform(0, 0.1)):
+        while not self._stop.wait(self.chance.uniform(0, 0.2)):
             known = set(self.acknowledged.values())
             missing = [path for one in self.studies[: self.released] for path in one if path not in known]
             if missing:
