@@ -55,6 +55,12 @@ class Site:
     sources: tuple[DicomPeer, ...] = ()
     """Peers that are asked by C-FIND how many instances a study should have."""
 
+    @property
+    def peer(self) -> DicomPeer:
+        """The receiver as this machine calls it: on loopback where it listens to every address."""
+        everywhere = self.host in ("0.0.0.0", "::", "")  # noqa: S104 — compared, not bound
+        return DicomPeer(self.ae_title, "127.0.0.1" if everywhere else self.host, self.port)
+
 
 @dataclass(frozen=True)
 class RedcapSettings:

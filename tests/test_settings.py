@@ -16,6 +16,12 @@ def test_without_a_file_the_defaults_are_fionas() -> None:
     assert (site.port, site.ae_title, site.quiet_seconds, site.name) == (11112, "FIONA", 16.0, "ABCD")
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.7"])
+def test_a_receiver_of_every_address_is_called_on_loopback(host: str) -> None:
+    peer = read({"DICOMIP": host, "DICOMPORT": 104, "DICOMAETITLE": "OURS"}).default_site.peer
+    assert str(peer) == f"OURS@{host if host == '10.0.0.7' else '127.0.0.1'}:104"
+
+
 def test_a_further_site_has_its_own_datadir_port_and_ae_title() -> None:
     settings = read({"SITES": {"PCGC": {"DICOMPORT": "11113", "DICOMAETITLE": "PCGC", "QUIETSECONDS": 30}}})
     site = settings.site("PCGC")

@@ -54,8 +54,7 @@ def doctor(config_file: Path | None) -> None:
 def examine(settings: Settings) -> Iterator[Finding]:
     """Try everything, one after the other; a problem of one costs no other. No gateway need have been started."""
     for site in settings.sites:
-        host = "127.0.0.1" if site.host in ("0.0.0.0", "") else site.host  # noqa: S104 — compared, not bound
-        yield _echo(f"receiver of site {site.name}", DicomPeer(site.ae_title, host, site.port))
+        yield _echo(f"receiver of site {site.name}", site.peer)
         yield _disk(f"data directory of site {site.name}", site.layout.datadir)
         for source in site.sources:
             yield _echo(f"source {source}", source)

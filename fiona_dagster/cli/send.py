@@ -17,7 +17,7 @@ from fiona_dagster.domain.errors import FionaError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fiona_dagster.settings import DicomPeer, Site
+    from fiona_dagster.settings import DicomPeer
 
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
@@ -42,7 +42,7 @@ def send(paths: tuple[Path, ...], to: str | None, calling: str | None, config_fi
     console = Console(stderr=True)
     try:
         settings = load_settings(config_file)
-        peer = peer_from_text(to) if to else _our_receiver(settings.default_site)
+        peer = peer_from_text(to) if to else settings.default_site.peer
     except FionaError as error:
         raise click.ClickException(str(error)) from error
     studies, foreign = _studies(_files(paths))
@@ -67,13 +67,6 @@ def send(paths: tuple[Path, ...], to: str | None, calling: str | None, config_fi
     click.echo(json.dumps(summary))
     if failed or foreign or not total:
         raise SystemExit(1)
-
-
-def _our_receiver(site: Site) -> DicomPeer:
-    from fiona_dagster.settings import DicomPeer
-
-    everywhere = ("0.0.0.0", "::", "")  # noqa: S104 — what it listens to, not where we call
-    return DicomPeer(site.ae_title, "127.0.0.1" if site.host in everywhere else site.host, site.port)
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:

@@ -49,13 +49,11 @@ def collect(gateway: Opened) -> dict[str, Any]:
 def _receivers(gateway: Opened) -> dict[str, str]:
     from fiona_dagster.adapters.dicom_scu import echo
     from fiona_dagster.domain.errors import FionaError
-    from fiona_dagster.settings import DicomPeer
 
     answers = {}
     for site in gateway.settings.sites:
-        host = "127.0.0.1" if site.host in ("0.0.0.0", "") else site.host  # noqa: S104 — compared, not bound
         try:
-            echo(DicomPeer(site.ae_title, host, site.port), "STATUS")
+            echo(site.peer, "STATUS")
             answers[site.name] = "answers"
         except FionaError:
             answers[site.name] = "does not answer"

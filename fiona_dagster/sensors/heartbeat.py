@@ -13,7 +13,7 @@ from dagster import MetadataValue as Value
 from fiona_dagster.assets.housekeeping import SCP_HEARTBEAT
 from fiona_dagster.domain.errors import FionaError
 from fiona_dagster.resources.gateway import GatewayResource
-from fiona_dagster.settings import DicomPeer, Settings
+from fiona_dagster.settings import Settings
 
 EVENT_EVERY_SECONDS = 3600.0
 
@@ -44,9 +44,8 @@ def _answers(settings: Settings) -> dict[str, str]:
 
     answers: dict[str, str] = {}
     for site in settings.sites:
-        host = "127.0.0.1" if site.host in ("0.0.0.0", "") else site.host  # noqa: S104 — compared, not bound
         try:
-            echo(DicomPeer(site.ae_title, host, site.port), "HEARTBEAT")
+            echo(site.peer, "HEARTBEAT")
             answers[site.name] = "answers"
         except FionaError as error:
             answers[site.name] = str(error)
