@@ -40,11 +40,8 @@ def send(paths: tuple[Path, ...], to: str | None, calling: str | None, config_fi
     from fiona_dagster.settings import load_settings
 
     console = Console(stderr=True)
-    try:
-        settings = load_settings(config_file)
-        peer = peer_from_text(to) if to else settings.default_site.peer
-    except FionaError as error:
-        raise click.ClickException(str(error)) from error
+    settings = load_settings(config_file)
+    peer = peer_from_text(to) if to else settings.default_site.peer
     studies, foreign = _studies(_files(paths))
     problems = _send_all(studies, peer, calling or settings.calling_ae_title, console)
     for path, problem in foreign:

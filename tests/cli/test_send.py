@@ -12,6 +12,7 @@ from pynetdicom import evt
 from fiona_dagster.cli.send import send
 from fiona_dagster.embedded.pacs import EmbeddedPacs, Faults
 from fiona_dagster.embedded.samples import SampleStudy, write_samples
+from tests.cli.test_main import run as run_as_called
 from tests.conftest import free_port
 from tests.peers import HOST, storescp
 
@@ -101,9 +102,10 @@ def test_nobody_listening_fails_with_what_to_check(samples: dict[str, SampleStud
 
 
 def test_a_receiver_that_is_written_wrongly_is_refused(samples: dict[str, SampleStudy]) -> None:
-    result, _ = run(folder(samples["sr-report"]), "--to", "PACS:104")
-    assert result.exit_code == 1
-    assert "write AE@host:port" in result.stderr
+    called = run_as_called("send", str(folder(samples["sr-report"])), "--to", "PACS:104")
+    assert called.returncode == 2
+    (line,) = called.stderr.splitlines()
+    assert "write AE@host:port" in line
 
 
 def test_a_folder_without_dicom_is_a_failure(tmp_path: Path) -> None:
