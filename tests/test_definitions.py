@@ -40,6 +40,14 @@ def test_every_asset_can_be_understood_from_the_catalogue(definitions: dg.Defini
         assert spec.group_name not in (None, "default"), name
 
 
+def test_every_sensor_schedule_and_job_says_what_it_does(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    jobs = [repository.get_job(name) for name in PHASES | HOUSEKEEPING]
+    found = [*repository.sensor_defs, *repository.schedule_defs, *jobs]
+    assert len(found) == 5 + 3 + 6
+    assert [one.name for one in found if not (one.description or "").endswith(".")] == []
+
+
 def test_the_chain_is_one_chain_and_housekeeping_has_no_partitions(definitions: dg.Definitions) -> None:
     found = specs(definitions)
     order = ["arrived_study", "classified_series", "incoming_record", "transfer_decision", "deidentified_copy",

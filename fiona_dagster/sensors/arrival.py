@@ -8,7 +8,12 @@ from fiona_dagster.resources.gateway import GatewayResource
 from fiona_dagster.sensors.requests import requests_for
 
 
-@sensor(job_name="intake", minimum_interval_seconds=5, default_status=DefaultSensorStatus.RUNNING)
+@sensor(
+    job_name="intake",
+    minimum_interval_seconds=5,
+    default_status=DefaultSensorStatus.RUNNING,
+    description="Requests the intake of studies that fell quiet, and of arrived ones not registered yet.",
+)
 def arrivals(context: SensorEvaluationContext, gateway: GatewayResource) -> SensorResult | SkipReason:
     """Requests the intake of studies that fell quiet, and of arrived ones that are not registered yet."""
     return requests_for(intake_due(gateway), context.instance, now=gateway.now())

@@ -14,13 +14,23 @@ from fiona_dagster.resources.gateway import GatewayResource
 from fiona_dagster.sensors.requests import requests_for
 
 
-@sensor(job_name="transfer", minimum_interval_seconds=5, default_status=DefaultSensorStatus.RUNNING)
+@sensor(
+    job_name="transfer",
+    minimum_interval_seconds=5,
+    default_status=DefaultSensorStatus.RUNNING,
+    description="Requests the transfer phase of new revisions, requested transfers and resends.",
+)
 def decisions(context: SensorEvaluationContext, gateway: GatewayResource) -> SensorResult | SkipReason:
     """Requests the transfer phase of new revisions, of requested transfers and of resends."""
     return requests_for(transfers_due(gateway), context.instance, now=gateway.now())
 
 
-@sensor(job_name="transfer", minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
+@sensor(
+    job_name="transfer",
+    minimum_interval_seconds=30,
+    default_status=DefaultSensorStatus.RUNNING,
+    description="Requests the transfer phase of held studies for which REDCap has an answer now.",
+)
 def late_decisions(context: SensorEvaluationContext, gateway: GatewayResource) -> SensorResult | SkipReason:
     """Requests the transfer phase of held studies for which REDCap has an answer now.
 

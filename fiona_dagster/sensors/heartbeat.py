@@ -22,6 +22,7 @@ EVENT_EVERY_SECONDS = 3600.0
     minimum_interval_seconds=60,
     default_status=DefaultSensorStatus.RUNNING,
     asset_selection=[SCP_HEARTBEAT.key],
+    description="Asks every receiver by C-ECHO; an event when an answer changes, and once an hour.",
 )
 def heartbeat(context: SensorEvaluationContext, gateway: GatewayResource) -> SensorResult | SkipReason:
     """C-ECHO to every site's receiver; an event when an answer changes, and once an hour."""

@@ -8,7 +8,12 @@ from fiona_dagster.resources.gateway import GatewayResource
 from fiona_dagster.sensors.requests import requests_for
 
 
-@sensor(job_name="export", minimum_interval_seconds=5, default_status=DefaultSensorStatus.RUNNING)
+@sensor(
+    job_name="export",
+    minimum_interval_seconds=5,
+    default_status=DefaultSensorStatus.RUNNING,
+    description="Requests the export of what the research PACS confirmed.",
+)
 def outbox(context: SensorEvaluationContext, gateway: GatewayResource) -> SensorResult | SkipReason:
     """Requests the export of what the research PACS confirmed."""
     return requests_for(exports_due(gateway), context.instance, now=gateway.now())

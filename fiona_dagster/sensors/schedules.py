@@ -15,6 +15,11 @@ _TIMES = {
     "disk_cleanup": "30 * * * *",  # clearOldFiles.sh: hourly at :30
     "retired_partitions": "2 3 * * *",  # with clearStaleLinks.sh
 }
+_PURPOSES = {
+    "reconciliation": "Compares the ledger with the files on disk, and tells REDCap what it missed.",
+    "disk_cleanup": "Deletes confirmed studies and packages above the disk limits, stale links and leftovers.",
+    "retired_partitions": "Takes keys of studies out of Dagster that ended or wait for a person, with their runs.",
+}
 
 JOBS = [
     define_asset_job(
@@ -22,13 +27,18 @@ JOBS = [
         selection=AssetSelection.assets(name),
         executor_def=in_process_executor,
         run_tags={"fiona/phase": "housekeeping"},
+        description=_PURPOSES[name],
     )
     for name in _TIMES
 ]
 
 SCHEDULES = [
     ScheduleDefinition(
-        name=f"{name}_schedule", job=job, cron_schedule=cron, default_status=DefaultScheduleStatus.RUNNING
+        name=f"{name}_schedule",
+        job=job,
+        cron_schedule=cron,
+        default_status=DefaultScheduleStatus.RUNNING,
+        description=_PURPOSES[name],
     )
     for (name, cron), job in zip(_TIMES.items(), JOBS, strict=True)
 ]
