@@ -1,8 +1,7 @@
 """One frozen settings object, read once from config.json and the environment; nothing else reads either.
 
 `config.json` keeps FIONA's keys (fiona-behaviour 1.2): DATADIR, DICOMIP, DICOMPORT, DICOMAETITLE, SCANNERIP,
-SCANNERPORT, SCANNERAETITLE, OTHERSCANNER, SITES. Keys of ours: QUIETSECONDS, LEDGER, REDCAP, RESEARCHPACS,
-CLASSIFYRULES, KEYRING, OUTBOX. Secrets are references: `env:NAME` or `file:/path`.
+SCANNERPORT, SCANNERAETITLE, OTHERSCANNER, SITES. Keys of ours: `domain.configuration_values.OUR_KEYS`. Secrets are references: `env:NAME` or `file:/path`.
 """
 
 from __future__ import annotations
@@ -15,6 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fiona_dagster.domain.configuration_values import (
+    FIONAS_KEYS,
+    OUR_KEYS,
+    PACS_KEYS,
+    REDCAP_KEYS,
+    SITE_KEYS,
+    number_of,
+    object_of,
+    objects_of,
+    unknown_keys,
+)
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.layout import Layout
 
@@ -88,6 +98,8 @@ class Settings:
     disk_limit_percent: float = 80.0
     keep_partitions_days: float = 30.0
     max_partitions: int = 10_000
+    warnings: tuple[str, ...] = ()
+    """Keys of config.json that nothing reads: written wrongly, as a rule."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -156,19 +168,27 @@ def load_settings(path: Path | None = None, environment: Mapping[str, str] | Non
 
 
 def settings_from(content: Mapping[str, Any], *, place: str, environment: Mapping[str, str]) -> Settings:
-    """Settings from the parsed config.json."""
+    """Settings from the parsed config.json.
+
+    Raises:
+        ConfigurationError: a value that cannot be understood, with its place.
+    """
     datadir = Path(content.get("DATADIR") or environment.get("FIONA_DATADIR") or "/data").absolute()
     default = _site(DEFAULT_SITE, content, datadir=datadir, place=place)
     sites = [default]
-    for name, values in (content.get("SITES") or {}).items():
+    warnings = unknown_keys(content, SITE_KEYS | OUR_KEYS | FIONAS_KEYS, place=place)
+    named = object_of(content, "SITES", place=place)
+    for name in named:
         if name != DEFAULT_SITE:
-            sites.append(
-                _site(name, values, datadir=Path(f"{datadir}{name}"), place=f"{place}: SITES.{name}")
-            )
+            values, where = object_of(named, name, place=f"{place}: SITES"), f"{place}: SITES.{name}"
+            sites.append(_site(name, values, datadir=Path(f"{datadir}{name}"), place=where))
+            warnings += unknown_keys(values, SITE_KEYS | FIONAS_KEYS, place=where)
     _no_shared_doors(sites, place)
     layout = default.layout
-    redcap = content.get("REDCAP")
-    pacs = content.get("RESEARCHPACS")
+    redcap = object_of(content, "REDCAP", place=place)
+    pacs = object_of(content, "RESEARCHPACS", place=place)
+    warnings += unknown_keys(redcap, REDCAP_KEYS, place=f"{place}: REDCAP")
+    warnings += unknown_keys(pacs, PACS_KEYS, place=f"{place}: RESEARCHPACS")
     return Settings(
         sites=tuple(sites),
         ledger_url=environment.get("FIONA_LEDGER_URL")
@@ -180,8 +200,9 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
         classify_rules=_optional_path(content.get("CLASSIFYRULES")),
         keyring=_optional_path(content.get("KEYRING")) or layout.keyring,
         projects_file=_optional_path(content.get("PROJECTS")) or layout.config / "projects.yaml",
-        disk_limit_percent=float(content.get("DISKLIMITPERCENT") or 80.0),
-        keep_partitions_days=float(content.get("KEEPPARTITIONSDAYS") or 30.0),
+        disk_limit_percent=number_of(content, "DISKLIMITPERCENT", 80.0, place=place, most=100.0),
+        keep_partitions_days=number_of(content, "KEEPPARTITIONSDAYS", 30.0, place=place),
+        warnings=tuple(warnings),
         environment=environment,
     )
 
@@ -213,7 +234,7 @@ def _site(name: str, values: Mapping[str, Any], *, datadir: Path, place: str) ->
     sources = []
     if values.get("SCANNERIP"):
         sources.append(_peer(values, "SCANNERAETITLE", "SCANNERIP", "SCANNERPORT", place=place))
-    for other in values.get("OTHERSCANNER") or []:
+    for other in objects_of(values, "OTHERSCANNER", place=place):
         if other.get("SCANNERIP"):
             sources.append(
                 _peer(other, "SCANNERAETITLE", "SCANNERIP", "SCANNERPORT", place=f"{place}: OTHERSCANNER")
@@ -226,7 +247,7 @@ def _site(name: str, values: Mapping[str, Any], *, datadir: Path, place: str) ->
             11112 if values.get("DICOMPORT") in (None, "") else values["DICOMPORT"], f"{place}: DICOMPORT"
         ),
         ae_title=_ae_title(values.get("DICOMAETITLE") or "FIONA", f"{place}: DICOMAETITLE"),
-        quiet_seconds=float(values.get("QUIETSECONDS") or QUIET_SECONDS),
+        quiet_seconds=number_of(values, "QUIETSECONDS", QUIET_SECONDS, place=place),
         sources=tuple(sources),
     )
 
@@ -267,8 +288,11 @@ def _redcap(values: Mapping[str, Any], place: str) -> RedcapSettings:
         )
     return RedcapSettings(
         url=url,
-        tokens=dict(values.get("tokens") or {}),
-        calls_per_minute=int(values.get("calls_per_minute") or 300),
+        tokens={
+            role: str(secret)
+            for role, secret in object_of(values, "tokens", place=f"{place}: REDCAP").items()
+        },
+        calls_per_minute=int(number_of(values, "calls_per_minute", 300.0, place=f"{place}: REDCAP")) or 1,
         ca_bundle=str(values.get("ca_bundle") or ""),
     )
 

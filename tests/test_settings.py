@@ -16,7 +16,7 @@ def test_without_a_file_the_defaults_are_fionas() -> None:
     assert (site.port, site.ae_title, site.quiet_seconds, site.name) == (11112, "FIONA", 16.0, "ABCD")
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.7"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.7"])  # noqa: S104 — read, not bound
 def test_a_receiver_of_every_address_is_called_on_loopback(host: str) -> None:
     peer = read({"DICOMIP": host, "DICOMPORT": 104, "DICOMAETITLE": "OURS"}).default_site.peer
     assert str(peer) == f"OURS@{host if host == '10.0.0.7' else '127.0.0.1'}:104"
@@ -50,11 +50,46 @@ def test_scanners_are_sources_to_be_asked() -> None:
         ({"SITES": {"P": {"DICOMPORT": 1, "DATADIR": "/d"}}}, "share a DATADIR"),
         ({"REDCAP": {"url": "https://redcap.example"}}, "/api/"),
         ({"RESEARCHPACS": {"AETITLE": "X"}}, "IP is missing"),
+        ({"RESEARCHPACS": "PACS@host:104"}, "RESEARCHPACS: is not a JSON object"),
+        ({"REDCAP": "https://redcap.example/api/"}, "REDCAP: is not a JSON object"),
+        ({"REDCAP": {"url": "https://r/api/", "tokens": ["env:X"]}}, "REDCAP: tokens: is not a JSON object"),
+        ({"SITES": ["PCGC"]}, "SITES: is not a JSON object"),
+        ({"SITES": {"PCGC": 11113}}, r"SITES: PCGC: is not a JSON object"),
+        ({"OTHERSCANNER": {"SCANNERIP": "10.0.0.2"}}, "OTHERSCANNER: is not a JSON list"),
+        ({"OTHERSCANNER": ["10.0.0.2"]}, "OTHERSCANNER: is not a JSON list"),
+        ({"QUIETSECONDS": -1}, r"QUIETSECONDS: -1 .* use 0 or more"),
+        ({"QUIETSECONDS": "sixteen"}, "QUIETSECONDS: 'sixteen'"),
+        ({"QUIETSECONDS": True}, "QUIETSECONDS: True"),
+        ({"SITES": {"P": {"DICOMPORT": 1, "QUIETSECONDS": "x"}}}, r"SITES\.P: QUIETSECONDS"),
+        ({"DISKLIMITPERCENT": "80 %"}, "DISKLIMITPERCENT: '80 %'"),
+        ({"DISKLIMITPERCENT": 101}, "use 0 to 100"),
+        ({"KEEPPARTITIONSDAYS": [30]}, "KEEPPARTITIONSDAYS"),
+        ({"KEEPPARTITIONSDAYS": "nan"}, "KEEPPARTITIONSDAYS"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(content: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         read(content)
+
+
+def test_zero_is_a_number_and_blank_is_none() -> None:
+    assert read({"QUIETSECONDS": 0}).default_site.quiet_seconds == 0.0
+    assert read({"QUIETSECONDS": "0"}).default_site.quiet_seconds == 0.0
+    assert read({"KEEPPARTITIONSDAYS": 0}).keep_partitions_days == 0.0
+    assert read({"QUIETSECONDS": "", "SITES": None, "REDCAP": None}).default_site.quiet_seconds == 16.0
+
+
+def test_a_key_that_nothing_reads_is_a_warning_that_names_its_neighbour() -> None:
+    fionas = {"SCANNERTYPE": "GE", "Authentication": {}, "fiona_version": "1", "DICOMPORT": 1}
+    assert read({**fionas, "SITES": {"P": {"MPPSPORT": 1, "DICOMPORT": 2}}}).warnings == ()
+    wrong = {"QUIETSECOND": 3, "zzz": 1, "SITES": {"P": {"DICOMAETITEL": "X", "DICOMPORT": 2}},
+             "RESEARCHPACS": {"IP": "h", "port": 1}}  # fmt: skip
+    assert read(wrong).warnings == (
+        "config.json: the key 'QUIETSECOND' is not known and has no effect, did you mean QUIETSECONDS?",
+        "config.json: the key 'zzz' is not known and has no effect",
+        "config.json: SITES.P: the key 'DICOMAETITEL' is not known and has no effect, did you mean DICOMAETITLE?",
+        "config.json: RESEARCHPACS: the key 'port' is not known and has no effect, did you mean PORT?",
+    )
 
 
 def test_a_file_that_is_not_json_is_named_with_its_line(tmp_path: Path) -> None:

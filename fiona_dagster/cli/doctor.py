@@ -53,6 +53,8 @@ def doctor(config_file: Path | None) -> None:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Try everything, one after the other; a problem of one costs no other. No gateway need have been started."""
+    for warning in settings.warnings:
+        yield Finding("config.json", f"warning: {warning}")
     for site in settings.sites:
         yield _echo(f"receiver of site {site.name}", site.peer)
         yield _disk(f"data directory of site {site.name}", site.layout.datadir)

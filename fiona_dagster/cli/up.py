@@ -30,6 +30,8 @@ def up(web_host: str, web_port: int, workers: int, config_file: Path | None) -> 
     """Run the gateway until Ctrl-C or SIGTERM: receivers, Dagster's code server, daemon and webserver."""
     config = (config_file or Path(os.environ.get("FIONA_CONFIG", "/data/config/config.json"))).absolute()
     settings = load_settings(config)
+    for warning in settings.warnings:
+        _tell(f"warning: {warning}")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -83,6 +83,27 @@ def test_each_trouble_is_found_alone_and_says_what_to_do(gateway: Gateway, tmp_p
         assert "B" * 32 not in problems[subject]
 
 
+def test_a_key_that_nothing_reads_is_told_and_is_no_failure(tmp_path: Path) -> None:
+    settings = load_settings(changed_keys(tmp_path), {})
+    assert findings(settings)["config.json"].detail.endswith("did you mean QUIETSECONDS?")
+    assert findings(settings)["config.json"].problem == ""
+
+
+def changed_keys(folder: Path) -> Path:
+    file = folder / "config.json"
+    file.write_text(
+        json.dumps(
+            {
+                "DATADIR": str(folder / "data"),
+                "QUIETSECOND": 3,
+                "DICOMIP": "127.0.0.1",
+                "DICOMPORT": free_port(),
+            }
+        )
+    )
+    return file
+
+
 def test_a_destination_that_is_down_is_named_with_its_project(gateway: Gateway, tmp_path: Path) -> None:
     projects = tmp_path / "projects.yaml"
     projects.write_text(

@@ -1,0 +1,94 @@
+"""Values of a configuration that cannot be understood completely does not load: each is checked, with its place."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from fiona_dagster.domain.errors import ConfigurationError
+
+SITE_KEYS = frozenset({
+    "DATADIR", "DICOMIP", "DICOMPORT", "DICOMAETITLE", "QUIETSECONDS", "SCANNERIP", "SCANNERPORT", "SCANNERAETITLE",
+    "OTHERSCANNER",
+})  # fmt: skip
+OUR_KEYS = frozenset({
+    "SITES", "CALLINGAETITLE", "CLASSIFYRULES", "REDCAP", "RESEARCHPACS", "PROJECTS", "LEDGER", "KEYRING",
+    "DISKLIMITPERCENT", "KEEPPARTITIONSDAYS",
+})  # fmt: skip
+FIONAS_KEYS = frozenset({
+    "SCANNERTYPE", "MPPSPORT", "MPPSMODE", "SERVERUSER", "DAICSERVER", "PFILEDIR", "CONNECTION", "WEBPROXY",
+    "WEBPROXYPORT", "LOCALTIMEZONE", "SUBJECTID", "HIDEPATTERN", "PROCESSING_USER", "PROJECTTOKEN", "fiona_version",
+    "LOGDIR", "Authentication",
+})  # fmt: skip
+"""Keys of the same file that other programs of a FIONA read (fiona-behaviour 1.2)."""
+REDCAP_KEYS = frozenset({"url", "tokens", "calls_per_minute", "ca_bundle"})
+PACS_KEYS = frozenset({"AETITLE", "IP", "PORT"})
+
+
+def number_of(
+    values: Mapping[str, Any], key: str, default: float, *, place: str, most: float = math.inf
+) -> float:
+    """The number at `key`, or `default` where it is absent, null or blank; 0 is a number.
+
+    Raises:
+        ConfigurationError: no number, negative, or above `most`.
+    """
+    value = values.get(key)
+    if value is None or value == "":
+        return default
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (0 <= number <= most and math.isfinite(number)):
+        raise ConfigurationError(
+            f"{value!r} is not a number that can be used",
+            place=f"{place}: {key}",
+            remedy="use 0 or more" if most == math.inf else f"use 0 to {most:g}",
+        )
+    return number
+
+
+def object_of(values: Mapping[str, Any], key: str, *, place: str) -> dict[str, Any]:
+    """The JSON object at `key`; empty where it is absent or null.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    value = values.get(key)
+    if value is None or value == "":
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigurationError(
+            "is not a JSON object", place=f"{place}: {key}", remedy="write { and name the keys"
+        )
+    return value
+
+
+def objects_of(values: Mapping[str, Any], key: str, *, place: str) -> list[dict[str, Any]]:
+    """The JSON list of objects at `key`; empty where it is absent or null.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    value = values.get(key)
+    if value is None or value == "":
+        return []
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise ConfigurationError(
+            "is not a JSON list of objects", place=f"{place}: {key}", remedy="write [{...}, {...}]"
+        )
+    return value
+
+
+def unknown_keys(values: Mapping[str, Any], known: Collection[str], *, place: str) -> list[str]:
+    """A warning for each key that nothing reads, with the known one that it resembles most."""
+    warnings = []
+    by_upper = {name.upper(): name for name in known}
+    for key in sorted(set(values) - set(known)):
+        near = difflib.get_close_matches(key.upper(), by_upper, n=1)
+        hint = f", did you mean {by_upper[near[0]]}?" if near else ""
+        warnings.append(f"{place}: the key '{key}' is not known and has no effect{hint}")
+    return warnings
