@@ -1,7 +1,8 @@
 """One frozen settings object, read once from config.json and the environment; nothing else reads either.
 
 `config.json` keeps FIONA's keys (fiona-behaviour 1.2): DATADIR, DICOMIP, DICOMPORT, DICOMAETITLE, SCANNERIP,
-SCANNERPORT, SCANNERAETITLE, OTHERSCANNER, SITES. Keys of ours: `domain.configuration_values.OUR_KEYS`. Secrets are references: `env:NAME` or `file:/path`.
+SCANNERPORT, SCANNERAETITLE, OTHERSCANNER, SITES. Keys of ours: `domain.configuration_values.OUR_KEYS`.
+Secrets are references: `env:NAME` or `file:/path`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fiona_dagster.cli.opening import Opened, config_option, has_ledger
-from fiona_dagster.domain.errors import FionaError
+from fiona_dagster.domain.errors import ConfigurationError, FionaError
 from fiona_dagster.settings import DicomPeer, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -146,8 +146,16 @@ def _redcap(settings: Settings) -> Iterator[Finding]:
 
 
 def _accepted(redcap: RedcapRegistry, role: str) -> str:
+    from fiona_dagster.domain.routing import rule_problem
+
     redcap.client(role)
-    return "the token is accepted"
+    if role != "Routing":
+        return "the token is accepted"
+    rules = redcap.routing_rules()
+    broken = [problem for rule in rules if (problem := rule_problem(rule))]
+    if broken:
+        raise ConfigurationError("; ".join(broken), remedy="mend it in REDCap: until then it routes nothing")
+    return f"the token is accepted, {len(rules)} rule(s)"
 
 
 def _projects(gateway: Opened) -> Iterator[Finding]:

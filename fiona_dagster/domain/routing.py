@@ -103,8 +103,13 @@ def decide(
         _admit(request, projects, requests, reasons)
     if not requests:
         for rule in sorted(rules, key=lambda r: (-r.priority, r.record_id)):
-            participant = _routed(study, rule) if rule.active and rule.project not in requests else None
-            if participant is not None:
+            if not rule.active or rule.project in requests or not _addressed(study, rule):
+                continue
+            problem = rule_problem(rule)
+            participant = _routed(study, rule) if problem is None else None
+            if problem:
+                reasons.append(problem)
+            elif participant is not None:
                 request = TransferRequest(
                     rule.project, participant, rule.event, "routing", f"Routing {rule.record_id}"
                 )
@@ -124,6 +129,19 @@ def request_problem(request: TransferRequest, projects: dict[str, Project]) -> s
     if not project.active:
         return f"project {project.name} is not active"
     return project.participant_problem(request.participant)
+
+
+def rule_problem(rule: RoutingRule) -> str | None:
+    """Why a rule cannot be understood, or None. Such a rule never applies, not even by its other expression."""
+    for field, pattern in (
+        ("routing_allowed_patientid", rule.allowed_patient_id),
+        ("routing_allowed_patientname", rule.allowed_patient_name),
+    ):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            return f"Routing {rule.record_id}: {field} is not a regular expression ({error.msg})"
+    return None
 
 
 def _admit(
@@ -153,23 +171,19 @@ def _coupled(study: RoutableStudy, entry: CouplingEntry) -> bool:
     )
 
 
-def _routed(study: RoutableStudy, rule: RoutingRule) -> str | None:
-    """The participant that a rule gives, or None. PatientID wins over PatientName."""
+def _addressed(study: RoutableStudy, rule: RoutingRule) -> bool:
+    """Whether one of the rule's AE titles is the study's."""
     called = bool(rule.incoming_ae) and rule.incoming_ae.strip() == study.called_ae.strip()
     calling = bool(rule.sending_ae) and rule.sending_ae.strip() == study.calling_ae.strip()
-    if not (called or calling):
-        return None
+    return called or calling
+
+
+def _routed(study: RoutableStudy, rule: RoutingRule) -> str | None:
+    """The participant that a rule gives, or None. PatientID wins over PatientName."""
     for pattern, value in (
         (rule.allowed_patient_id, study.patient_id),
         (rule.allowed_patient_name, study.patient_name),
     ):
-        if pattern and value and _matches(pattern, value):
+        if pattern and value and re.match(pattern, value):
             return value.strip()
     return None
-
-
-def _matches(pattern: str, value: str) -> bool:
-    try:
-        return re.match(pattern, value) is not None
-    except re.error:
-        return False

@@ -83,6 +83,20 @@ def test_each_trouble_is_found_alone_and_says_what_to_do(gateway: Gateway, tmp_p
         assert "B" * 32 not in problems[subject]
 
 
+def test_a_routing_rule_that_cannot_be_understood_is_listed(gateway: Gateway) -> None:
+    registry = gateway.resource.registry
+    assert registry is not None
+    client = registry.client("Routing")
+    client.write_rows([{"record_id": "77", "routing_active": "1", "routing_dest_project": "HEART",
+                        "routing_incoming_aetitle": "X", "routing_allowed_patientid": "H(1"}])  # fmt: skip
+    try:
+        found = findings(load_settings(changed(gateway), {}))["REDCap project Routing"]
+    finally:
+        client.delete_records(["77"])
+    assert "Routing 77: routing_allowed_patientid is not a regular expression" in found.problem
+    assert "H(1" not in found.problem
+
+
 def test_a_key_that_nothing_reads_is_told_and_is_no_failure(tmp_path: Path) -> None:
     settings = load_settings(changed_keys(tmp_path), {})
     assert findings(settings)["config.json"].detail.endswith("did you mean QUIETSECONDS?")

@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from fiona_dagster.domain.project import Project
 from fiona_dagster.domain.routing import CouplingEntry, RoutableStudy, RoutingRule, TransferRequest, decide
 
@@ -22,6 +24,18 @@ def test_a_study_is_coupled_by_accession_number_or_study_instance_uid() -> None:
     assert participants(entry("1", accession_number="ACC1")) == [("HEART", "P001")]
     assert participants(entry("1", study_instance_uid="1.2.3")) == [("HEART", "P001")]
     assert participants(entry("1", accession_number="ACC2")) == []
+
+
+@pytest.mark.parametrize("field", ["allowed_patient_id", "allowed_patient_name"])
+def test_a_rule_that_cannot_be_understood_is_named_where_it_would_have_been_asked(field: str) -> None:
+    broken = replace(RULE, **{field: "NOR-(7"})
+    decision = decide(STUDY, [], [broken], PROJECTS)
+    assert decision.requests == ()
+    column = {"allowed_patient_id": "patientid", "allowed_patient_name": "patientname"}[field]
+    assert f"Routing 1: routing_allowed_{column} is not a regular expression" in decision.held_reason
+    for elsewhere in (replace(broken, incoming_ae="OTHER"), replace(broken, active=False)):
+        assert "Routing 1" not in decide(STUDY, [], [elsewhere], PROJECTS).held_reason
+    assert participants(rules=(broken, replace(RULE, record_id="2"))) == [("HEART", "NOR-007")]
 
 
 def test_blank_equals_nothing() -> None:
