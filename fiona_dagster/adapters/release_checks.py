@@ -32,7 +32,6 @@ class Original:
     sop_instance_uid: str
     sop_class_uid: str
     references: frozenset[str]
-    invalid_uids: frozenset[str]
     transfer_syntax_uid: str
     pixels: str
 
@@ -44,7 +43,7 @@ class ReleaseReader:
         from fiona_dagster.domain.deid.dates import DateShift, shift_days
         from fiona_dagster.domain.deid.profile import Option
         from fiona_dagster.domain.deid.residuals import OriginalValues
-        from fiona_dagster.domain.deid.uids import UidMapper
+        from fiona_dagster.domain.deid.uids import UidMapper, ValidUids
         from fiona_dagster.domain.verification import written_values
 
         project = request.project
@@ -53,7 +52,7 @@ class ReleaseReader:
         self.values: OriginalValues = OriginalValues()
         self._retains_uids = Option.RETAIN_UIDS in profile.options
         mapper = UidMapper(key, project.uid_root)
-        self.map_uid: Callable[[str], str] = str if self._retains_uids else mapper
+        self.map_uid: Callable[[str], str] = ValidUids(mapper) if self._retains_uids else mapper
         self._shift = DateShift(shift_days(project, request.participant, key), year_only=self.dates == "year")
         self._written = written_values(profile, request)
 
@@ -61,23 +60,18 @@ class ReleaseReader:
         """Gather the identifying values of a source; None where it cannot be read (it is then not released)."""
         from fiona_dagster.domain.deid.admission import SOP_CLASS_UID, SOP_INSTANCE_UID
         from fiona_dagster.domain.deid.text import first_text
-        from fiona_dagster.domain.deid.walk import walk
-        from fiona_dagster.domain.verification import references, uid_problems
+        from fiona_dagster.domain.verification import references
 
         try:
             file = read_instance(source.path)
             self.values.gather(file.dataset, file.dataset.file_meta)
             uid = first_text(file.dataset, SOP_INSTANCE_UID)
             if not released:
-                return Original(uid, "", frozenset(), frozenset(), "", "")
-            invalid = {
-                place for found in walk(file.dataset) if found.vr == "UI" for place in uid_problems(found)
-            }
+                return Original(uid, "", frozenset(), "", "")
             return Original(
                 uid,
                 first_text(file.dataset, SOP_CLASS_UID),
                 frozenset(references(file.dataset, self.profile, self.dates)),
-                frozenset(invalid),
                 file.transfer_syntax_uid,
                 pixel_digest(file),
             )
@@ -109,7 +103,7 @@ class ReleaseReader:
             self._check_identity(file, instance, original)
             if pixel_digest(file) != original.pixels:
                 self.findings.add("pixels_unchanged", instance.path)
-            uids = self._check_elements(file, search, allowed if moved else None, original)
+            uids = self._check_elements(file, search, allowed if moved else None)
             wanted = {self.map_uid(uid) for uid in original.references & known}
             for _ in wanted - uids:
                 self.findings.add("references_resolve", instance.path)
@@ -132,7 +126,7 @@ class ReleaseReader:
             self.findings.add("still_readable", instance.path)
 
     def _check_elements(
-        self, file: InstanceFile, search: ResidualSearch, allowed: set[str] | None, original: Original
+        self, file: InstanceFile, search: ResidualSearch, allowed: set[str] | None
     ) -> set[str]:
         """Walk one copy; returns its UIDs."""
         from fiona_dagster.domain.deid.walk import walk
@@ -153,8 +147,7 @@ class ReleaseReader:
                 if found.vr == "UI":
                     uids.update(found.texts())
                     for place in uid_problems(found):
-                        if place not in original.invalid_uids:
-                            self.findings.add("valid_uids", place)
+                        self.findings.add("valid_uids", place)
         return uids
 
     def check_conservation(self, study: DeidentifiedStudy, sources: Sequence[SourceInstance]) -> None:

@@ -30,7 +30,7 @@ CHECKS = {
     "no_removed_value_left": "No value that was taken out stands anywhere in the copies, file meta included.",
     "pixels_unchanged": "The pixel data of every copy is the original's, bit by bit.",
     "references_resolve": "Every reference inside the study names the copy of what it named before.",
-    "valid_uids": "Every UID is valid (PS3.5 9.1), except where the original's was not and had to stay.",
+    "valid_uids": "Every UID is valid (PS3.5 9.1).",
     "still_readable": "Every copy can be read, has its required UIDs and the original's transfer syntax.",
 }
 """The checks in their order, with what they promise; each is a blocking asset check."""

@@ -108,13 +108,14 @@ class MapUid:
     """Every value through the project's map of UIDs."""
 
     mapper: Callable[[str], str]
+    meaning: str = "replaced by the project's keyed UID; registered UIDs stay"
 
     def __call__(self, field: Field) -> bytes | None:
         text = field.text()
         return b"" if text is None else encode("\\".join(self.mapper(one) for one in split(text, "UI")))
 
     def describe(self) -> str:
-        return "replaced by the project's keyed UID; registered UIDs stay"
+        return self.meaning
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ conversion (whose warnings print values) is used. Nothing passes because it coul
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -42,7 +42,7 @@ from fiona_dagster.domain.deid.method import method_elements
 from fiona_dagster.domain.deid.profile import Code, Option, Profile, effective_vr
 from fiona_dagster.domain.deid.table import standard_vr
 from fiona_dagster.domain.deid.text import OUTPUT_CHARACTER_SET, encodings_of, first_text
-from fiona_dagster.domain.deid.uids import UidMapper
+from fiona_dagster.domain.deid.uids import UidMapper, ValidUids
 from fiona_dagster.domain.deidentification import ReleaseRequest
 from fiona_dagster.domain.errors import Permanent
 
@@ -82,7 +82,10 @@ class Deidentifier:
         self.profile, self.request, self._key = profile, request, key
         self._dates = request.project.date_mode
         retained = Option.RETAIN_UIDS in profile.options
-        self.map_uid = _unchanged if retained else UidMapper(key, request.project.uid_root)
+        mapper = UidMapper(key, request.project.uid_root)
+        valid = ValidUids(mapper)
+        self.map_uid: Callable[[str], str] = valid if retained else mapper
+        self._kept_uid = MapUid(valid, "kept; what is no UID is replaced by the project's keyed UID")
         self.shift = DateShift(
             shift_days(request.project, request.participant, key), year_only=self._dates == "year"
         )
@@ -102,7 +105,12 @@ class Deidentifier:
     def action(self, tag: int, declared_vr: str = "") -> Action:
         """What happens to an attribute's value; sequences that are kept are entered."""
         made = self._pseudonyms.get(tag)
-        return made if made is not None else self._actions[self.profile.code(tag, declared_vr, self._dates)]
+        if made is not None:
+            return made
+        code = self.profile.code(tag, declared_vr, self._dates)
+        if code is Code.KEEP and effective_vr(tag, declared_vr) == "UI":
+            return self._kept_uid
+        return self._actions[code]
 
     def admit(self, dataset: Dataset, transfer_syntax_uid: str) -> Verdict | None:
         """Why the instance is not released, or None."""
@@ -198,10 +206,6 @@ class Deidentifier:
 
 def _below(level: _Level, item: Dataset) -> _Level:
     return _Level(encodings_of(item, level.encodings), level.little, level.signed)
-
-
-def _unchanged(uid: str) -> str:
-    return uid.strip(" \0")
 
 
 def _whole(raw: RawDataElement) -> bytes:

@@ -12,22 +12,32 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from functools import cache
+from itertools import pairwise
 
 from pydicom.dataset import Dataset
 
-from fiona_dagster.domain.deid.table import identifying, is_registered, standard_names, unlisted
+from fiona_dagster.domain.deid.table import identifying, is_registered, standard_names
 from fiona_dagster.domain.deid.walk import Found, walk
+from fiona_dagster.domain.identifiers import is_valid_uid
 
 SHORTEST_NAME = 3
 SHORTEST_IDENTIFIER = 5
 SHORTEST_IN_BYTES = 5
 """A term of four letters is found by chance in one of 700 tables of 400 kB; of five in one of 90,000."""
 SHORTEST_COMPACT = 8
+SHORTEST_NUMBER = 7
+"""Shorter numbers are counters, settings and sizes: they equal an identifier by chance."""
+LONGEST_CHANCE = 10
+"""Digits behind a decimal point are many: only numbers of ten digits and more are looked for across it."""
+LONGEST_EXPONENT = 20
 TELEPHONE_DIGITS = 8
 """A number is known by its last digits: country and area codes come and go."""
 _FOLDED = str.maketrans({"ø": "o", "æ": "ae", "đ": "d", "ł": "l", "ð": "d", "þ": "th", "œ": "oe", "ı": "i"})
 _SPELT_OUT = str.maketrans({"ø": "oe", "ö": "oe", "å": "aa", "ä": "ae", "ü": "ue"})
 _MEDIA_STORAGE_SOP_INSTANCE_UID = 0x00020003
+_NUMERAL = re.compile(
+    r"[+-]?(?P<whole>\d*)(?:\.(?P<fraction>\d*))?(?:[eE](?P<exponent>[+-]?\d{1,4}))?", re.ASCII
+)
 _WORD = re.compile(r"[^\W\d_]+")
 _UID = re.compile(r"(?<![\d.])\d+(?:\.\d+){3,}(?![\d.])")
 _DATES = (
@@ -129,11 +139,7 @@ class OriginalValues:
         for text in found.texts():
             if found.vr == "UI":
                 # a UID like "0" names nothing and stands everywhere
-                if (
-                    len(text) >= SHORTEST_IDENTIFIER
-                    and not is_registered(text)
-                    and not _is_definition(found.tag)
-                ):
+                if len(text) >= SHORTEST_IDENTIFIER and not is_registered(text) and _names_content(found.tag):
                     self.uids.add(text)
             elif found.vr in {"DA", "DT"}:
                 self._add_date(found.vr, text)
@@ -161,9 +167,9 @@ class OriginalValues:
                 self.phrases.add(folded)
 
 
-def _is_definition(tag: int) -> bool:
-    """Whether a UI attribute names a class, syntax, vocabulary or program rather than something of this study."""
-    return unlisted().get(tag) == "keep" or (tag >> 16 == 0x0002 and tag != _MEDIA_STORAGE_SOP_INSTANCE_UID)
+def _names_content(tag: int) -> bool:
+    """Whether a UI attribute may name something of this study: those of the file meta name programs and syntaxes."""
+    return tag >> 16 != 0x0002 or tag == _MEDIA_STORAGE_SOP_INSTANCE_UID
 
 
 def _is_name(word: str) -> bool:
@@ -203,8 +209,11 @@ class ResidualSearch:
         self._equipment = (values.devices | values.phrases) - values.names - values.identifiers
         self._terms = _pattern(terms)
         self._numbers = {
-            t for t in values.identifiers | values.devices if t.isdigit() and len(t) >= SHORTEST_COMPACT
+            number
+            for t in values.identifiers | values.devices | values.telephones
+            if (number := _significant(_compact(t))).isdigit() and _is_telling(number)
         }
+        self._day_numbers = {f"{day:%Y%m%d}" for day in self._dates}
         self._compact = {c for t in terms - values.names if len(c := _compact(t)) >= SHORTEST_COMPACT}
         self._compact |= {t for t in values.telephones if len(t) == TELEPHONE_DIGITS}
         self._bytes = _byte_terms(terms)
@@ -222,9 +231,9 @@ class ResidualSearch:
     def _leaks(self, found: Found) -> bool:
         vr = found.vr
         if vr == "UI":
-            return any(text in self._uids for text in found.texts())
+            return any(self._in_uid(text, found) for text in found.texts())
         if vr in {"DS", "IS"}:
-            return any(text in self._numbers for text in found.texts())
+            return self._in_numbers(found.texts())
         if vr in {"DA", "DT", "TM"}:
             return False  # compared value by value in `verification`: a moved date may equal another original one
         if vr in {"AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"}:
@@ -235,6 +244,14 @@ class ResidualSearch:
         ):
             return False
         return self._in_bytes(found.value)
+
+    def _in_uid(self, text: str, found: Found) -> bool:
+        """A UID is searched component by component: a new one is a long number, in which any digits may follow."""
+        if is_registered(text):
+            return False
+        if is_valid_uid(text):
+            return text in self._uids or any(_significant(part) in self._numbers for part in text.split("."))
+        return text in self._uids or self._in_text(text, found)
 
     def _in_text(self, text: str, found: Found) -> bool:
         folded = " ".join(fold(text).split())
@@ -255,11 +272,57 @@ class ResidualSearch:
         compact = _compact(folded)
         return len(compact) >= SHORTEST_COMPACT and any(term in compact for term in self._compact)
 
+    def _in_numbers(self, texts: list[str]) -> bool:
+        """Numbers are compared by their digits, however they are written, and also two neighbours as one."""
+        if not self._numbers and not self._day_numbers:
+            return False
+        wholes = [_whole_number(text) for text in texts]
+        if any(whole in self._numbers or whole in self._day_numbers for whole in wholes if whole):
+            return True
+        if any(
+            _significant(digits) in self._numbers
+            for text in texts
+            if len(digits := _mantissa(text)) >= LONGEST_CHANCE
+        ):
+            return True
+        return any(
+            _significant(one + other) in self._numbers
+            for one, other in pairwise(wholes)
+            if len(one) + len(other) >= LONGEST_CHANCE
+        )
+
     def _in_bytes(self, value: bytes) -> bool:
         if any(match.decode() in self._uids for match in re.findall(rb"\d+(?:\.\d+){3,}", value)):
             return True
         small = value.lower()
         return any(term in small for term in self._bytes)
+
+
+def _significant(digits: str) -> str:
+    """Digits as they stand in a number: without leading zeros."""
+    return digits.lstrip("0")
+
+
+def _is_telling(number: str) -> bool:
+    """Whether a number is long enough, and not so round, that a measurement hardly equals it by chance."""
+    return len(number) >= SHORTEST_NUMBER and len(number.rstrip("0")) > SHORTEST_NUMBER // 2
+
+
+def _whole_number(text: str) -> str:
+    """Digits of a DS or IS that is a whole number, sign, fraction of zeros and exponent resolved; '' for all others."""
+    match = _NUMERAL.fullmatch(text)
+    if match is None:
+        return ""
+    fraction = (match["fraction"] or "").rstrip("0")
+    zeros = int(match["exponent"] or 0) - len(fraction)
+    digits = match["whole"] + fraction
+    if zeros > LONGEST_EXPONENT or (zeros < 0 and digits[zeros:].strip("0")):
+        return ""
+    return _significant(digits[:zeros] if zeros < 0 else digits + "0" * zeros)
+
+
+def _mantissa(text: str) -> str:
+    return "".join(c for c in text.upper().partition("E")[0] if c.isdigit())
 
 
 def _pattern(terms: set[str]) -> re.Pattern[str]:

@@ -91,7 +91,7 @@ def is_registered(uid: str) -> bool:
 
     A UID below 1.2.840.10008 that is not registered is somebody's instance under a borrowed root.
     """
-    return uid in UID_dictionary
+    return uid in UID_dictionary or uid in sop_classes()
 
 
 def is_transfer_syntax(uid: str) -> bool:

@@ -78,4 +78,4 @@ def all_text(dataset: Dataset, tag: int) -> list[str]:
     value = element.value if element is not None else None
     if not isinstance(value, bytes):
         return []
-    return [part.strip() for part in value.decode("ascii", "replace").strip(" \0").split("\\")]
+    return [part.strip(" \0") for part in (decode(value, "UI", ()) or "").split("\\")]

@@ -12,6 +12,17 @@ from fiona_dagster.domain.identifiers import UID_MAXIMUM_LENGTH, is_valid_uid
 _DIGITS_OF_128_BIT = 39
 
 
+class ValidUids:
+    """Where UIDs are retained: a valid one stays; text that is no UID (PS3.5 9.1) is mapped, whatever it says."""
+
+    def __init__(self, mapper: UidMapper) -> None:
+        self._mapper = mapper
+
+    def __call__(self, uid: str) -> str:
+        uid = uid.strip(" \0")
+        return uid if is_valid_uid(uid) else self._mapper(uid)
+
+
 class UidMapper:
     """`root.<decimal of HMAC-SHA256(key, uid), cut to 128 bit>`; with root 2.25 as PS3.5 B.2 makes them."""
 

@@ -4,8 +4,11 @@ from io import BytesIO
 
 import pytest
 from pydicom import dcmread
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import BasicTextSRStorage, ExplicitVRLittleEndian
+from pydicom.tag import Tag
+from pydicom.uid import BasicTextSRStorage, CTImageStorage, ExplicitVRLittleEndian
 
 from fiona_dagster.domain.deid.actions import Field, Keep
 from fiona_dagster.domain.deid.encoding import EXPLICIT_LITTLE, Element, encode_elements
@@ -14,6 +17,7 @@ from fiona_dagster.domain.deid.method import file_start
 from fiona_dagster.domain.deid.profile import Code, Option, Profile
 from fiona_dagster.domain.deidentification import ReleaseRequest
 from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.identifiers import is_valid_uid
 from fiona_dagster.domain.project import Project
 from tests.domain.deid.planted import GONE, KEY, PLANTED_TEXT, ct_instance, depth_of, engine, plant_unknown
 
@@ -148,6 +152,26 @@ def test_options_keep_what_their_columns_say() -> None:
     assert basic.PatientSex == ""
     assert "PatientAge" not in basic
     assert basic.DeviceSerialNumber == "REMOVED"
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    ["RelatedGeneralSOPClassUID", "SOPClassesInStudy", "FrameOfReferenceUID", "ReferencedSOPClassUID"],
+)
+@pytest.mark.parametrize("profile", [Profile(), Profile(options=frozenset({Option.RETAIN_UIDS}))])
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_only_uids_stand_where_uids_belong(keyword: str, profile: Profile) -> None:
+    dataset = ct_instance()
+    tag = tag_for_keyword(keyword)
+    assert tag is not None
+    value = b"1.2.840.10008.5.1.4.1.1.2\\Zwingenberger Ottokar\\1.02.77112233\\1.2.840.10008.99887711"
+    dataset[tag] = RawDataElement(Tag(tag), "UI", len(value), value, 0, False, True)  # noqa: FBT003
+    registered, *others = copy_of(dataset, profile)[tag].value
+    assert registered == CTImageStorage
+    assert len(others) == 3
+    assert all(is_valid_uid(uid) for uid in others)
+    assert "77112233" not in "".join(others)
+    assert ("1.2.840.10008.99887711" in others) == bool(profile.options)
 
 
 def test_retained_uids_stay() -> None:

@@ -66,7 +66,7 @@ def test_the_positive_list_names_no_listed_attribute_and_no_name() -> None:
         ("SecondaryReviewDate", Code.DATE),  # not listed
         ("SecondaryReviewerName", Code.EMPTY),  # not listed
         ("ModelGroupUID", Code.UID),  # not listed
-        ("SOPClassUID", Code.KEEP),
+        ("SOPClassUID", Code.UID),
         ("DeviceSerialNumber", Code.REPLACE),
         ("OperatorsName", Code.EMPTY),
         ("InstitutionCodeSequence", Code.EMPTY),

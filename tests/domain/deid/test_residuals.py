@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 
 from fiona_dagster.domain.deid.residuals import OriginalValues, ResidualSearch, fold
@@ -45,6 +46,13 @@ def leaks(keyword: str, value: object, **switches: bool) -> bool:
     setattr(dataset, keyword, value)
     looking = search(**switches)
     return any(looking.leaks(found) for found in walk(in_file(dataset)))
+
+
+def raw_leaks(keyword: str, value: bytes) -> bool:
+    tag = tag_for_keyword(keyword)
+    assert tag is not None
+    vr = dictionary_VR(tag)
+    return SEARCH.leaks(Found((tag,), vr, vr, value, ["iso8859"]))
 
 
 @pytest.mark.parametrize(
@@ -97,6 +105,43 @@ def test_an_original_value_is_found_in_any_spelling(keyword: str, value: object)
 )
 def test_what_is_no_original_value_is_no_leak(keyword: str, value: object) -> None:
     assert not leaks(keyword, value)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("RelatedGeneralSOPClassUID", b"Bjornstad Aase"),
+        ("SOPClassesInStudy", b"1.2.3\\HUS-998877"),
+        ("ContextUID", b"1.2.3.1019012345"),
+        ("KVP", b"1019012345.0"),
+        ("KVP", b"+01019012345 "),
+        ("KVP", b"1019012345E0"),
+        ("KVP", b"1.019012345e+9"),
+        ("KVP", b"10190.12345"),
+        ("KVP", b"19900101"),
+        ("KVP", b"120\\19900101.00"),
+        ("SeriesNumber", b"010190\\12345"),
+    ],
+)
+def test_an_original_value_is_found_in_uids_and_numbers(keyword: str, value: bytes) -> None:
+    assert raw_leaks(keyword, value)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("ContextUID", b"2.25.101901234510190123451019012345"),
+        ("ContextUID", b"1.2.840.10008.6.1.308"),
+        ("KVP", b"1.0190123451"),
+        ("KVP", b"19900102"),
+        ("KVP", b"1990.0101"),
+        ("KVP", b"1990"),
+        ("KVP", b"1E9999"),
+        ("KVP", b"."),
+    ],
+)
+def test_other_uids_and_numbers_are_no_leak(keyword: str, value: bytes) -> None:
+    assert not raw_leaks(keyword, value)
 
 
 def test_what_the_profile_retains_is_not_searched() -> None:
