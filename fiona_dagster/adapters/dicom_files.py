@@ -33,6 +33,7 @@ _UNDEFINED = 0xFFFFFFFF
 _ENDS_EARLY = " in file "
 """pydicom warns `<what> in file <name>` and goes on where a data set ends early; we do not."""
 _SHORTEST_ELEMENT = 8
+_PATIENT_ID = 0x00100020
 _PIXEL_GROUP, _DELIMITERS = 0x7FE0, 0xFFFE
 
 
@@ -118,6 +119,28 @@ def read_instance(path: Path, *, defer_pixels: bool = True) -> InstanceFile:
     except Exception as error:  # noqa: BLE001 — a parser may raise anything, and its message may hold values
         raise Permanent(f"the file is damaged ({type(error).__name__})") from None
     return InstanceFile(path, dataset, syntax, pixels)
+
+
+def read_patient(path: Path) -> tuple[str, str] | None:
+    """Study Instance UID and PatientID as they stand in a file, stripped; None where it cannot be read.
+
+    Only the beginning of the file is read.
+    """
+    from pydicom.charset import default_encoding
+    from pydicom.filereader import read_partial
+
+    from fiona_dagster.domain.deid.admission import STUDY_INSTANCE_UID
+    from fiona_dagster.domain.deid.text import decode, encodings_of, first_text
+
+    try:
+        with path.open("rb") as stream, quiet_pydicom():
+            dataset = read_partial(stream, lambda tag, _vr, _length: tag > STUDY_INSTANCE_UID, force=True)
+            value = dataset.get_item(_PATIENT_ID).value if _PATIENT_ID in dataset else b""  # type: ignore[union-attr]
+            text = decode(value or b"", "LO", encodings_of(dataset, [default_encoding]))
+            patient = (value or b"").decode("latin-1") if text is None else text
+            return first_text(dataset, STUDY_INSTANCE_UID), patient.strip(" \0")
+    except Exception:  # noqa: BLE001 — a parser may raise anything; such a file fails by itself when it is treated
+        return None
 
 
 def _check_end(dataset: FileDataset, size: int) -> None:

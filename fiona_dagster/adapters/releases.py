@@ -12,7 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fiona_dagster.adapters.dicom_files import file_digest, quiet_pydicom, read_instance, write_instance
+from fiona_dagster.adapters.dicom_files import (
+    file_digest,
+    quiet_pydicom,
+    read_instance,
+    read_patient,
+    write_instance,
+)
 from fiona_dagster.adapters.durable import sync_folder
 from fiona_dagster.domain.deidentification import (
     DeidentifiedInstance,
@@ -44,7 +50,8 @@ def deidentify_study(
 ) -> DeidentifiedStudy:
     """Write the copies of one study into `request.folder`. Nothing here is verified yet.
 
-    An instance that cannot be read or treated is failed or held with its reason and costs no other.
+    An instance that cannot be read or treated is failed or held with its reason and costs no other; a study of
+    several PatientIDs is held as a whole.
 
     Raises:
         ConfigurationError: participant, event or UID root cannot be used.
@@ -54,12 +61,12 @@ def deidentify_study(
     from fiona_dagster.domain.deid.method import method_digest
 
     engine = Deidentifier(profile, request, key)
-    twins = _same_uid(sources)
+    reasons = _same_uid(sources) | _several_patients(sources)
     results: list[DeidentifiedInstance] = []
     study = ""
     with quiet_pydicom():
         for index, source in enumerate(sources):
-            reason = source.held_reason or twins.get(index, "")
+            reason = source.held_reason or reasons.get(index, "")
             if reason.startswith(_DUPLICATE):
                 result = _not_released(source, "excluded", reason)
             elif reason:
@@ -94,6 +101,23 @@ def _same_uid(sources: Sequence[SourceInstance]) -> dict[int, str]:
                 positions, "several instances with different content share one SOP Instance UID"
             )
     return reasons
+
+
+def _several_patients(sources: Sequence[SourceInstance]) -> dict[int, str]:
+    """Reasons, by position, for sources whose study has several PatientIDs: whose images they are, nobody knows.
+
+    An empty PatientID is tolerated beside others: it contradicts none of them.
+    """
+    found = [read_patient(source.path) for source in sources]
+    patients: defaultdict[str, set[str]] = defaultdict(set)
+    for one in found:
+        if one is not None and one[1]:
+            patients[one[0]].add(one[1])
+    return {
+        index: "several PatientIDs under one Study Instance UID"
+        for index, one in enumerate(found)
+        if one is not None and len(patients[one[0]]) > 1
+    }
 
 
 def _digest_or_path(path: Path) -> str:

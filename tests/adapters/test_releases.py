@@ -119,6 +119,38 @@ def test_an_instance_of_another_study_or_another_uid_is_held(
     assert [one.disposition for one in study.instances] == ["released", "held", "held"]
 
 
+def test_a_study_of_several_patients_is_held_as_a_whole(
+    tmp_path: Path, sources: list[SourceInstance]
+) -> None:
+    asked, study = released(sources, tmp_path)
+    assert len(study.released) == 2
+    other, broken = ct_instance(3), tmp_path / "broken.dcm"
+    other.PatientID = "77112234"
+    broken.write_bytes(b"no DICOM")
+    mixed = [*sources, *sources_of(tmp_path / "x", other), SourceInstance(broken, 9, "")]
+    study = released(mixed, tmp_path)[1]
+    assert [one.disposition for one in study.instances] == ["held", "held", "held", "failed"]
+    assert {one.reason for one in study.instances[:3]} == {"several PatientIDs under one Study Instance UID"}
+    assert content(asked.folder) == {}
+
+
+def test_a_source_that_is_held_anyway_still_tells_of_another_patient(
+    tmp_path: Path, sources: list[SourceInstance]
+) -> None:
+    other = ct_instance(3)
+    other.PatientID = "77112234"
+    (held,) = sources_of(tmp_path / "x", other)
+    study = released([*sources, replace(held, held_reason="told by the caller")], tmp_path)[1]
+    assert [one.disposition for one in study.instances] == ["held", "held", "held"]
+
+
+def test_blanks_around_and_absence_of_a_patient_id_are_no_other_patient(tmp_path: Path) -> None:
+    padded, empty, stranger = ct_instance(1), ct_instance(2), ct_instance(3, study="1.2.3.4")
+    padded.PatientID, empty.PatientID, stranger.PatientID = " 77112233 ", "", "4711"
+    study = released(sources_of(tmp_path / "in", ct_instance(4), padded, empty, stranger), tmp_path)[1]
+    assert [one.disposition for one in study.instances] == ["released", "released", "released", "held"]
+
+
 def test_progress_is_told(tmp_path: Path, sources: list[SourceInstance]) -> None:
     told: list[tuple[int, int]] = []
     deidentify_study(
