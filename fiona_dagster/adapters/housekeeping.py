@@ -79,19 +79,20 @@ def standing_of(ledger: Ledger, study: StudyRecord) -> StudyStanding:
         last_received_at=study.last_received_at,
         instance_count=study.instance_count,
         arrived_count=study.arrived_count,
-        transfers=tuple(_transfer(ledger, one) for one in transfers),
+        transfers=tuple(_transfer(ledger, study, one) for one in transfers),
         revision=study.revision,
         ended=study.routed_revision == study.revision
         and not any(t.state in (TransferState.REQUESTED, TransferState.FORWARDED) for t in transfers),
         held_reason=study.held_reason or "",
         bytes=sum(one.size_bytes for one in instances),
+        given_up=study.given_up_at is not None,
         aside_count=sum(one.aside for one in instances),
     )
 
 
-def _transfer(ledger: Ledger, transfer: Transfer) -> TransferStanding:
-    open_ones = sum(
-        row.disposition in (Disposition.HELD, Disposition.FAILED)
+def _transfer(ledger: Ledger, study: StudyRecord, transfer: Transfer) -> TransferStanding:
+    settled = sum(
+        row.disposition in (Disposition.RELEASED, Disposition.EXCLUDED)
         for row in ledger.transfers.release_rows(transfer.id)
     )
     return TransferStanding(
@@ -99,7 +100,7 @@ def _transfer(ledger: Ledger, transfer: Transfer) -> TransferStanding:
         transfer.state,
         transfer.revision,
         transfer.packaged_revision,
-        unconfirmed_instances=open_ones,
+        unconfirmed_instances=study.instance_count - settled,
     )
 
 

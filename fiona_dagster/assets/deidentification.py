@@ -19,7 +19,7 @@ from fiona_dagster.assets.failures import reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.assets.registry_updates import tell_registry
 from fiona_dagster.assets.releases import deidentify_transfer, give_up, transfers_at_work, verify_transfer
-from fiona_dagster.domain.errors import ConfigurationError, Permanent
+from fiona_dagster.domain.errors import ConfigurationError, FionaError, Hold, Permanent
 from fiona_dagster.domain.transfer import Balance, Transfer
 from fiona_dagster.domain.verification import CHECKS, Check
 from fiona_dagster.resources.gateway import GatewayResource
@@ -59,15 +59,21 @@ def deidentified_copy(
             return
         started = gateway.now()
         rows = []
+        stopped: list[FionaError] = []
         for transfer in transfers:
             try:
                 result = deidentify_transfer(gateway, study, transfer, run_id=context.run.run_id)
-            except (Permanent, ConfigurationError) as error:
+            except (Hold, Permanent, ConfigurationError) as error:
                 give_up(gateway, transfer, error, run_id=context.run.run_id)
-                raise
+                stopped.append(error)
+                continue
             balance = ledger.transfers.balance(transfer.id)
             context.log.info("%s: %d instances, %s", transfer.project, balance.received, result.method_digest)
             rows.append((transfer, balance, result.profile, result.reasons))
+        if stopped:
+            tell_registry(gateway, study, context.log)
+        if stopped and not rows:
+            raise stopped[0]
         yield MaterializeResult(
             metadata=_metadata(rows, seconds=gateway.now() - started, revision=study.revision)
         )

@@ -50,6 +50,7 @@ def delivered_package(context: AssetExecutionContext, gateway: GatewayResource) 
                     TransferState.FAILED,
                     now=gateway.now(),
                     reason=f"delivery: {error}",
+                    generation=transfer.generation,
                     run_id=context.run.run_id,
                 )
         tell_registry(gateway, study, context.log)
@@ -95,5 +96,6 @@ def _deliver_all(
         now=gateway.now(),
         run_id=context.run.run_id,
         packaged_revision=revision,
+        generation=transfer.generation,
     )
     return receipts

@@ -10,8 +10,8 @@ from fiona_dagster.assets.descriptions import OWNER, TRANSFER, stage_tags
 from fiona_dagster.assets.failures import NETWORK_RETRIES, reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.assets.registry_updates import tell_registry
-from fiona_dagster.assets.releases import give_up, recall_verified, transfers_at_work
-from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
+from fiona_dagster.assets.releases import give_up, recall_verified, release_identity, transfers_at_work
+from fiona_dagster.domain.errors import ConfigurationError, Hold, Permanent, Transient
 from fiona_dagster.domain.forwarding import ForwardReceipt
 from fiona_dagster.domain.transfer import Transfer, TransferState
 from fiona_dagster.domain.verification import VerifiedStudy
@@ -46,6 +46,11 @@ def research_pacs_copy(context: AssetExecutionContext, gateway: GatewayResource)
                     receipts.append((transfer, _forward(context, gateway, transfer, verified)))
             except Transient as error:
                 later.append(f"{transfer.project}: {error}")
+            except Hold as error:
+                ledger.transfers.set_state(
+                    transfer.id, TransferState.HELD, now=gateway.now(), reason=str(error),
+                    run_id=context.run.run_id, generation=transfer.generation,
+                )  # fmt: skip
             except Permanent as error:
                 give_up(gateway, transfer, error, run_id=context.run.run_id)
         tell_registry(gateway, study, context.log)
@@ -64,8 +69,9 @@ def _forward(
         raise ConfigurationError("no research PACS is configured", remedy="set RESEARCHPACS in config.json")
     ledger.transfers.count_attempt(transfer.id)
     receipt = forward(
-        verified, pacs, gateway.settings.calling_ae_title, transfer_id=transfer.id, clock=gateway.now
-    )
+        verified, pacs, gateway.settings.calling_ae_title, transfer_id=transfer.id,
+        identity=release_identity(gateway, transfer), sent=ledger.deliveries, clock=gateway.now,
+    )  # fmt: skip
     context.log.info("%s: %d sent, %d confirmed", transfer.project, receipt.sent, receipt.confirmed)
     now = gateway.now()
     ledger.deliveries.record(
@@ -78,7 +84,7 @@ def _forward(
     unchanged = transfer.state == TransferState.DELIVERED and transfer.packaged_revision == verified.revision
     ledger.transfers.set_state(
         transfer.id, TransferState.DELIVERED if unchanged and not receipt.sent else TransferState.FORWARDED,
-        now=now, run_id=context.run.run_id, revision=verified.revision,
+        now=now, run_id=context.run.run_id, revision=verified.revision, generation=transfer.generation,
     )  # fmt: skip
     return receipt
 

@@ -12,11 +12,12 @@ from fiona_dagster.adapters.releases import ReleaseRequest, SourceInstance, deid
 from fiona_dagster.domain.deid.method import method_digest
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy
-from fiona_dagster.domain.errors import FionaError, Permanent
+from fiona_dagster.domain.errors import FionaError, Hold, Permanent
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.project import Project
 from fiona_dagster.domain.transfer import (
     AWAITING_VERIFICATION,
+    CLEANED_UP,
     Disposition,
     ReleaseRow,
     Transfer,
@@ -41,29 +42,40 @@ def transfers_at_work(ledger: Ledger, study_key: str) -> list[Transfer]:
     """The transfers that a run is about: those that wait for work; when none does, this is a re-materialisation,
     and it is about all of them, the held and failed ones too (a person asked to try again).
     """
+    study = ledger.studies.get(study_key)
     every = ledger.transfers.of_study(study_key)
-    return [one for one in every if one.state == TransferState.REQUESTED] or every
+    due = [one for one in every if one.state == TransferState.REQUESTED or _images_are_back(one, study)]
+    if due or study.purged_at is None:
+        return due or every
+    # confirmed, delivered and cleaned up: a re-materialisation has nothing to do, and must not undo what is done
+    return [one for one in every if one.state != TransferState.DELIVERED or one.revision < study.revision]
+
+
+def _images_are_back(transfer: Transfer, study: StudyRecord) -> bool:
+    return transfer.state == TransferState.HELD and transfer.reason == CLEANED_UP and study.purged_at is None
 
 
 def deidentify_transfer(
     gateway: GatewayResource, study: StudyRecord, transfer: Transfer, *, run_id: str
 ) -> DeidentificationResult:
-    """De-identify what the newest revision covers, into the transfer's folder, and record what became of each."""
+    """De-identify what the newest revision covers, into the transfer's folder, and record what became of each.
+
+    Raises:
+        Hold: images of the study were cleaned up after an earlier delivery.
+    """
     ledger = gateway.ledger
     if study.purged_at is not None:
-        raise Permanent(
-            "the images were cleaned up after delivery: have the source send them again, then resend"
-        )
+        raise Hold(CLEANED_UP)
     request = _request(gateway, study, transfer)
-    result = deidentify_study(
-        _sources(gateway, study), request, gateway.keyring.project_key(transfer.project), _profile()
-    )
+    sources = _sources(gateway, study, study.revision)
+    result = deidentify_study(sources, request, gateway.keyring.project_key(transfer.project), _profile())
     rows = [_row(one, request.folder, gateway.datadir(study.site)) for one in result.instances]
     ledger.transfers.record_release(transfer.id, study.revision, rows, now=gateway.now(), run_id=run_id)
     if transfer.state in (TransferState.HELD, TransferState.FAILED):
         ledger.transfers.set_state(
-            transfer.id, TransferState.REQUESTED, now=gateway.now(), reason="tried again", run_id=run_id
-        )
+            transfer.id, TransferState.REQUESTED, now=gateway.now(), reason="tried again", run_id=run_id,
+            generation=transfer.generation,
+        )  # fmt: skip
     reasons: dict[str, int] = {}
     for row in rows:
         reasons[row.reason] = reasons.get(row.reason, 0) + 1
@@ -72,8 +84,14 @@ def deidentify_transfer(
 
 def give_up(gateway: GatewayResource, transfer: Transfer, error: FionaError, *, run_id: str) -> None:
     """Trying again would not help: the transfer waits for a person, with the reason."""
+    state = TransferState.HELD if isinstance(error, Hold) else TransferState.FAILED
     gateway.ledger.transfers.set_state(
-        transfer.id, TransferState.FAILED, now=gateway.now(), reason=str(error), run_id=run_id
+        transfer.id,
+        state,
+        now=gateway.now(),
+        reason=str(error),
+        run_id=run_id,
+        generation=transfer.generation,
     )
 
 
@@ -86,9 +104,8 @@ def verify_transfer(
     request = _request(gateway, study, transfer)
     key = gateway.keyring.project_key(transfer.project)
     copy = _deidentified(ledger, transfer, request, gateway.datadir(study.site))
-    released_from = {one.identity for one in copy.instances}
-    # late images may have arrived since the copies were made: they belong to the next revision
-    sources = [one for one in _sources(gateway, study) if one.identity in released_from]
+    # of that revision: late images may have arrived since the copies were made
+    sources = _sources(gateway, study, revision)
     outcome = verify_release(copy, sources, request, key, _profile(), revision=revision)
     ledger.transfers.verify(
         transfer.id, revision, passed=isinstance(outcome, VerifiedStudy), manifest_sha256=copy.manifest_sha256,
@@ -102,7 +119,14 @@ def verify_transfer(
     elif not outcome.instances:
         problem = "nothing may be released: every instance is held, excluded or failed"
     if problem:
-        ledger.transfers.set_state(transfer.id, TransferState.HELD, now=now, reason=problem, run_id=run_id)
+        ledger.transfers.set_state(
+            transfer.id,
+            TransferState.HELD,
+            now=now,
+            reason=problem,
+            run_id=run_id,
+            generation=transfer.generation,
+        )
     return outcome.checks
 
 
@@ -118,12 +142,19 @@ def recall_verified(gateway: GatewayResource, study: StudyRecord, transfer: Tran
     if transfer.state in (TransferState.HELD, TransferState.FAILED):
         return None
     revision = ledger.transfers.released_revision(transfer.id)
+    if study.purged_at is not None:
+        return None  # confirmed, delivered and cleaned up: there is nothing here to bring anywhere
     manifest = ledger.transfers.verified_manifest(transfer.id, revision)
     if manifest is None:
         return None
     request = _request(gateway, study, transfer)
     copy = _deidentified(ledger, transfer, request, gateway.datadir(study.site))
     return recall_release(copy, request, verified_manifest=manifest, revision=revision)
+
+
+def release_identity(gateway: GatewayResource, transfer: Transfer) -> str:
+    """For whom and by which policy the copies of a transfer are made."""
+    return _request(gateway, gateway.ledger.studies.get(transfer.study_key), transfer).identity
 
 
 def _request(gateway: GatewayResource, study: StudyRecord, transfer: Transfer) -> ReleaseRequest:
@@ -143,9 +174,8 @@ def _folder(layout: Layout, study: StudyRecord, transfer: Transfer, project: Pro
     return layout.release_folder(study.key, f"{project.name}-{transfer.id}")
 
 
-def _sources(gateway: GatewayResource, study: StudyRecord) -> list[SourceInstance]:
+def _sources(gateway: GatewayResource, study: StudyRecord, revision: int) -> list[SourceInstance]:
     datadir = gateway.datadir(study.site)
-    covered = gateway.ledger.studies.instances(study.key)[: study.arrived_count]
     return [
         SourceInstance(
             path=datadir / one.path,
@@ -153,7 +183,7 @@ def _sources(gateway: GatewayResource, study: StudyRecord) -> list[SourceInstanc
             sop_instance_uid=one.sop_instance_uid,
             held_reason=SAME_UID_OTHER_CONTENT if one.aside else "",
         )
-        for one in covered
+        for one in gateway.ledger.studies.covered(study.key, revision)
     ]
 
 

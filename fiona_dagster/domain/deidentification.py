@@ -36,6 +36,17 @@ class ReleaseRequest:
     event: str
     folder: Path
 
+    @property
+    def identity(self) -> str:
+        """Hash of all that decides for whom the copies are made and how they are dated.
+
+        New UIDs depend on project and original alone, so two requests can make different copies under one UID: they
+        differ in this. It stays the same when only the engine gets better.
+        """
+        policy = (self.project.date_mode, str(self.project.date_shift_days), self.project.uid_root)
+        text = "\x1f".join((self.project.name, self.participant, self.event, *policy))
+        return hashlib.sha256(text.encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class DeidentifiedInstance:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fiona_dagster.domain.errors import Permanent, Transient
@@ -28,6 +29,23 @@ class ForwardReceipt:
 def missing(released: frozenset[str], present: frozenset[str]) -> frozenset[str]:
     """SOP Instance UIDs that were released and that the destination does not hold: what has to be sent."""
     return released - present
+
+
+def strangers(
+    released: frozenset[str], present: frozenset[str], known: Mapping[str, str], identity: str
+) -> frozenset[str]:
+    """UIDs of this release under which a destination holds something else.
+
+    A PACS keeps the first copy it gets under a SOP Instance UID and answers Success to the second. What it has under
+    our UIDs is only ours if the ledger knows that it was made for the same participant, event and policy.
+
+    Args:
+        released: SOP Instance UIDs of the copies.
+        present: those that the destination holds.
+        known: identity of what the ledger gave it, by UID.
+        identity: of this release.
+    """
+    return frozenset(uid for uid in released & present if known.get(uid) != identity)
 
 
 def confirm(

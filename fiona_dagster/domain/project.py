@@ -86,6 +86,7 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
             f"project_patient_naming of {name} is not a regular expression: {error}", place=place,
             remedy="mend the pattern",
         ) from error  # fmt: skip
+    _no_choice_is_ignored(row, name, place)
     mode = str(row.get("deid_date_mode") or "2")
     if mode not in _DATE_MODES:
         raise ConfigurationError(f"deid_date_mode of {name} is {mode}", place=place, remedy="use 0 to 4")
@@ -112,6 +113,17 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
             if _yes(one.get("dest_active"), default=True)
         ),
     )
+
+
+def _no_choice_is_ignored(row: dict[str, Any], name: str, place: str) -> None:
+    """De-identification that a project asks for and does not get would be a leak, or a loss, without a word."""
+    asked = [field for field in ("deid_profile", "deid_tag_overrides") if row.get(field)]
+    asked += sorted(field for field in row if field.startswith("deid_options___") and _yes(row[field]))
+    if asked:
+        raise ConfigurationError(
+            f"{name} asks for {', '.join(asked)}, which projects cannot choose yet", place=place,
+            remedy="empty the fields: the Basic Profile with the project's date mode is used",
+        )  # fmt: skip
 
 
 def destination_from_fields(row: dict[str, Any], *, place: str) -> Destination:

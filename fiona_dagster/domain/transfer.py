@@ -28,8 +28,14 @@ class Disposition(StrEnum):
     FAILED = "failed"
 
 
+CLEANED_UP = (
+    "images were cleaned up after delivery: it goes on when the source has sent the whole study again"
+)
+"""Reason of a transfer that is held only until its images are back."""
 AWAITING_VERIFICATION = "awaiting verification"
 NOT_YET_DEIDENTIFIED = "not yet de-identified"
+GIVEN_UP = "given up: "
+"""How the reason begins of what a person gave up."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,11 @@ class Balance:
             self.excluded + other.excluded,
             self.failed + other.failed,
         )
+
+
+def given_up_reason(reason: str) -> str:
+    """The reason of a transfer, or of a study without one, that a person gave up."""
+    return f"{GIVEN_UP}{reason}"
 
 
 def state_for_request(

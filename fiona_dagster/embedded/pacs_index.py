@@ -169,6 +169,12 @@ class PacsIndex:
         rows = self._rows("SELECT path FROM instance WHERE sop_instance_uid = ?", sop_instance_uid)
         return bool(rows) and Path(rows[0][0]).is_file()
 
+    def remove(self, sop_instance_uid: str) -> None:
+        """Delete an instance, as an administrator of a PACS would."""
+        for (path,) in self._rows("SELECT path FROM instance WHERE sop_instance_uid = ?", sop_instance_uid):
+            self._rows("DELETE FROM instance WHERE sop_instance_uid = ?", sop_instance_uid)
+            Path(path).unlink(missing_ok=True)
+
     def sop_instance_uids(self, study_instance_uid: str | None = None) -> frozenset[str]:
         """SOP Instance UIDs of one study, or all."""
         chosen = [study_instance_uid] if study_instance_uid else []

@@ -10,13 +10,16 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import delete
 
+from fiona_dagster.adapters.cleanup import remove_copies, remove_study
 from fiona_dagster.adapters.dicom_scu import query_instances
+from fiona_dagster.adapters.ledger.schema import release
 from fiona_dagster.adapters.reconciliation import discrepancies
 from fiona_dagster.cli.main import fiona
 from fiona_dagster.domain.phases import Phase
 from fiona_dagster.domain.routing import TransferRequest
-from fiona_dagster.domain.transfer import Balance, Transfer, TransferState
+from fiona_dagster.domain.transfer import CLEANED_UP, Balance, Transfer, TransferState
 from fiona_dagster.embedded.pacs import Faults
 from tests.gateway import Gateway, running_gateway
 
@@ -267,7 +270,7 @@ def test_images_that_arrive_between_a_copy_and_its_verification_belong_to_the_ne
 
     study = gateway.receive("mr-head")
     gateway.run(Phase.INTAKE, study.key)
-    request = TransferRequest("BRAINAGE", "BA-500", "", "assign")
+    request = TransferRequest("BRAINAGE", "BA-002", "Baseline", "assign")
     transfer = gateway.ledger.transfers.request(study.key, request, now=1.0)
     deidentify_transfer(gateway.resource, gateway.study("mr-head"), transfer, run_id="t")
     gateway.send(*gateway.samples["mr-head"].late)
@@ -276,3 +279,68 @@ def test_images_that_arrive_between_a_copy_and_its_verification_belong_to_the_ne
     assert all(check.passed for check in checks)
     gateway.settle()
     assert {one.revision for one in gateway.ledger.transfers.of_study(study.key)} == {2}
+
+
+def test_a_pacs_that_has_the_study_under_another_participant_is_not_taken_for_reached(
+    gateway: Gateway,
+) -> None:
+    study = gateway.receive("ct-corrupt")
+    gateway.settle()
+    command(gateway, "assign", study.key, "--project", "BRAINAGE", "--participant", "BA-777")
+    gateway.settle()
+    first, second = gateway.ledger.transfers.of_study(study.key)
+    assert first.state == TransferState.DELIVERED
+    assert (second.participant, second.state) == ("BA-777", TransferState.HELD)
+    assert "delete them there, then resend" in second.reason
+    for row in gateway.ledger.transfers.release_rows(second.id):  # somebody follows the advice
+        gateway.pacs.index.remove(row.sop_instance_uid)
+    command(gateway, "resend", study.key)
+    gateway.run(Phase.TRANSFER, study.key)
+    states = {one.participant: one.state for one in gateway.ledger.transfers.of_study(study.key)}
+    assert TransferState.HELD in states.values()
+    assert TransferState.FORWARDED in states.values()
+
+
+def test_a_copy_that_is_lost_from_the_account_fails_verification(gateway: Gateway) -> None:
+    from fiona_dagster.assets.releases import deidentify_transfer, verify_transfer
+
+    study = gateway.receive("ct-thorax")
+    gateway.run(Phase.INTAKE, study.key)
+    request = TransferRequest("BRAINAGE", "BA-500", "", "assign")
+    transfer = gateway.ledger.transfers.request(study.key, request, now=1.0)
+    deidentify_transfer(gateway.resource, gateway.study("ct-thorax"), transfer, run_id="t")
+    row = gateway.ledger.transfers.release_rows(transfer.id)[3]
+    (gateway.site.layout.datadir / row.path).unlink()
+    with gateway.ledger.begin() as connection:
+        connection.execute(delete(release).where(release.c.instance_id == row.instance_id))
+    checks = {
+        c.name: c for c in verify_transfer(gateway.resource, gateway.study("ct-thorax"), transfer, run_id="t")
+    }
+    assert not checks["conservation"].passed
+    assert only_transfer(gateway, "ct-thorax").state == TransferState.HELD
+    assert not gateway.ledger.inventory.totals().balance.holds
+    with gateway.ledger.begin() as connection:  # the fixture looks whether everything adds up
+        connection.execute(delete(release))
+
+
+def test_late_images_of_a_cleaned_up_study_wait_until_the_study_is_whole_again(gateway: Gateway) -> None:
+    study = gateway.receive("mr-head")
+    gateway.settle()
+    ids = [one.id for one in gateway.ledger.studies.instances(study.key)]
+    for path in gateway.samples["mr-head"].files:
+        assert path.exists()
+    remove_study(gateway.site.layout, study.study_instance_uid)
+    remove_copies(gateway.site.layout, study.key)
+    gateway.ledger.studies.purge(study.key, ids, now=2.0)
+    gateway.run(Phase.TRANSFER, study.key)  # "Materialize" has nothing to do, and undoes nothing
+    assert only_transfer(gateway, "mr-head").state == TransferState.DELIVERED
+    gateway.send(*gateway.samples["mr-head"].late)
+    gateway.run(Phase.INTAKE, study.key)
+    gateway.run(Phase.TRANSFER, study.key, succeeds=False)
+    held = only_transfer(gateway, "mr-head")
+    assert (held.state, held.reason) == (TransferState.HELD, CLEANED_UP)
+    gateway.receive("mr-head")
+    gateway.settle()
+    whole = only_transfer(gateway, "mr-head")
+    assert (whole.state, whole.revision) == (TransferState.DELIVERED, 2)
+    assert in_pacs(gateway, whole) == 14

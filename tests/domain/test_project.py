@@ -46,6 +46,9 @@ def test_an_inactive_destination_is_left_out() -> None:
         ({"project_patient_naming": "("}, "not a regular expression"),
         ({"deid_date_mode": "9"}, "deid_date_mode"),
         ({"deid_date_shift_days": "six"}, "whole number"),
+        ({"deid_profile": "1"}, "deid_profile"),
+        ({"deid_options___113108": "1"}, "deid_options___113108"),
+        ({"deid_tag_overrides": "x"}, "deid_tag_overrides"),
     ],
 )
 def test_a_project_that_cannot_be_understood_does_not_load(change: dict[str, str], message: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import insert, select
 
-from fiona_dagster.adapters.ledger.schema import delivery, release, transfer, transition
+from fiona_dagster.adapters.ledger.schema import delivery, release, sent_copy, transfer, transition
 
 if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.ledger import Ledger
@@ -32,6 +32,7 @@ class DeliveryRecord:
     detail: str = ""
 
 
+_UIDS_A_QUERY = 500
 _COLUMNS = [delivery.c[name] for name in DeliveryRecord.__dataclass_fields__]
 
 
@@ -72,6 +73,29 @@ class Deliveries:
                            "stage": stage, "outcome": record.state, "reason": record.destination,
                            "run_id": run_id}],
             )  # fmt: skip
+
+    def note_sending(
+        self, transfer_id: int, destination: str, identity: str, copies: Collection[str], *, now: float
+    ) -> None:
+        """Note what a PACS is about to be given, before it is: a crash in between leaves no copy of unknown origin."""
+        facts = {"destination": destination, "identity": identity, "transfer_id": transfer_id, "at": now}
+        rows = [{"sop_instance_uid": uid, **facts} for uid in copies]
+        with self._ledger.begin() as connection:
+            self._ledger.upsert(connection, sent_copy, rows)
+
+    def sent_identities(self, destination: str, copies: Collection[str]) -> dict[str, str]:
+        """For whom each copy was made that a PACS was given, by SOP Instance UID."""
+        wanted, found = sorted(copies), {}
+        with self._ledger.read() as connection:
+            for first in range(0, len(wanted), _UIDS_A_QUERY):
+                rows = connection.execute(
+                    select(sent_copy.c.sop_instance_uid, sent_copy.c.identity).where(
+                        sent_copy.c.destination == destination,
+                        sent_copy.c.sop_instance_uid.in_(wanted[first : first + _UIDS_A_QUERY]),
+                    )
+                )
+                found.update({row.sop_instance_uid: row.identity for row in rows})
+        return found
 
     def of_transfer(self, transfer_id: int) -> list[DeliveryRecord]:
         """What every destination of a transfer said last."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, insert, select
+from sqlalchemy import and_, case, func, insert, literal, select
 
 from fiona_dagster.adapters.ledger.schema import (
     association,
@@ -18,7 +18,8 @@ from fiona_dagster.adapters.ledger.schema import (
     transfer,
     transition,
 )
-from fiona_dagster.domain.transfer import NOT_YET_DEIDENTIFIED, Balance, Disposition, TransferState
+from fiona_dagster.adapters.ledger.transfers import coverage
+from fiona_dagster.domain.transfer import GIVEN_UP, NOT_YET_DEIDENTIFIED, Balance, Disposition, TransferState
 
 if TYPE_CHECKING:
     from typing import Any
@@ -64,6 +65,11 @@ class RefusalRecord:
     path: str | None
 
 
+def _given_up_or(reason: Any) -> Any:
+    """Why something is held, as a column: its transfer was given up, or `reason`."""
+    return case((transfer.c.reason.startswith(GIVEN_UP), transfer.c.reason), else_=reason)
+
+
 class Inventory:
     """Part of the ledger, see the package."""
 
@@ -71,7 +77,7 @@ class Inventory:
         self._ledger = ledger
 
     def totals(self) -> Totals:
-        """Count everything, in one consistent view."""
+        """Count everything, in one consistent view: received by the studies' own counters, the rest row by row."""
         with self._ledger.read() as connection:
             studies = connection.execute(select(func.count()).select_from(study)).scalar_one()
             refused = connection.execute(select(func.count()).select_from(refusal)).scalar_one()
@@ -80,36 +86,45 @@ class Inventory:
             ).scalar_one()
             states = connection.execute(select(transfer.c.state, func.count()).group_by(transfer.c.state))
             transfers = {str(state): int(count) for state, count in states}
-            covered = connection.execute(
-                select(release.c.disposition, release.c.reason, func.count())
-                .select_from(instance)
-                .join(transfer, transfer.c.study_key == instance.c.study_key)
-                .outerjoin(
-                    release,
-                    and_(release.c.transfer_id == transfer.c.id, release.c.instance_id == instance.c.id),
-                )
-                .group_by(release.c.disposition, release.c.reason)
+            rows = connection.execute(
+                select(release.c.disposition, _given_up_or(release.c.reason).label("why"), func.count())
+                .join(transfer, transfer.c.id == release.c.transfer_id)
+                .group_by(release.c.disposition, "why")
             ).all()
+            by_transfer = coverage().subquery()
+            in_transfers = connection.execute(
+                select(
+                    _given_up_or(literal(NOT_YET_DEIDENTIFIED)).label("why"),
+                    func.sum(by_transfer.c.received).label("received"),
+                    func.sum(by_transfer.c.covered).label("covered"),
+                )
+                .join(transfer, transfer.c.id == by_transfer.c.id)
+                .group_by("why")
+            ).all()
+            without = study.c.key.not_in(select(transfer.c.study_key))
+            alone = connection.execute(
+                select(func.coalesce(func.sum(study.c.instance_count), 0)).where(without)
+            ).scalar_one()
             waiting = connection.execute(
                 select(study.c.held_reason, study.c.arrived_count < study.c.instance_count, func.count())
                 .select_from(instance)
                 .join(study, study.c.key == instance.c.study_key)
-                .outerjoin(transfer, transfer.c.study_key == study.c.key)
-                .where(transfer.c.id.is_(None))
+                .where(without)
                 .group_by(study.c.held_reason, study.c.arrived_count < study.c.instance_count)
             ).all()
+        held = {row.why: int(row.received) - int(row.covered) for row in in_transfers}
         counted = {"released": 0, "held": 0, "excluded": 0, "failed": 0}
-        reasons: dict[str, int] = {}
-        for disposition, reason, count in covered:
-            counted[disposition or "held"] += count
-            if disposition in (None, "held"):
-                name = reason or NOT_YET_DEIDENTIFIED
-                reasons[name] = reasons.get(name, 0) + count
+        for disposition, reason, count in rows:
+            if disposition == Disposition.HELD.value:
+                held[reason] = held.get(reason, 0) + count
+            else:
+                counted[disposition] += count
         for reason, arriving, count in waiting:
-            counted["held"] += count
             name = reason or (ARRIVING if arriving else AWAITING_ROUTING)
-            reasons[name] = reasons.get(name, 0) + count
-        received = sum(row[-1] for row in covered) + sum(row[-1] for row in waiting)
+            held[name] = held.get(name, 0) + count
+        counted["held"] = sum(held.values())
+        reasons = {reason: count for reason, count in held.items() if count}
+        received = sum(int(row.received) for row in in_transfers) + int(alone)
         return Totals(studies, Balance(received=received, **counted), reasons, refused, still_open, transfers)
 
     def refusals(self, limit: int = 100) -> list[RefusalRecord]:

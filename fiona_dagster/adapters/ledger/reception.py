@@ -197,6 +197,8 @@ class Reception:
                     instance_count=study.c.instance_count + len(of_study),
                     last_received_at=newest,
                     retired_at=None,
+                    given_up_at=None,
+                    held_reason=case((study.c.given_up_at.is_not(None), None), else_=study.c.held_reason),
                 )
             )
         if inserted:
@@ -257,7 +259,15 @@ class Reception:
             connection.execute(
                 update(study)
                 .where(study.c.key == key, study.c.purged_at.is_not(None), ~missing.exists())
-                .values(purged_at=None, retired_at=None)
+                .values(
+                    purged_at=None,
+                    retired_at=None,
+                    given_up_at=None,  # it is decided anew where it goes
+                    routed_revision=case(
+                        (study.c.given_up_at.is_not(None), study.c.revision - 1),
+                        else_=study.c.routed_revision,
+                    ),
+                )
             )
 
 

@@ -53,10 +53,21 @@ study = Table(
     Column("address", Text, nullable=False, default=""),
     Column("purged_at", Float),  # None again when every instance has come again
     Column("retired_at", Float),  # the partition key was retired from Dagster
+    Column("given_up_at", Float),  # a person gave it up; None again with a later image or assignment
     UniqueConstraint("site", "study_instance_uid"),
 )
 Index("study_last_received", study.c.last_received_at)
 Index("study_accession", study.c.accession_number)
+Index("study_uid", study.c.study_instance_uid)
+
+revision = Table(
+    "revision",
+    metadata,
+    Column("study_key", ForeignKey("study.key"), primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("instance_count", Integer, nullable=False),  # the study's first so many instances belong to it
+    Column("at", Float, nullable=False),
+)
 
 instance = Table(
     "instance",
@@ -207,6 +218,18 @@ delivery = Table(
     Column("place", Text, nullable=False, default=""),
     Column("confirmed_at", Float),
     Column("detail", Text, nullable=False, default=""),
+)
+
+sent_copy = Table(  # what a PACS was given under a SOP Instance UID: known before it is sent
+    "sent_copy",
+    metadata,
+    Column("destination", String(128), primary_key=True),
+    Column("sop_instance_uid", String(64), primary_key=True),
+    Column(
+        "identity", String(64), nullable=False
+    ),  # for whom and by which policy, see ReleaseRequest.identity
+    Column("transfer_id", ForeignKey("transfer.id"), nullable=False),
+    Column("at", Float, nullable=False),
 )
 
 transition = Table(

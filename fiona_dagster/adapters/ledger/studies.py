@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from fiona_dagster.adapters.ledger.schema import (
     transfer,
     transition,
 )
+from fiona_dagster.adapters.ledger.schema import revision as revision_table
 from fiona_dagster.domain.arrival import ArrivedStudy, StudyActivity
 from fiona_dagster.domain.classification import ClassifiedSeries
 from fiona_dagster.domain.errors import Permanent
@@ -56,6 +57,7 @@ class StudyRecord:
     address: str
     purged_at: float | None
     retired_at: float | None
+    given_up_at: float | None
 
     def __repr__(self) -> str:
         return f"StudyRecord({self.key}, revision {self.revision})"
@@ -80,6 +82,8 @@ class InstanceRecord:
         return f"InstanceRecord({self.id})"
 
 
+_UIDS_A_QUERY = 500
+"""Fewer than SQLite's limit of 999 variables in older builds."""
 _STUDY_COLUMNS = [study.c[name] for name in StudyRecord.__dataclass_fields__]
 _INSTANCE_COLUMNS = [instance.c[name] for name in InstanceRecord.__dataclass_fields__]
 
@@ -107,6 +111,18 @@ class Studies:
         with self._ledger.read() as connection:
             rows = connection.execute(select(*_STUDY_COLUMNS).order_by(study.c.first_received_at.desc()))
             return [_record(row) for row in rows]
+
+    def by_uid(self, study_instance_uids: Collection[str]) -> dict[str, StudyRecord]:
+        """The studies with these UIDs; of one that several sites received, that which arrived last."""
+        wanted, found = sorted(study_instance_uids), {}
+        with self._ledger.read() as connection:
+            for first in range(0, len(wanted), _UIDS_A_QUERY):
+                some = study.c.study_instance_uid.in_(wanted[first : first + _UIDS_A_QUERY])
+                for row in connection.execute(
+                    select(*_STUDY_COLUMNS).where(some).order_by(study.c.first_received_at)
+                ):
+                    found[row.study_instance_uid] = _record(row)
+        return found
 
     def instances(self, key: str) -> list[InstanceRecord]:
         """Every instance of a study, in order of reception; those kept aside too."""
@@ -138,6 +154,15 @@ class Studies:
         with self._ledger.read() as connection:
             return [StudyActivity(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001
 
+    def covered(self, key: str, revision: int) -> list[InstanceRecord]:
+        """The instances that a revision covers, in order of reception."""
+        counted = revision_table.c.study_key == key
+        with self._ledger.read() as connection:
+            count = connection.execute(
+                select(revision_table.c.instance_count).where(counted, revision_table.c.revision == revision)
+            ).scalar()
+        return self.instances(key)[: int(count or 0)]
+
     def unregistered(self, limit: int = 200) -> list[tuple[StudyKey, int]]:
         """Arrived studies whose newest revision is not registered yet: key and revision."""
         query = (
@@ -145,6 +170,7 @@ class Studies:
             .where(
                 study.c.registered_revision < study.c.revision,
                 study.c.instance_count == study.c.arrived_count,
+                study.c.given_up_at.is_(None),
             )
             .order_by(study.c.arrived_at)
             .limit(limit)
@@ -157,7 +183,9 @@ class Studies:
         query = (
             select(study.c.key, study.c.revision)
             .where(
-                study.c.routed_revision < study.c.revision, study.c.registered_revision == study.c.revision
+                study.c.routed_revision < study.c.revision,
+                study.c.registered_revision == study.c.revision,
+                study.c.given_up_at.is_(None),
             )
             .order_by(study.c.arrived_at)
             .limit(limit)
@@ -169,7 +197,9 @@ class Studies:
         """Registered studies for which nothing said where they go."""
         with self._ledger.read() as connection:
             rows = connection.execute(
-                select(*_STUDY_COLUMNS).where(study.c.held_reason.is_not(None)).order_by(study.c.arrived_at)
+                select(*_STUDY_COLUMNS)
+                .where(study.c.held_reason.is_not(None), study.c.given_up_at.is_(None))
+                .order_by(study.c.arrived_at)
             )
             return [_record(row) for row in rows]
 
@@ -194,6 +224,10 @@ class Studies:
                         arrived_at=now,
                         expected_instances=expected,
                     )
+                )
+                connection.execute(
+                    insert(revision_table),
+                    {"study_key": key, "revision": revision, "instance_count": instance_count, "at": now},
                 )
                 reason = "" if expected in (None, instance_count) else f"the source expects {expected}"
                 _note(connection, key, now, "arrival", f"revision {revision}", reason, run_id)

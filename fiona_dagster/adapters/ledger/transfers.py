@@ -6,14 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, and_, delete, func, insert, select, update
+from sqlalchemy import Row, Select, and_, case, delete, func, insert, or_, select, update
 
-from fiona_dagster.adapters.ledger.schema import instance, release, study, transfer, transition, verification
+from fiona_dagster.adapters.ledger.schema import release, revision, study, transfer, transition, verification
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.identifiers import StudyKey
 from fiona_dagster.domain.routing import TransferRequest
 from fiona_dagster.domain.transfer import (
     AWAITING_VERIFICATION,
+    CLEANED_UP,
     Balance,
     Disposition,
     ReleaseRow,
@@ -64,7 +65,8 @@ class Transfers:
             if (
                 state == TransferState.REQUESTED
             ):  # work again: its key is back in Dagster, to be retired once more
-                connection.execute(update(study).where(study.c.key == study_key).values(retired_at=None))
+                back = {"retired_at": None, "given_up_at": None}
+                connection.execute(update(study).where(study.c.key == study_key).values(**back))
             if existing is None or state != existing.state:
                 connection.execute(
                     insert(transition),
@@ -104,11 +106,18 @@ class Transfers:
         return _transfer(row)
 
     def studies_with_work(self, state: TransferState, limit: int = 200) -> list[tuple[StudyKey, int, int]]:
-        """Studies with transfers in `state` that are complete at present: key, revision, sum of generations."""
+        """Studies with transfers in `state` that are complete at present: key, revision, sum of generations.
+
+        Among the requested ones count those that were held only until their images came back.
+        """
+        wanted = transfer.c.state == state.value
+        if state == TransferState.REQUESTED:
+            back = and_(transfer.c.state == TransferState.HELD.value, transfer.c.reason == CLEANED_UP)
+            wanted = or_(wanted, back)
         query = (
             select(study.c.key, study.c.revision, func.sum(transfer.c.generation).label("generation"))
             .join(transfer, transfer.c.study_key == study.c.key)
-            .where(transfer.c.state == state.value, study.c.registered_revision == study.c.revision,
+            .where(wanted, study.c.registered_revision == study.c.revision,
                    study.c.purged_at.is_(None))
             .group_by(study.c.key, study.c.revision)
             .order_by(func.min(transfer.c.requested_at))
@@ -127,15 +136,25 @@ class Transfers:
         now: float,
         reason: str = "",
         run_id: str = "",
+        generation: int | None = None,
         **columns: Any,
-    ) -> None:
-        """Move a transfer on; `reason` holds no patient data."""
+    ) -> bool:
+        """Move a transfer on; `reason` holds no patient data.
+
+        With `generation`, only while nobody asked for it anew: a request that came in during a run is not lost under
+        the run's result. Returns whether it moved.
+        """
+        where = transfer.c.id == transfer_id
+        if generation is not None:
+            where = and_(where, transfer.c.generation == generation)
         with self._ledger.begin() as connection:
-            connection.execute(
+            moved = connection.execute(
                 update(transfer)
-                .where(transfer.c.id == transfer_id)
+                .where(where)
                 .values(state=state.value, reason=reason, changed_at=now, **columns)
             )
+            if moved.rowcount == 0:
+                return False
             key = connection.execute(
                 select(transfer.c.study_key).where(transfer.c.id == transfer_id)
             ).scalar_one()
@@ -144,6 +163,7 @@ class Transfers:
                 {"at": now, "study_key": key, "transfer_id": transfer_id, "stage": "transfer", "outcome": state.value,
                  "reason": reason, "run_id": run_id},
             )  # fmt: skip
+            return True
 
     def count_attempt(self, transfer_id: int) -> None:
         """One more try at de-identifying and forwarding."""
@@ -245,28 +265,45 @@ class Transfers:
             )
 
     def balance(self, transfer_id: int) -> Balance:
-        """The conservation law of a transfer; what no release row covers is held: not yet de-identified."""
+        """The conservation law of a transfer, from three counts that nothing keeps equal but being right.
+
+        `received` is the study's own counter; the dispositions are counted rows; held as well is what came after the
+        revision that was de-identified. An instance of that revision without a row is missing in the sum.
+        """
         with self._ledger.read() as connection:
-            key = connection.execute(
-                select(transfer.c.study_key).where(transfer.c.id == transfer_id)
-            ).scalar_one()
-            received = connection.execute(
-                select(func.count()).select_from(instance).where(instance.c.study_key == key)
-            ).scalar_one()
+            row = connection.execute(coverage().where(transfer.c.id == transfer_id)).one()
             rows = connection.execute(
                 select(release.c.disposition, func.count())
                 .where(release.c.transfer_id == transfer_id)
                 .group_by(release.c.disposition)
             )
             counted = {str(disposition): int(count) for disposition, count in rows}
-        uncovered = received - sum(counted.values())
         return Balance(
-            received=received,
+            received=row.received,
             released=counted.get("released", 0),
-            held=counted.get("held", 0) + max(0, uncovered),
+            held=counted.get("held", 0) + row.received - row.covered,
             excluded=counted.get("excluded", 0),
             failed=counted.get("failed", 0),
         )
+
+
+def coverage() -> Select[Any]:
+    """For every transfer: `received` by its study, and how many of them the de-identified revision `covered`."""
+    rows = select(func.max(release.c.revision)).where(release.c.transfer_id == transfer.c.id)
+    newest = rows.correlate(transfer).scalar_subquery()
+    done = transfer.c.state.in_([TransferState.FORWARDED.value, TransferState.DELIVERED.value])
+    covered_revision = func.coalesce(newest, case((done, transfer.c.revision), else_=0))
+    return (
+        select(
+            transfer.c.id,
+            study.c.instance_count.label("received"),
+            func.coalesce(revision.c.instance_count, 0).label("covered"),
+        )
+        .join(study, study.c.key == transfer.c.study_key)
+        .outerjoin(
+            revision, and_(revision.c.study_key == study.c.key, revision.c.revision == covered_revision)
+        )
+    )
 
 
 def _transfer(row: Row[Any]) -> Transfer:
