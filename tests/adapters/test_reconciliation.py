@@ -122,8 +122,8 @@ DAMAGES: dict[str, tuple[Callable[[Delivered], None], list[str]]] = {
     "a destination confirmed another number": (confirm_fewer, ["transfer 1: 3 released, 2 confirmed by lab"]),
     "a study's count is wrong": (miscount, ["4 instances are counted, 3 are recorded"]),
     "a record is gone": (lose_a_row, ["3 instances are counted, 2 are recorded",
-                                      "transfer 1: the conservation law does not hold: Balance("
-                                       "received=3, released=2, held=0, excluded=0, failed=0)",
+                                      ("transfer 1: the conservation law does not hold: "
+                                       "Balance(received=3, released=2, held=0, excluded=0, failed=0)"),
                                       "transfer 1: 2 released, 3 confirmed by PACS@h:1"]),
 }  # fmt: skip
 
