@@ -26,6 +26,7 @@ COMMANDS = {
         "fiona_dagster.cli.find:find",
         "Find studies by accession, UID, participant or AE title (audited).",
     ),
+    "give-up": ("fiona_dagster.cli.give_up:give_up", "Give a study up that waits for a person."),
     "redcap": ("fiona_dagster.cli.redcap:redcap", "The embedded REDCap; check or provision a live one."),
     "resend": ("fiona_dagster.cli.resend:resend", "Ask for a study's transfers once more."),
     "send": (
