@@ -19,8 +19,9 @@ from fiona_dagster.domain.errors import Permanent
 
 if TYPE_CHECKING:
     from fiona_dagster.adapters.dicom_files import InstanceFile
+    from fiona_dagster.domain.deid.originals import OriginalValues
     from fiona_dagster.domain.deid.profile import Profile
-    from fiona_dagster.domain.deid.residuals import OriginalValues, ResidualSearch
+    from fiona_dagster.domain.deid.residuals import ResidualSearch
     from fiona_dagster.domain.deid.walk import Found
     from fiona_dagster.domain.verification import Findings
 
@@ -41,8 +42,8 @@ class ReleaseReader:
 
     def __init__(self, request: ReleaseRequest, key: bytes, profile: Profile, findings: Findings) -> None:
         from fiona_dagster.domain.deid.dates import DateShift, shift_days
+        from fiona_dagster.domain.deid.originals import OriginalValues
         from fiona_dagster.domain.deid.profile import Option
-        from fiona_dagster.domain.deid.residuals import OriginalValues
         from fiona_dagster.domain.deid.uids import UidMapper, ValidUids
         from fiona_dagster.domain.verification import written_values
 

@@ -16,8 +16,8 @@ from fiona_dagster.domain.deid.conventions import EVENT_PREFIX
 from fiona_dagster.domain.deid.dates import DateShift
 from fiona_dagster.domain.deid.encoding import Element
 from fiona_dagster.domain.deid.method import method_elements
+from fiona_dagster.domain.deid.originals import OriginalValues
 from fiona_dagster.domain.deid.profile import Code, Profile
-from fiona_dagster.domain.deid.residuals import OriginalValues
 from fiona_dagster.domain.deid.table import is_registered
 from fiona_dagster.domain.deid.walk import Found, walk
 from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy, ReleaseRequest

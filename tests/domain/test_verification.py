@@ -7,8 +7,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from fiona_dagster.domain.deid.dates import DateShift
+from fiona_dagster.domain.deid.originals import OriginalValues
 from fiona_dagster.domain.deid.profile import Code, Profile
-from fiona_dagster.domain.deid.residuals import OriginalValues
 from fiona_dagster.domain.deid.walk import Found, walk
 from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy
 from fiona_dagster.domain.errors import Permanent

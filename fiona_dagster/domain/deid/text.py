@@ -14,6 +14,8 @@ BY_CHARACTER_SET = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 SINGLE_VALUED = frozenset({"LT", "ST", "UT", "UR"})
 """VRs in which a backslash is text."""
 TEXT = BY_CHARACTER_SET | {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"}
+_LATIN = frozenset({"iso8859", "latin_1", "iso8859_2", "iso8859_3", "iso8859_4"})
+"""pydicom's names of the default repertoire and the Latin sets: they decode any bytes."""
 _DELIMITERS = {0x0D, 0x0A, 0x09, 0x0C}
 _BETWEEN_VALUES = _DELIMITERS | {0x5C}
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
@@ -30,13 +32,17 @@ def encodings_of(dataset: Dataset, inherited: Sequence[str]) -> Sequence[str]:
 def decode(value: bytes, vr: str, encodings: Sequence[str]) -> str | None:
     """`value` as text, None where it is not text in its character set.
 
-    Padding at the end is gone. A character set that lies is common: what is valid UTF-8 is then taken as that.
+    Padding at the end is gone. A character set that lies is common: valid UTF-8 is taken as that where the declared
+    set is wrong, and where none or a Latin one is declared, in which every byte is some letter.
     """
     if value.isascii() and b"\x1b" not in value:
         return value.decode("ascii").rstrip(" \0")
     used = encodings if vr in BY_CHARACTER_SET else [default_encoding]
     try:
         if b"\x1b" not in value:
+            as_utf8 = _as_utf8(value) if used[0] in _LATIN else None
+            if as_utf8 is not None:
+                return as_utf8
             return _CONTROLS.sub("", value.decode(used[0])).rstrip(" \0")
         delimiters = {0x5E, 0x3D} | _BETWEEN_VALUES if vr == "PN" else _BETWEEN_VALUES
         text = decode_bytes(value, used, delimiters if vr not in SINGLE_VALUED else _DELIMITERS)
@@ -45,6 +51,19 @@ def decode(value: bytes, vr: str, encodings: Sequence[str]) -> str | None:
     if "�" in text:
         return _as_utf8(value)
     return _CONTROLS.sub("", text).rstrip(" \0")
+
+
+def readings(value: bytes, vr: str, encodings: Sequence[str]) -> list[str]:
+    """`value` in every plausible character set: the declared one, UTF-8 where it is valid, else Latin-1.
+
+    Latin-1 is plausible for what is no text in its own set, and beside other sets of one byte a character.
+    """
+    declared, as_utf8 = decode(value, vr, encodings), _as_utf8(value)
+    found = [text for text in (declared, as_utf8) if text is not None]
+    single_byte = declared is not None and len(declared) == len(value.rstrip(b" \0")) and b"\x1b" not in value
+    if as_utf8 is None and (declared is None or single_byte):
+        found.append(_CONTROLS.sub("", value.decode("latin-1")).rstrip(" \0"))
+    return list(dict.fromkeys(found))
 
 
 def _as_utf8(value: bytes) -> str | None:

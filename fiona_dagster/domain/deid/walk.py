@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_sequence
 
 from fiona_dagster.domain.deid.table import standard_vr
-from fiona_dagster.domain.deid.text import decode, encodings_of, split
+from fiona_dagster.domain.deid.text import decode, encodings_of, readings, split
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,15 @@ class Found:
         text = decode(self.value, self.vr, self.encodings)
         text = self.value.decode("latin-1") if text is None else text
         return [one.strip(" \0") for one in split(text, self.vr)]
+
+    def readings(self) -> list[str]:
+        """The values in every plausible character set: the declared one may be wrong, and elsewhere be right."""
+        if self.value.isascii():
+            return self.texts()
+        read = {
+            part for text in readings(self.value, self.vr, self.encodings) for part in split(text, self.vr)
+        }
+        return sorted(one.strip(" \0") for one in read)
 
 
 Enter = Callable[[int, str], bool]

@@ -174,6 +174,17 @@ def test_only_uids_stand_where_uids_belong(keyword: str, profile: Profile) -> No
     assert ("1.2.840.10008.99887711" in others) == bool(profile.options)
 
 
+@pytest.mark.parametrize("declared", [None, "ISO_IR 100", "ISO_IR 192"])
+def test_utf_8_is_read_as_that_whatever_latin_set_is_declared(declared: str | None) -> None:
+    dataset = ct_instance()
+    del dataset.SpecificCharacterSet
+    if declared:
+        dataset.SpecificCharacterSet = declared
+    value = "Røntgenutstyr ".encode()
+    dataset[0x00080070] = RawDataElement(Tag(0x00080070), "LO", len(value), value, 0, False, True)  # noqa: FBT003
+    assert copy_of(dataset).Manufacturer == "Røntgenutstyr"
+
+
 def test_retained_uids_stay() -> None:
     copy = copy_of(ct_instance(), Profile(options=frozenset({Option.RETAIN_UIDS})))
     assert copy.SOPInstanceUID == ct_instance().SOPInstanceUID

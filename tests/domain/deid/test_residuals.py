@@ -4,9 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
-from fiona_dagster.domain.deid.residuals import OriginalValues, ResidualSearch, fold
+from fiona_dagster.domain.deid.notation import fold
+from fiona_dagster.domain.deid.originals import OriginalValues
+from fiona_dagster.domain.deid.residuals import ResidualSearch
 from fiona_dagster.domain.deid.walk import Found, walk
 from tests.domain.deid.test_engine import reread
 
@@ -142,6 +146,61 @@ def test_an_original_value_is_found_in_uids_and_numbers(keyword: str, value: byt
 )
 def test_other_uids_and_numbers_are_no_leak(keyword: str, value: bytes) -> None:
     assert not raw_leaks(keyword, value)
+
+
+def named(name: bytes, value: str, vr: str = "SH", encodings: tuple[str, ...] = ("iso8859",)) -> bool:
+    """Whether `value` in a copy leaks a study's PatientName, whose bytes and character set are given."""
+    values = OriginalValues()
+    dataset = Dataset()
+    dataset[0x00100010] = RawDataElement(Tag(0x00100010), "PN", len(name), name, 0, False, True)  # noqa: FBT003
+    sets = {"utf8": "ISO_IR 192", "latin_1": "ISO_IR 100", "iso_ir_144": "ISO_IR 144"}
+    if encodings[0] in sets:
+        dataset.SpecificCharacterSet = sets[encodings[0]]
+    values.gather(dataset)
+    kernel = Found((0x00181210,), vr, vr, value.encode(), ["utf8"])
+    return ResidualSearch(values, set()).leaks(kernel)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (b"Zwyxabc^Quentinor", "ZwyxabcQuentinor"),
+        (b"Zwyxabc^Quentinor", "Zwyxabcs"),
+        (b"Zwyxabc^Quentinor", "preQUENTINORpost7"),
+        (b"Zwyxabc^Quentinor", "Z\u200bwyxabc"),
+        (b"Li^An", "LI AN"),
+        (b"Li^An", "an, li"),
+        (b"Li^An", "LiAn"),
+        (b"Li^An", "LI_AN"),
+        (b"LI AN", "an li"),
+        (b"Li^An^Bo", "AN-BO LI"),
+        (b"Moe^Ole Jo", "olejomoe"),
+        ("王^小東".encode(), "王小東"),
+    ],
+)
+def test_whole_names_and_long_parts_of_names_are_found(name: bytes, value: str) -> None:
+    assert named(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (b"Li^An", "xlian liana"),
+        (b"Li^An", "li x an"),
+        (b"Contra^Bo", "contrast"),  # vocabulary
+        (b"Marie^Bo", "marietta"),
+        (b"A^B", "ab"),
+    ],
+)
+def test_other_words_are_no_names(name: bytes, value: str) -> None:
+    assert not named(name, value)
+
+
+@pytest.mark.parametrize("declared", ["iso8859", "latin_1", "utf8", "iso_ir_144"])
+@pytest.mark.parametrize("written", ["utf-8", "latin-1"])
+def test_a_name_is_found_whatever_character_set_is_declared(declared: str, written: str) -> None:
+    assert named("Bjørnstjerne^Åge".encode(written), "Bjørnstjerne", encodings=(declared,))
+    assert named("Bjørnstjerne^Åge".encode(written), "AAGE", encodings=(declared,))
 
 
 def test_what_the_profile_retains_is_not_searched() -> None:

@@ -1,0 +1,82 @@
+"""What identifies in a study's originals, gathered to be looked for in its copies."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+from pydicom.dataset import Dataset
+
+from fiona_dagster.domain.deid.names import full_names, name_words
+from fiona_dagster.domain.deid.notation import dates_in, fold, spellings
+from fiona_dagster.domain.deid.table import identifying, is_registered
+from fiona_dagster.domain.deid.walk import Found, walk
+
+SHORTEST_IDENTIFIER = 5
+TELEPHONE_DIGITS = 8
+"""A number is known by its last digits: country and area codes come and go."""
+_MEDIA_STORAGE_SOP_INSTANCE_UID = 0x00020003
+
+
+class OriginalValues:
+    """Identifying values of a study's originals."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.full_names: set[tuple[str, ...]] = set()
+        self.identifiers: set[str] = set()
+        self.devices: set[str] = set()
+        self.phrases: set[str] = set()
+        self.telephones: set[str] = set()
+        self.dates: set[dt.date] = set()
+        self.date_texts: set[tuple[str, str]] = set()
+        self.uids: set[str] = set()
+        self._seen: set[tuple[int, bytes]] = set()
+
+    def gather(self, *datasets: Dataset) -> None:
+        """Add what identifies in the data sets (file meta is one of them), private elements included."""
+        kinds = identifying()
+        for dataset in datasets:
+            for found in walk(dataset):
+                kind = kinds.get(found.tag, "")
+                key = (found.tag, found.value)
+                if (kind or found.vr in {"PN", "DA", "DT", "UI"}) and found.value and key not in self._seen:
+                    self._seen.add(key)
+                    self._add(found, kind)
+
+    def _add(self, found: Found, kind: str) -> None:
+        for text in found.texts() if found.vr in {"UI", "DA", "DT"} else found.readings():
+            if found.vr == "UI":
+                # a UID like "0" names nothing and stands everywhere
+                if len(text) >= SHORTEST_IDENTIFIER and not is_registered(text) and _names_content(found.tag):
+                    self.uids.add(text)
+            elif found.vr in {"DA", "DT"}:
+                self._add_date(found.vr, text)
+            elif found.vr == "PN" or kind == "name":
+                self.names |= name_words(text)
+                self.full_names |= full_names(text)
+            elif kind in {"identifier", "device"}:
+                known = self.identifiers if kind == "identifier" else self.devices
+                known |= {s for s in spellings(text) if len(s) >= SHORTEST_IDENTIFIER}
+            else:
+                self._add_place(text)
+                if kind == "telephone":
+                    self.telephones.add("".join(c for c in text if c.isdigit())[-TELEPHONE_DIGITS:])
+
+    def _add_date(self, vr: str, text: str) -> None:
+        self.date_texts.add((vr, text))
+        match = re.match(r"(\d{4})[.-]?(\d{2})[.-]?(\d{2})", text)
+        if match:
+            self.dates |= dates_in(f"{match[1]}-{match[2]}-{match[3]}")
+
+    def _add_place(self, text: str) -> None:
+        """Addresses, institutions, telephone numbers: as a whole and line by line."""
+        for part in {text, *re.split(r"[\r\n,;]+", text)}:
+            folded = " ".join(fold(part).split())
+            if len(folded) >= SHORTEST_IDENTIFIER:
+                self.phrases.add(folded)
+
+
+def _names_content(tag: int) -> bool:
+    """Whether a UI attribute may name something of this study: those of the file meta name programs and syntaxes."""
+    return tag >> 16 != 0x0002 or tag == _MEDIA_STORAGE_SOP_INSTANCE_UID
