@@ -69,8 +69,9 @@ def late_decisions_due(gateway: GatewayResource) -> list[Due]:
             if decision.requests:
                 name = _digest(*(request.key(study.key) for request in decision.requests))
                 due[study.key] = Due(study.key, Phase.TRANSFER, f"{study.revision}.{name}")
-    by_uid = {study.study_instance_uid: study for study in ledger.studies.all()}
-    for pending in registry.pending_transfers():
+    asked = registry.pending_transfers()
+    by_uid = ledger.studies.by_uid({one.study_instance_uid for one in asked})
+    for pending in asked:
         named = by_uid.get(pending.study_instance_uid)
         if named is None or named.registered_revision < named.revision:
             continue
