@@ -9,6 +9,7 @@ from dagster import (
     AssetExecutionContext,
     AssetSpec,
     DagsterInstance,
+    DagsterRunStatus,
     MaterializeResult,
     RunsFilter,
     asset,
@@ -22,6 +23,13 @@ from fiona_dagster.assets.registry_updates import tell_registry
 from fiona_dagster.resources.gateway import GatewayResource
 
 KEYS_PER_RUN = 500
+NOT_FINISHED_STATUSES = [
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
 KEEP_HOUSEKEEPING_RUNS_DAYS = 7
 
 
@@ -97,29 +105,38 @@ def disk_cleanup(context: AssetExecutionContext, gateway: GatewayResource) -> Ma
 
 @asset(group_name=HOUSEKEEPING, kinds={"dagster"}, owners=[OWNER], tags=stage_tags("retention"))
 def retired_partitions(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult[None]:
-    """Keys of studies that reached their end leave Dagster, with their runs and events, so that its pages stay quick.
+    """Keys of studies that reached their end, or waited long for a person, leave Dagster with their runs and events.
 
-    The ledger keeps the truth; a resend brings a key back.
+    So its pages stay quick. The ledger keeps the truth; an image, an assignment, a resend or a late entry in REDCap
+    brings a key back.
     """
     with reporting_failures():
         from fiona_dagster.domain.retention import PartitionStanding, partitions_to_retire
 
         settings, ledger, now = gateway.settings, gateway.ledger, gateway.now()
         keys = context.instance.get_dynamic_partitions(str(STUDIES.name))
-        ended = dict(ledger.inventory.working_set())
-        standings = [PartitionStanding(key, ended.get(key)) for key in keys]
+        resting = {one.study_key: one for one in ledger.inventory.at_rest()}
+        standings = [resting.get(key) or PartitionStanding(key, None) for key in keys]
         decided = partitions_to_retire(
             standings, now=now, keep_days=settings.keep_partitions_days, cap=settings.max_partitions
         )
-        retire = [one.name for one in decided][:KEYS_PER_RUN]
-        runs = 0
-        for key in retire:
+        runs = retired = 0
+        for key in [one.name for one in decided][:KEYS_PER_RUN]:
+            if _is_worked_on(context.instance, key):
+                continue
             runs += _forget(context.instance, key)
             ledger.studies.mark(key, retired_at=now)
+            retired += 1
         runs += _forget_old_housekeeping(context.instance, before=now - KEEP_HOUSEKEEPING_RUNS_DAYS * 86_400)
         return MaterializeResult(
-            metadata={"keys_before": len(keys), "keys_retired": len(retire), "runs_deleted": runs}
+            metadata={"keys_before": len(keys), "keys_retired": retired, "runs_deleted": runs}
         )
+
+
+def _is_worked_on(instance: DagsterInstance, key: str) -> bool:
+    """Whether a run of the key is not finished, started by a sensor or by hand."""
+    unfinished = RunsFilter(tags={"dagster/partition": key}, statuses=NOT_FINISHED_STATUSES)
+    return instance.get_runs_count(unfinished) > 0
 
 
 def _forget(instance: DagsterInstance, key: str) -> int:

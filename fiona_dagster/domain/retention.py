@@ -193,27 +193,38 @@ def choose_leftovers(found: Iterable[Leftover], *, now: float) -> tuple[Decision
 
 @dataclass(frozen=True)
 class PartitionStanding:
-    """A study's key in Dagster. `ended_at` is None while a phase is running, due or waiting for a person."""
+    """A study's key in Dagster.
+
+    `rests_since` is None while a phase is running or due, else when the study reached its end or began to wait for a
+    person (`waits`).
+    """
 
     study_key: str
-    ended_at: float | None
+    rests_since: float | None
+    waits: bool = False
 
 
 def partitions_to_retire(
     partitions: Sequence[PartitionStanding], *, now: float, keep_days: float, cap: int
 ) -> tuple[Decision, ...]:
-    """The partition keys to retire, oldest end first: those ended long ago, then as many as bring the set to `cap`.
+    """The partition keys to retire: those long at rest, then as many as bring the set to `cap`, oldest first.
 
-    Studies that have not ended keep their key, even above the cap: a person still needs it.
+    Above the cap those that ended go before those that wait for a person; what a person or REDCap decides later brings
+    a key back. Studies with work that runs or is due keep their key, even above the cap.
     """
-    ended = sorted((p.ended_at, p.study_key) for p in partitions if p.ended_at is not None)
-    retired = []
-    for ended_at, key in ended:
-        if now - ended_at > keep_days * 86400.0:
-            retired.append(Decision(key, delete=True, reason=f"ended more than {keep_days:g} days ago"))
-        elif len(partitions) - len(retired) > cap:
-            retired.append(Decision(key, delete=True, reason=f"ended, and more than {cap} keys are in use"))
-    return tuple(retired)
+    resting = sorted((p.waits, p.rests_since, p.study_key) for p in partitions if p.rests_since is not None)
+    long_at_rest = [one for one in resting if now - one[1] > keep_days * 86400.0]
+    above = max(0, len(partitions) - len(long_at_rest) - cap)
+    too_many = [one for one in resting if now - one[1] <= keep_days * 86400.0][:above]
+    return (
+        *(_retired(one, f"more than {keep_days:g} days ago") for one in long_at_rest),
+        *(_retired(one, f"and more than {cap} keys are in use") for one in too_many),
+    )
+
+
+def _retired(resting: tuple[bool, float, str], why: str) -> Decision:
+    waits, _, key = resting
+    return Decision(key, delete=True, reason=f"{'waits for a person' if waits else 'ended'}, {why}")
 
 
 def reasons(decisions: Iterable[Decision], *, deleted: bool) -> dict[str, int]:

@@ -19,6 +19,8 @@ from fiona_dagster.cli.main import fiona
 from fiona_dagster.domain.phases import Phase
 from fiona_dagster.domain.transfer import TransferState
 from fiona_dagster.resources.gateway import GatewayResource
+from fiona_dagster.sensors.decisions import late_decisions_due
+from fiona_dagster.sensors.requests import requests_for
 from tests.gateway import Gateway, failures, running_gateway
 
 Usage = namedtuple("Usage", "total used free")
@@ -212,21 +214,37 @@ def test_a_study_that_reached_its_end_leaves_dagster_with_its_runs_and_a_resend_
     assert materialize(gateway, housekeeping.retired_partitions)["keys_retired"] == 0, "too early"
 
     at(monkeypatch, 31 * DAY)
+    hand = dg.DagsterRun("transfer", run_id="by-hand", tags={"dagster/partition": held.key})
+    gateway.instance.add_run(hand)
     assert materialize(gateway, housekeeping.retired_partitions)["runs_deleted"] >= 3
-    assert keys(gateway) == [held.key]
+    assert keys(gateway) == [held.key], "a run of it is not finished"
     for run_id, key in runs.items():
         assert gateway.instance.has_run(run_id) == (key == held.key)
         assert bool(gateway.instance.all_logs(run_id)) == (key == held.key)
+    gateway.instance.report_run_failed(hand, "ended")
+    assert materialize(gateway, housekeeping.retired_partitions)["keys_retired"] == 1
+    assert keys(gateway) == [], "it waited for a person too long"
 
     command(gateway, "resend", ended.key)
     gateway.settle()
-    assert set(keys(gateway)) == {ended.key, held.key}
+    assert keys(gateway) == [ended.key]
     (transfer,) = gateway.ledger.transfers.of_study(ended.key)
     assert transfer.state == TransferState.DELIVERED
 
+    coupling = gateway.resource.registry.client("CouplingList")  # type: ignore[union-attr]
+    coupling.write_rows([{"record_id": "77", "cl_accessionnumber": held.accession_number,
+                          "cl_projectname": "HEART", "cl_subjectid": "H12"}])  # fmt: skip
+    due = late_decisions_due(gateway.resource)
+    asked = requests_for(due, gateway.instance, now=time.time())
+    assert isinstance(asked, dg.SensorResult)
+    assert [list(one.partition_keys) for one in asked.dynamic_partitions_requests or []] == [[held.key]]
+    gateway.run(Phase.TRANSFER, held.key)
+    gateway.settle()
+    assert gateway.study("cr-uncoupled").retired_at is None
+
     at(monkeypatch, 62 * DAY)
-    assert materialize(gateway, housekeeping.retired_partitions)["keys_retired"] == 1
-    assert keys(gateway) == [held.key]
+    assert materialize(gateway, housekeeping.retired_partitions)["keys_retired"] == 2
+    assert keys(gateway) == []
 
 
 def test_old_runs_of_housekeeping_are_forgotten_and_young_ones_kept(

@@ -163,9 +163,20 @@ def test_keys_retire_some_days_after_the_end_and_never_before_it() -> None:
     assert [d.name for d in retired] == ["old"]
 
 
-def test_above_the_cap_the_longest_ended_keys_retire_but_open_ones_stay() -> None:
-    partitions = [PartitionStanding("open1", None), PartitionStanding("open2", None)]
+def test_above_the_cap_the_longest_ended_keys_retire_then_the_waiting_ones_and_no_busy_one() -> None:
+    partitions = [PartitionStanding("busy", None), PartitionStanding("waits", NOW - 9, waits=True)]
     partitions += [PartitionStanding(f"ended{n}", NOW - n) for n in range(3)]
     retired = partitions_to_retire(partitions, now=NOW, keep_days=2, cap=3)
     assert [d.name for d in retired] == ["ended2", "ended1"]
-    assert len(partitions_to_retire(partitions, now=NOW, keep_days=2, cap=0)) == 3
+    assert [d.name for d in partitions_to_retire(partitions, now=NOW, keep_days=2, cap=0)] == [
+        "ended2",
+        "ended1",
+        "ended0",
+        "waits",
+    ]
+
+
+def test_a_study_that_waited_long_for_a_person_loses_its_key_and_makes_room_under_the_cap() -> None:
+    partitions = [PartitionStanding("waits", NOW - 3 * 86_400, waits=True), PartitionStanding("ended", NOW)]
+    retired = partitions_to_retire(partitions, now=NOW, keep_days=2, cap=1)
+    assert [(d.name, d.reason) for d in retired] == [("waits", "waits for a person, more than 2 days ago")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, func, insert, literal, select
+from sqlalchemy import and_, case, func, insert, literal, or_, select
 
 from fiona_dagster.adapters.ledger.schema import (
     association,
@@ -19,6 +19,7 @@ from fiona_dagster.adapters.ledger.schema import (
     transition,
 )
 from fiona_dagster.adapters.ledger.transfers import coverage
+from fiona_dagster.domain.retention import PartitionStanding
 from fiona_dagster.domain.transfer import GIVEN_UP, NOT_YET_DEIDENTIFIED, Balance, Disposition, TransferState
 
 if TYPE_CHECKING:
@@ -159,21 +160,34 @@ class Inventory:
                 connection.execute(select(release.c.path).where(released, ~release.c.purged)).scalars()
             )
 
-    def working_set(self) -> list[tuple[str, float]]:
-        """Studies whose partition key is still in Dagster and which have reached an end: key, when.
+    def at_rest(self) -> list[PartitionStanding]:
+        """Studies whose partition key was not retired and for which no work is due: since when, and whether they wait.
 
-        An end: every transfer delivered, and no instance that the newest revision does not cover.
+        At an end: every transfer delivered, or given up. Waiting for a person: unassigned, held or failed. Neither
+        while an instance came that the newest revision does not cover.
         """
-        unfinished = select(transfer.c.study_key).where(transfer.c.state != TransferState.DELIVERED.value)
+        working = (TransferState.REQUESTED.value, TransferState.FORWARDED.value)
+        busy = select(transfer.c.study_key).where(transfer.c.state.in_(working))
+        undelivered = func.max(case((transfer.c.state == TransferState.DELIVERED.value, 0), else_=1))
+        decided = and_(
+            study.c.registered_revision == study.c.revision, study.c.routed_revision == study.c.revision
+        )
+        since = func.coalesce(study.c.given_up_at, func.max(transfer.c.changed_at), study.c.arrived_at)
         query = (
-            select(study.c.key, func.max(transfer.c.changed_at))
-            .join(transfer, transfer.c.study_key == study.c.key)
-            .where(study.c.retired_at.is_(None), study.c.instance_count == study.c.arrived_count,
-                   study.c.key.not_in(unfinished))
+            select(study.c.key, study.c.given_up_at, func.coalesce(undelivered, 1).label("waits"), since.label("since"))
+            .outerjoin(transfer, transfer.c.study_key == study.c.key)
+            .where(study.c.retired_at.is_(None), study.c.revision > 0,
+                   study.c.instance_count == study.c.arrived_count,
+                   or_(decided, study.c.given_up_at.is_not(None)), study.c.key.not_in(busy))
             .group_by(study.c.key)
         )  # fmt: skip
         with self._ledger.read() as connection:
-            return [(row[0], float(row[1])) for row in connection.execute(query)]
+            return [
+                PartitionStanding(
+                    row.key, float(row.since), waits=bool(row.waits) and row.given_up_at is None
+                )
+                for row in connection.execute(query)
+            ]
 
     def last_transition(self) -> float | None:
         """When anything happened last."""

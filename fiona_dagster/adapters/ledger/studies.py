@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
 
 from fiona_dagster.adapters.ledger.schema import (
     association,
@@ -342,7 +342,8 @@ class Studies:
         self, key: str, stage: str, revision: int, now: float, run_id: str, reason: str = "", **columns: Any
     ) -> None:
         with self._ledger.begin() as connection:
-            connection.execute(update(study).where(and_(study.c.key == key)).values(**columns))
+            # worked on again: the key is back in Dagster, and to be retired once more
+            connection.execute(update(study).where(study.c.key == key).values(retired_at=None, **columns))
             _note(connection, key, now, stage, f"revision {revision}", reason, run_id)
 
 
