@@ -110,7 +110,7 @@ class ResidualSearch:
         if vr in {"DA", "DT", "TM"}:
             return False  # compared value by value in `verification`: a moved date may equal another original one
         if vr in {"AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"}:
-            return any(self._in_text(text, found) for text in found.texts() if text not in self._written)
+            return any(self._in_text(text, found) for text in found.readings() if text not in self._written)
         if (
             vr in {"US", "SS", "UL", "SL", "FL", "FD", "AT", "SV", "UV"}
             and len(found.value) < SHORTEST_COMPACT

@@ -56,14 +56,22 @@ def decode(value: bytes, vr: str, encodings: Sequence[str]) -> str | None:
 def readings(value: bytes, vr: str, encodings: Sequence[str]) -> list[str]:
     """`value` in every plausible character set: the declared one, UTF-8 where it is valid, else Latin-1.
 
-    Latin-1 is plausible for what is no text in its own set, and beside other sets of one byte a character.
+    Latin-1 is plausible for what is no text in its own set, and beside other sets of one byte a character. Text that
+    was taken for Latin-1 on its way and encoded twice is read as it was before, too.
     """
     declared, as_utf8 = decode(value, vr, encodings), _as_utf8(value)
-    found = [text for text in (declared, as_utf8) if text is not None]
+    found = [text for text in (declared, as_utf8, _once_encoded(as_utf8)) if text is not None]
     single_byte = declared is not None and len(declared) == len(value.rstrip(b" \0")) and b"\x1b" not in value
     if as_utf8 is None and (declared is None or single_byte):
         found.append(_CONTROLS.sub("", value.decode("latin-1")).rstrip(" \0"))
     return list(dict.fromkeys(found))
+
+
+def _once_encoded(text: str | None) -> str | None:
+    try:
+        return None if text is None else _as_utf8(text.encode("latin-1"))
+    except UnicodeEncodeError:
+        return None
 
 
 def _as_utf8(value: bytes) -> str | None:

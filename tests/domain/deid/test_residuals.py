@@ -203,6 +203,12 @@ def test_a_name_is_found_whatever_character_set_is_declared(declared: str, writt
     assert named("Bjørnstjerne^Åge".encode(written), "AAGE", encodings=(declared,))
 
 
+def test_a_name_that_was_encoded_twice_is_found() -> None:
+    twice = "Bjørnstjerne".encode().decode("latin-1")
+    assert named("Bjørnstjerne^Åge".encode(), twice, encodings=("utf8",))
+    assert named(f"{twice}^Per".encode(), "Bjørnstjerne", encodings=("utf8",))
+
+
 def test_what_the_profile_retains_is_not_searched() -> None:
     assert not leaks("SegmentLabel", "2019-12-24", dates=False)
     assert not leaks("FrameOfReferenceUID", "1.2.826.0.1.77", uids=False)
