@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,8 +25,8 @@ from fiona_dagster.adapters.spool import file_meta
 _REPLACED = ("create_file_meta", "write_file_meta_info", "NamedTemporaryFile")
 
 
-def configure(incoming: Path) -> None:
-    """Set pynetdicom up for this process, whose uploads are written to `incoming`.
+def configure(incoming: Path) -> Callable[[], None]:
+    """Set pynetdicom up for this process, whose uploads are written to `incoming`; the result undoes it.
 
     Raises:
         RuntimeError: this is another pynetdicom than the one that is pinned.
@@ -32,18 +34,30 @@ def configure(incoming: Path) -> None:
     missing = [name for name in _REPLACED if not hasattr(dimse_messages, name)]
     if missing:
         raise RuntimeError(f"pynetdicom has no dimse_messages.{missing[0]}: install the pinned version")
-    _config.UNRESTRICTED_STORAGE_SERVICE = True
-    _config.STORE_RECV_CHUNKED_DATASET = True
-    _config.LOG_HANDLER_LEVEL = "none"
-    tempfile.tempdir = str(incoming)
-    C_STORE.REQUEST_KEYWORDS = ("MessageID", "AffectedSOPClassUID", "AffectedSOPInstanceUID")  # type: ignore[assignment]
-    for name, ours in (("create_file_meta", _facts), ("write_file_meta_info", _write_meta)):
-        setattr(dimse_messages, name, ours)
+    settings = [
+        (_config, "UNRESTRICTED_STORAGE_SERVICE", True),
+        (_config, "STORE_RECV_CHUNKED_DATASET", True),
+        (_config, "LOG_HANDLER_LEVEL", "none"),
+        (C_STORE, "REQUEST_KEYWORDS", ("MessageID", "AffectedSOPClassUID", "AffectedSOPInstanceUID")),
+        (dimse_messages, "create_file_meta", _facts),
+        (dimse_messages, "write_file_meta_info", _write_meta),
+        (dimse_messages, "NamedTemporaryFile", partial(tempfile.NamedTemporaryFile, dir=incoming)),
+    ]
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in settings]
+    _set(settings)
+    return partial(_set, before)
+
+
+def _set(settings: list[tuple[Any, str, Any]]) -> None:
+    for owner, name, value in settings:
+        setattr(owner, name, value)
 
 
 def unfinished_uploads(association: Any) -> list[Path]:
     """Files of an Association that ended before they were stored: one being received, or one not yet served."""
-    found = [request._dataset_path for _, request in list(association.dimse.msg_queue.queue)]  # noqa: SLF001
+    # the queue holds (context id, request), and (None, None) once the connection is lost
+    waiting = [request for _, request in list(association.dimse.msg_queue.queue) if request is not None]
+    found = [getattr(request, "_dataset_path", None) for request in waiting]
     message: DIMSEMessage | None = association.dimse.message
     if message is not None:
         found.append(message._data_set_path)  # noqa: SLF001

@@ -62,6 +62,7 @@ class Listener:
         self._store = Store(site.name, site.layout, self._spool, self._recorder, self._series)
         self._open: dict[Any, _Open] = {}
         self._server: _Server | None = None
+        self._undo_hooks: Callable[[], None] = lambda: None
         self.side_files_written = False
         """After `stop`: whether the series JSONs are complete; where not, the next start makes them again."""
 
@@ -71,7 +72,7 @@ class Listener:
         Raises:
             OSError: the address is taken or not ours.
         """
-        pynetdicom_hooks.configure(self._incoming)
+        self._undo_hooks = pynetdicom_hooks.configure(self._incoming)
         entity = AE(ae_title=self._site.ae_title)
         entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
@@ -110,6 +111,7 @@ class Listener:
                 association.abort()
                 association.join(5.0)
             self._sweep()
+            self._undo_hooks()
         left = max(5.0, deadline - time.monotonic())
         self.side_files_written = self._series.stop(left)
         recorded = self._recorder.stop(left)
@@ -175,9 +177,11 @@ class Listener:
         if opened is None:
             return
         outcome = "released" if association.is_released else "aborted" if association.is_aborted else "lost"
-        for upload in pynetdicom_hooks.unfinished_uploads(association):
-            upload.unlink(missing_ok=True)
-        self._recorder.closed(opened.identity, outcome, time.time())
+        try:
+            for upload in pynetdicom_hooks.unfinished_uploads(association):
+                upload.unlink(missing_ok=True)
+        finally:  # whatever is left over: an Association that stays open holds its studies back for ever
+            self._recorder.closed(opened.identity, outcome, time.time())
 
 
 class _Server(ThreadedAssociationServer):
@@ -189,7 +193,10 @@ class _Server(ThreadedAssociationServer):
 
     def service_actions(self) -> None:
         super().service_actions()
-        self.sweep()
+        try:
+            self.sweep()
+        except Exception as error:  # noqa: BLE001 — this thread accepts connections: it must outlive any ended one
+            LOG.error("an ended Association was not looked after (%s)", type(error).__name__)
 
     def shutdown(self) -> None:
         """Stop accepting; pynetdicom's own would look for us among the servers that it started itself."""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import queue
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import pynetdicom
-from pynetdicom import acse, association, dimse_messages, transport
+from pynetdicom import acse, association, dimse_messages, fsm, transport
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import C_STORE
+
+from scp_listener import pynetdicom_hooks
 
 
 def test_pynetdicom_is_the_version_that_the_hooks_were_written_for() -> None:
@@ -43,3 +49,25 @@ def test_any_storage_class_is_accepted_with_the_first_transfer_syntax_proposed()
     assert "UNRESTRICTED_STORAGE_SERVICE" in inspect.getsource(acse.ACSE)
     assert "UNRESTRICTED_STORAGE_SERVICE" in inspect.getsource(association.Association._serve_request)
     assert hasattr(transport.ThreadedAssociationServer, "service_actions")
+
+
+def test_an_association_whose_connection_was_lost_leaves_its_uploads_and_no_error() -> None:
+    """pynetdicom puts (None, None) into the queue of requests when the connection goes."""
+    waiting: queue.Queue[tuple[object, object]] = queue.Queue()
+    waiting.put((1, SimpleNamespace(_dataset_path=Path("/a"))))
+    waiting.put((3, SimpleNamespace()))
+    waiting.put((None, None))
+    message = SimpleNamespace(_data_set_path=Path("/b"))
+    lost = SimpleNamespace(dimse=SimpleNamespace(msg_queue=waiting, message=message))
+    assert pynetdicom_hooks.unfinished_uploads(lost) == [Path("/a"), Path("/b")]
+    assert "msg_queue.put((None, None))" in inspect.getsource(fsm)
+
+
+def test_the_hooks_can_be_undone_and_leave_temporary_files_of_others_alone(tmp_path: Path) -> None:
+    before = (dimse_messages.NamedTemporaryFile, C_STORE.REQUEST_KEYWORDS, tempfile.gettempdir())
+    undo = pynetdicom_hooks.configure(tmp_path)
+    with dimse_messages.NamedTemporaryFile(suffix=".dcm") as upload:
+        assert Path(upload.name).parent == tmp_path
+    assert tempfile.gettempdir() == before[2]
+    undo()
+    assert (dimse_messages.NamedTemporaryFile, C_STORE.REQUEST_KEYWORDS) == before[:2]
