@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, create_engine, event, func, insert, select
+from sqlalchemy import Connection, create_engine, event, func, insert, inspect, select
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
-from fiona_dagster.adapters.ledger.schema import metadata
+from fiona_dagster.adapters.ledger.schema import SCHEMA_VERSION, meta, metadata, study
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 
 if TYPE_CHECKING:
@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.transfers import Transfers
 
 BUSY_SECONDS = 30.0
+_VERSION = "schema_version"
 _LOCK = 0x66696F6E61  # "fiona": the advisory lock of all who make tables or record, on PostgreSQL
 
 
 class Ledger:
     """The account book. Cheap to make; safe to share between threads; one per process.
+
+    Raises (when it is opened):
+        ConfigurationError: another version of the gateway made it.
 
     Raises (from every call that touches the database):
         Transient: the database is locked, down or unreachable.
@@ -39,7 +43,7 @@ class Ledger:
         try:
             with self.engine.begin() as connection:
                 self.wait_for_turn(connection)  # two processes may open a new ledger at once
-                metadata.create_all(connection)
+                self._prepare(connection)
         except OperationalError as error:
             raise Transient(
                 f"the ledger cannot be opened ({type(error.orig).__name__}): is its database up, its folder writable?"
@@ -68,6 +72,22 @@ class Ledger:
         """One after the other until the transaction ends, between all processes, as SQLite's writers always go."""
         if self.engine.dialect.name == "postgresql":
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+
+    def _prepare(self, connection: Connection) -> None:
+        """Make the tables of a new ledger, and refuse one with other tables than ours before anything fails in it."""
+        if not inspect(connection).has_table(study.name):
+            metadata.create_all(connection)
+            connection.execute(insert(meta), {"name": _VERSION, "value": SCHEMA_VERSION})
+            return
+        found = 1
+        if inspect(connection).has_table(meta.name):
+            found = connection.execute(select(meta.c.value).where(meta.c.name == _VERSION)).scalar_one()
+        if found != SCHEMA_VERSION:
+            raise ConfigurationError(
+                f"the ledger has schema version {found}, this gateway needs {SCHEMA_VERSION}",
+                remedy="run the version of the gateway that made it, or name a new data directory and ledger "
+                "(DATADIR, LEDGER) and keep the old one",
+            )
 
     def upsert(self, connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
         """Insert `rows`, replacing every other column where the primary key exists."""
@@ -154,6 +174,8 @@ def _engine(url: str) -> Engine:
                     f"there is no folder {Path(parsed.database).parent} for the ledger",
                     remedy="make the data directory, or name another with FIONA_CONFIG or DATADIR",
                 )
+            if parsed.database and parsed.database != ":memory:":
+                Path(parsed.database).touch(mode=0o640)  # SQLite would make it readable by everybody
             engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
             event.listen(engine, "connect", _sqlite_pragmas)
             event.listen(engine, "begin", _sqlite_begin)

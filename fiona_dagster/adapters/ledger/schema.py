@@ -21,8 +21,18 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+SCHEMA_VERSION = 2
+"""Raised with every change of a table below. 1: a ledger that has no version yet."""
+
 metadata = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Integer, nullable=False),
+)
 
 study = Table(
     "study",
