@@ -16,6 +16,7 @@ from fiona_dagster.adapters.releases import deidentify_study, recall_release, ve
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deidentification import DeidentifiedStudy, ReleaseRequest, SourceInstance
 from fiona_dagster.domain.errors import FionaError, Permanent
+from fiona_dagster.domain.identifiers import is_valid_uid
 from fiona_dagster.domain.verification import CHECKS, QuarantinedStudy, VerifiedStudy
 from tests.conftest import need_shared
 from tests.domain.deid.planted import GONE, KEY, ct_instance, request, saved
@@ -119,6 +120,20 @@ def test_an_instance_of_another_study_or_another_uid_is_held(
     assert [one.disposition for one in study.instances] == ["released", "held", "held"]
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_an_original_with_text_where_uids_belong_is_released_with_valid_ones(tmp_path: Path) -> None:
+    dataset = ct_instance()
+    dataset.RelatedGeneralSOPClassUID, dataset.StudyInstanceUID = "Zwingenberger^Ottokar", "77112233-1"
+    dataset.FrameOfReferenceUID = "1.02.3"
+    sources = sources_of(tmp_path / "in", dataset)
+    asked, study = released(sources, tmp_path)
+    outcome = verify_release(study, sources, asked, KEY, PROFILE)
+    assert isinstance(outcome, VerifiedStudy), outcome.checks
+    copy = dcmread(asked.folder / study.released[0].path)
+    assert copy.StudyInstanceUID == study.study_instance_uid
+    assert all(is_valid_uid(copy[tag].value) for tag in ("RelatedGeneralSOPClassUID", "FrameOfReferenceUID"))
+
+
 def test_a_study_of_several_patients_is_held_as_a_whole(
     tmp_path: Path, sources: list[SourceInstance]
 ) -> None:
@@ -177,6 +192,11 @@ def put(keyword: str, value: object) -> Callable[[FileDataset], None]:
         ("no_removed_value_left", put("StudyDate", "20191224")),
         ("no_removed_value_left", put("OperatorsName", "Nobody")),
         ("no_removed_value_left", put("FrameOfReferenceUID", "1.2.826.0.1.3680043.99.1.9")),
+        ("no_removed_value_left", put("RelatedGeneralSOPClassUID", "Zwingenberger")),
+        ("no_removed_value_left", put("SOPClassesInStudy", "1.2.3.77112233")),
+        ("no_removed_value_left", put("KVP", "7.7112233E7")),
+        ("no_removed_value_left", put("ConvolutionKernel", "OttokarZwingen")),
+        ("valid_uids", put("RelatedGeneralSOPClassUID", "no UID")),
         ("no_removed_value_left", lambda d: d.add_new(0x00091001, "LO", "x")),
         ("no_removed_value_left", lambda d: d.file_meta.add_new(0x00020016, "AE", "SCANNER-Q9")),
         ("no_removed_value_left", lambda d: d.add_new(0x00282000, "OB", b"..ZWINGENBERGER.")),
