@@ -159,13 +159,17 @@ def load_settings(path: Path | None = None, environment: Mapping[str, str] | Non
         ConfigurationError: a file or value that cannot be understood, with its place.
     """
     environment = dict(os.environ if environment is None else environment)
-    chosen = path or _optional_path(environment.get("FIONA_CONFIG"))
-    if chosen is None:
-        chosen = Path(environment.get("FIONA_DATADIR", "/data")) / "config" / "config.json"
-        content = _read(chosen) if chosen.exists() else {}
-    else:
-        content = _read(chosen)
+    chosen = configuration_file(path, environment)
+    named = path is not None or "FIONA_CONFIG" in environment
+    content = _read(chosen) if named or chosen.exists() else {}
     return settings_from(content, place=str(chosen), environment=environment)
+
+
+def configuration_file(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Path:
+    """Which config.json counts: `path`, else `FIONA_CONFIG`, else `<FIONA_DATADIR>/config/config.json`; absolute."""
+    environment = os.environ if environment is None else environment
+    named = path or _optional_path(environment.get("FIONA_CONFIG"))
+    return (named or Path(environment.get("FIONA_DATADIR", "/data")) / "config" / "config.json").absolute()
 
 
 def settings_from(content: Mapping[str, Any], *, place: str, environment: Mapping[str, str]) -> Settings:
@@ -210,7 +214,8 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
 
 def standalone_site(datadir: Path, *, host: str, port: int, ae_title: str) -> Site:
     """The site of a listener that was started by hand with nothing but a data directory."""
-    return Site(DEFAULT_SITE, Layout(datadir.absolute()), host, port, _ae_title(ae_title, "--ae-title"))
+    layout = Layout(datadir.absolute())
+    return Site(DEFAULT_SITE, layout, host, _port(port, "--port"), _ae_title(ae_title, "--ae-title"))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from scp_listener.log import LOG
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a listener until SIGTERM or SIGINT; returns the exit code (0 only if everything is recorded)."""
     options = _parser().parse_args(arguments)
+    os.umask(0o027)  # what is received is for the gateway's user and group
     log.configure()
     try:
         site, ledger_url = _chosen(options)

@@ -38,6 +38,7 @@ def demo(once: bool, folder: Path, web_port: int) -> None:
     from fiona_dagster.cli.demo_story import Story
     from fiona_dagster.cli.gateway_services import start_gateway
     from fiona_dagster.cli.processes import Supervisor
+    from fiona_dagster.cli.up import PRIVATE_UMASK
     from fiona_dagster.settings import load_settings
 
     console = Console() if sys.stdout.isatty() else Console(width=150)
@@ -48,6 +49,7 @@ def demo(once: bool, folder: Path, web_port: int) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
+    os.umask(PRIVATE_UMASK)
     folder = _emptied(folder.absolute())
 
     def tell(text: str) -> None:

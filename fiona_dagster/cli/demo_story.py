@@ -57,6 +57,7 @@ class Story:
         self._live: Live | None = None
         self._late = {one.name for one in hospital.samples if one.late}
         self._sent = False
+        self._told: dict[str, str] = {}
         self._sender = threading.Thread(target=self._send, name="scanner", daemon=True)
 
     @contextmanager
@@ -78,6 +79,15 @@ class Story:
                 self._hospital.scanner.push(one.sample, self._receiver, "late")
         if self._live is not None:
             self._live.update(self._table(standings))
+        self._tell_stages(standings)
+
+    def _tell_stages(self, standings: list[Standing]) -> None:
+        """Without a terminal there is no table to watch: say what moves."""
+        for one in standings:
+            stage = f"{one.stage}, revision {one.study.revision}" if one.study else one.stage
+            if not self._console.is_terminal and self._told.get(one.sample.name, "at the scanner") != stage:
+                self._console.print(f"{one.sample.name}: {stage}", highlight=False)
+            self._told[one.sample.name] = stage
 
     @property
     def settled(self) -> bool:
@@ -102,6 +112,7 @@ class Story:
     def conclude(self, problems: list[str], *, webserver: str) -> None:
         """Say how it ended, and where to look."""
         console = self._console
+        console.print()
         for reason, count in self._ledger.inventory.totals().held_reasons.items():
             console.print(f"  {count} held: {reason}", highlight=False)
         for refusal in self._ledger.inventory.refusals():

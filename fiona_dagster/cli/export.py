@@ -68,8 +68,18 @@ def _chosen(gateway: Opened, studies: tuple[str, ...], project: str) -> list[Tra
         for one in gateway.ledger.transfers.all()
         if one.state in EXPORTABLE and (not keys or one.study_key in keys) and project in ("", one.project)
     ]
+    left_out = [
+        one
+        for one in gateway.ledger.transfers.all()
+        if one not in found and (one.study_key in keys if keys else project == one.project)
+    ]
+    for one in left_out:
+        click.echo(
+            f"fiona: left out {one.study_key}: its transfer to {one.project} is {one.state.value}", err=True
+        )
     if not found:
         raise ConfigurationError(
-            "no such study is confirmed by the research PACS", remedy="see `fiona find` and `fiona status`"
+            "no such study is confirmed by the research PACS at present",
+            remedy="see `fiona find` and `fiona status`",
         )
     return found

@@ -12,9 +12,11 @@ import click
 from fiona_dagster.cli.gateway_services import start_gateway
 from fiona_dagster.cli.opening import config_option
 from fiona_dagster.cli.processes import Supervisor
-from fiona_dagster.settings import load_settings
+from fiona_dagster.settings import configuration_file, load_settings
 
 WATCH_SECONDS = 2.0
+PRIVATE_UMASK = 0o027
+"""What the gateway writes is for its user and group: ledger, logs and archive hold patient data."""
 
 
 @click.command()
@@ -28,8 +30,9 @@ WATCH_SECONDS = 2.0
 @config_option
 def up(web_host: str, web_port: int, workers: int, config_file: Path | None) -> None:
     """Run the gateway until Ctrl-C or SIGTERM: receivers, Dagster's code server, daemon and webserver."""
-    config = (config_file or Path(os.environ.get("FIONA_CONFIG", "/data/config/config.json"))).absolute()
+    config = configuration_file(config_file)
     settings = load_settings(config)
+    os.umask(PRIVATE_UMASK)
     for warning in settings.warnings:
         _tell(f"warning: {warning}")
     stop = threading.Event()

@@ -125,7 +125,11 @@ def request_problem(request: TransferRequest, projects: dict[str, Project]) -> s
     """Why a request cannot be carried out, or None. Never names the participant."""
     project = projects.get(request.project)
     if project is None:
-        return f"{request.rule or request.source} names the project '{request.project}', which does not exist"
+        known = ", ".join(sorted(name for name, one in projects.items() if one.active)) or "none"
+        return (
+            f"{request.rule or request.source} names the project '{request.project}', which does not exist "
+            f"(active projects: {known})"
+        )
     if not project.active:
         return f"project {project.name} is not active"
     return project.participant_problem(request.participant)
