@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from fiona_dagster.cli.opening import Opened, config_option, open_gateway
+from fiona_dagster.cli.opening import Opened, config_option, now, open_gateway
+from fiona_dagster.cli.services import RECEIVER, services
 
 
 @click.command()
@@ -30,6 +31,7 @@ def collect(gateway: Opened) -> dict[str, Any]:
     """The facts that `fiona status` shows, ready for JSON."""
     totals = gateway.ledger.inventory.totals()
     balance = totals.balance
+    answers = services(gateway.settings)
     disk = shutil.disk_usage(gateway.settings.layout.datadir)
     return {
         "conservation": {
@@ -42,22 +44,22 @@ def collect(gateway: Opened) -> dict[str, Any]:
         "transfers": totals.transfers,
         "open_associations": totals.open_associations,
         "disk": {"used_percent": round(100 * disk.used / disk.total, 1), "free_bytes": disk.free},
-        "receivers": _receivers(gateway),
+        "queues": _queues(gateway),
+        "services": answers,
+        "receivers": {
+            name.removeprefix(RECEIVER): answer for name, answer in answers.items() if name.startswith(RECEIVER)
+        },
     }  # fmt: skip
 
 
-def _receivers(gateway: Opened) -> dict[str, str]:
-    from fiona_dagster.adapters.dicom_scu import echo
-    from fiona_dagster.domain.errors import FionaError
+def _queues(gateway: Opened) -> dict[str, dict[str, float | int | None]]:
+    from fiona_dagster.adapters.ledger.queues import queues
 
-    answers = {}
-    for site in gateway.settings.sites:
-        try:
-            echo(site.peer, "STATUS")
-            answers[site.name] = "answers"
-        except FionaError:
-            answers[site.name] = "does not answer"
-    return answers
+    at = now()
+    return {
+        name: {"waiting": count, "oldest_seconds": None if oldest is None else round(max(0.0, at - oldest))}
+        for name, (count, oldest) in queues(gateway.ledger).items()
+    }
 
 
 def _show(facts: dict[str, Any]) -> None:
@@ -79,4 +81,9 @@ def _show(facts: dict[str, Any]) -> None:
     console.print(
         f"refused at the door {facts['refused_at_the_door']}, open Associations {facts['open_associations']}"
     )
-    console.print(f"disk {facts['disk']['used_percent']} % used, receivers {facts['receivers']}")
+    for name, queue in facts["queues"].items():
+        oldest = f", the oldest for {queue['oldest_seconds']} s" if queue["waiting"] else ""
+        console.print(f"{queue['waiting']} {name}{oldest}")
+    for name, answer in facts["services"].items():
+        console.print(f"{name}: {answer}")
+    console.print(f"disk {facts['disk']['used_percent']} % used")
