@@ -107,7 +107,7 @@ def _transfer(ledger: Ledger, study: StudyRecord, transfer: Transfer) -> Transfe
 def _studies(
     ledger: Ledger, settings: Settings, site: Site, report: DiskReport, disk: DiskUse, *, now: float
 ) -> None:
-    present = [one for one in ledger.studies.all() if one.site == site.name and one.purged_at is None]
+    present = ledger.studies.kept(site.name)
     by_key = {one.key: one for one in present}
     decided = choose_studies(
         [standing_of(ledger, one) for one in present],

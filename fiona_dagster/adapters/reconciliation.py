@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,10 @@ from fiona_dagster.settings import Settings
 
 RECORDED_SECONDS = 120.0
 """A received file is recorded within seconds; while the ledger is down, none is, and this is told."""
+
+RECENT_SECONDS = 7 * 86_400.0
+EVERY_SECONDS, TURNS = 900.0, 96
+"""Reconciliation runs every quarter of an hour; the studies that rest share a day's runs."""
 
 CONFIRMED = (TransferState.FORWARDED, TransferState.DELIVERED)
 """What is released now is what destinations confirmed."""
@@ -30,16 +35,28 @@ class Discrepancy:
 def discrepancies(
     ledger: Ledger, settings: Settings, *, clock: Callable[[], float] = time.time
 ) -> list[Discrepancy]:
-    """Everything that does not add up, over all studies; what was cleaned up need not be there.
+    """Everything that does not add up; what was cleaned up need not be there.
+
+    Studies that changed within a week are looked at every time, of the others one in 96: at every quarter of an hour,
+    each once a day. The conservation law is counted over all of them every time (`Inventory.totals`).
 
     Reception and transfers go on meanwhile: the ledger is read before the disk for what must be there, and a file
     that is younger than two minutes need not be recorded yet (the recorder writes in batches).
     """
     found: list[Discrepancy] = []
-    for study in ledger.studies.all():
+    for key, changed_at in ledger.studies.last_changes():
+        if not is_due(key, changed_at, now=clock()):
+            continue
+        study = ledger.studies.get(key)
         found += _received(ledger, settings, study, clock)
         found += _transfers(ledger, settings, study)
     return found
+
+
+def is_due(study_key: str, changed_at: float, *, now: float) -> bool:
+    """Whether a study is looked at now: it changed lately, or it is its turn."""
+    turn = int(now / EVERY_SECONDS) % TURNS
+    return now - changed_at < RECENT_SECONDS or zlib.crc32(study_key.encode()) % TURNS == turn
 
 
 def _received(

@@ -15,7 +15,14 @@ from sqlalchemy import delete, update
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.deliveries import DeliveryRecord
 from fiona_dagster.adapters.ledger.schema import instance, release, study
-from fiona_dagster.adapters.reconciliation import RECORDED_SECONDS, discrepancies
+from fiona_dagster.adapters.reconciliation import (
+    EVERY_SECONDS,
+    RECENT_SECONDS,
+    RECORDED_SECONDS,
+    TURNS,
+    discrepancies,
+    is_due,
+)
 from fiona_dagster.assets.housekeeping import reconciliation
 from fiona_dagster.domain.routing import TransferRequest
 from fiona_dagster.domain.transfer import AWAITING_VERIFICATION, Disposition, ReleaseRow, TransferState
@@ -174,6 +181,15 @@ def test_what_was_cleaned_up_need_not_be_there_but_what_came_since_must(house: D
     assert house.problems == []
     house.ledger.reception.record([(received(sop="1.2.3.1.999"), None)])
     assert house.problems == ["1 recorded instance(s) are not on disk"]
+
+
+def test_a_study_that_rests_is_looked_at_once_a_day_and_one_that_changed_every_time() -> None:
+    keys = [f"20260101-{number:012x}" for number in range(500)]
+    day = [1e9 + EVERY_SECONDS * turn for turn in range(TURNS)]
+    turns = [sum(is_due(key, 0.0, now=now) for now in day) for key in keys]
+    assert set(turns) == {1}
+    assert max(sum(is_due(key, 0.0, now=now) for key in keys) for now in day) < 20
+    assert all(is_due(keys[0], now - RECENT_SECONDS + 1, now=now) for now in day)
 
 
 @pytest.mark.parametrize("damaged", [False, True])

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
 
 from fiona_dagster.adapters.ledger.schema import (
     association,
@@ -111,6 +111,26 @@ class Studies:
         with self._ledger.read() as connection:
             rows = connection.execute(select(*_STUDY_COLUMNS).order_by(study.c.first_received_at.desc()))
             return [_record(row) for row in rows]
+
+    def kept(self, site: str) -> list[StudyRecord]:
+        """The studies of a site whose files were not cleaned up."""
+        where = and_(study.c.site == site, study.c.purged_at.is_(None))
+        with self._ledger.read() as connection:
+            return [_record(row) for row in connection.execute(select(*_STUDY_COLUMNS).where(where))]
+
+    def last_changes(self) -> list[tuple[StudyKey, float]]:
+        """For every study when an image of it or news of a transfer came last, in one query."""
+        changed = func.coalesce(func.max(transfer.c.changed_at), 0.0)
+        query = (
+            select(study.c.key, study.c.last_received_at, changed.label("changed"))
+            .outerjoin(transfer, transfer.c.study_key == study.c.key)
+            .group_by(study.c.key)
+        )
+        with self._ledger.read() as connection:
+            return [
+                (StudyKey(row.key), max(row.last_received_at, row.changed))
+                for row in connection.execute(query)
+            ]
 
     def by_uid(self, study_instance_uids: Collection[str]) -> dict[str, StudyRecord]:
         """The studies with these UIDs; of one that several sites received, that which arrived last."""
