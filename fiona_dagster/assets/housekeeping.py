@@ -60,9 +60,8 @@ def reconciliation(
         found = discrepancies(ledger, gateway.settings)
         told = 0
         if gateway.registry is not None:
-            for study in ledger.studies.all():
-                if study.purged_at is None and study.registered_revision:
-                    told += tell_registry(gateway, study, context.log)
+            for key in ledger.transfers.untold():
+                told += tell_registry(gateway, ledger.studies.get(key), context.log)
         lines = [f"- {one.study_key}: {one.problem}" for one in found[:200]]
         yield MaterializeResult(
             metadata={

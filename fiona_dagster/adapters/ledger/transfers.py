@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, Select, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy import Row, Select, String, and_, case, cast, delete, func, insert, or_, select, update
 
 from fiona_dagster.adapters.ledger.schema import release, revision, study, transfer, transition, verification
 from fiona_dagster.domain.errors import Permanent
@@ -256,6 +256,20 @@ class Transfers:
                 )
             ).one_or_none()
         return str(row.manifest_sha256) if row is not None and row.passed else None
+
+    def untold(self) -> list[StudyKey]:
+        """Registered studies that are there with transfers of which REDCap does not know the standing."""
+        text = [cast(one, String) for one in (transfer.c.state, transfer.c.revision, transfer.c.generation)]
+        standing = text[0] + ":" + text[1] + ":" + text[2]  # as registry_updates.standing writes it
+        query = (
+            select(study.c.key)
+            .join(transfer, transfer.c.study_key == study.c.key)
+            .where(transfer.c.registry_state != standing, study.c.purged_at.is_(None),
+                   study.c.registered_revision > 0)
+            .distinct()
+        )  # fmt: skip
+        with self._ledger.read() as connection:
+            return [StudyKey(key) for key in connection.execute(query).scalars()]
 
     def told_registry(self, transfer_id: int, state: str) -> None:
         """What REDCap was told of the transfer."""
