@@ -25,7 +25,11 @@ def defs() -> dg.Definitions:
 
     chain = {
         Phase.INTAKE: [arrival.arrived_study, classification.classified_series, registration.incoming_record],
-        Phase.TRANSFER: [routing.transfer_decision, deidentification.deidentified_copy, forwarding.research_pacs_copy],
+        Phase.TRANSFER: [
+            routing.transfer_decision,
+            deidentification.deidentified_copy,
+            forwarding.research_pacs_copy,
+        ],
         Phase.EXPORT: [packaging.outbox_package, delivery.delivered_package],
     }
     jobs = [
@@ -53,7 +57,13 @@ def defs() -> dg.Definitions:
         ],
         asset_checks=[deidentification.verification],
         jobs=[*jobs, *schedules.JOBS],
-        sensors=[arrivals.arrivals, decisions.decisions, decisions.late_decisions, outbox.outbox, heartbeat.heartbeat],
+        sensors=[
+            arrivals.arrivals,
+            decisions.decisions,
+            decisions.late_decisions,
+            outbox.outbox,
+            heartbeat.heartbeat,
+        ],
         schedules=schedules.SCHEDULES,
         resources={"gateway": GatewayResource()},
         executor=dg.in_process_executor,

@@ -20,7 +20,9 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 NEEDS = "needs "
 
 # the same examples every time, and no verdict on how busy the machine is
-settings.register_profile("fiona", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "fiona", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("fiona")
 
 
