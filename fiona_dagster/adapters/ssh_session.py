@@ -114,7 +114,7 @@ def _transport(destination: Destination) -> Transport:
             )
         if expected is None or expected.asbytes() != presented.asbytes():
             raise _unproven(destination, presented, changed=bool(known))
-    except BaseException:
+    except BaseException:  # whatever ends it, nothing stays open behind it; it is raised again
         transport.close()  # whatever the reason, the thread and the socket end here
         raise
     return transport

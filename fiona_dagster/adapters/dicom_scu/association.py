@@ -94,7 +94,7 @@ class Association:
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._negotiate(calling, proposed)
-        except BaseException:
+        except BaseException:  # whatever ends it, nothing stays open behind it; it is raised again
             self._socket.close()
             raise
 

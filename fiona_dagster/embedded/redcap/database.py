@@ -115,7 +115,7 @@ class Database:
             connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
                 yield connection
-            except BaseException:
+            except BaseException:  # whatever ends it, nothing stays open behind it; it is raised again
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
