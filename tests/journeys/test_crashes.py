@@ -103,13 +103,13 @@ def make_studies(folder: Path, chance: random.Random) -> list[list[Path]]:
     """Studies of three to five images of less than a kilobyte, each of one patient."""
     made = []
     for study in range(STUDIES):
-        uid = f"{UID}.{9000 + study}"
+        uid, patient = f"{UID}.{9000 + study}", f"{chance.randrange(10**10, 10**11)}"
         made.append([
             write(
                 folder / f"{study:02d}" / f"{number}.dcm",
                 instance(
                     number, StudyInstanceUID=uid, SeriesInstanceUID=f"{uid}.1", SOPInstanceUID=f"{uid}.1.{number}",
-                    AccessionNumber=f"HUS77{study:04d}", PatientID=f"{chance.randrange(10**10, 10**11)}",
+                    AccessionNumber=f"HUS77{study:04d}", PatientID=patient,
                     PatientName=f"Fjellheim^Torbjorg{study}", PixelData=chance.randbytes(32),
                 ),
             )
