@@ -18,7 +18,12 @@ from fiona_dagster.assets.descriptions import OWNER, TRANSFER, stage_tags
 from fiona_dagster.assets.failures import reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.assets.registry_updates import tell_registry
-from fiona_dagster.assets.releases import deidentify_transfer, give_up, transfers_at_work, verify_transfer
+from fiona_dagster.assets.releases import (
+    deidentify_transfer,
+    stop_transfer,
+    transfers_at_work,
+    verify_transfer,
+)
 from fiona_dagster.domain.errors import ConfigurationError, FionaError, Hold, Permanent
 from fiona_dagster.domain.transfer import Balance, Transfer
 from fiona_dagster.domain.verification import CHECKS, Check
@@ -64,7 +69,7 @@ def deidentified_copy(
             try:
                 result = deidentify_transfer(gateway, study, transfer, run_id=context.run.run_id)
             except (Hold, Permanent, ConfigurationError) as error:
-                give_up(gateway, transfer, error, run_id=context.run.run_id)
+                stop_transfer(gateway, transfer, error, run_id=context.run.run_id)
                 stopped.append(error)
                 continue
             balance = ledger.transfers.balance(transfer.id)

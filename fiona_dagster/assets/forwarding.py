@@ -10,7 +10,7 @@ from fiona_dagster.assets.descriptions import OWNER, TRANSFER, stage_tags
 from fiona_dagster.assets.failures import NETWORK_RETRIES, reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.assets.registry_updates import tell_registry
-from fiona_dagster.assets.releases import give_up, recall_verified, release_identity, transfers_at_work
+from fiona_dagster.assets.releases import recall_verified, release_identity, stop_transfer, transfers_at_work
 from fiona_dagster.domain.errors import ConfigurationError, Hold, Permanent, Transient
 from fiona_dagster.domain.forwarding import ForwardReceipt
 from fiona_dagster.domain.transfer import Transfer, TransferState
@@ -52,7 +52,7 @@ def research_pacs_copy(context: AssetExecutionContext, gateway: GatewayResource)
                     run_id=context.run.run_id, generation=transfer.generation,
                 )  # fmt: skip
             except Permanent as error:
-                give_up(gateway, transfer, error, run_id=context.run.run_id)
+                stop_transfer(gateway, transfer, error, run_id=context.run.run_id)
         tell_registry(gateway, study, context.log)
         if later:
             raise Transient("; ".join(later))

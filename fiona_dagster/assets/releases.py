@@ -82,7 +82,7 @@ def deidentify_transfer(
     return DeidentificationResult(result.profile, result.method_digest, reasons)
 
 
-def give_up(gateway: GatewayResource, transfer: Transfer, error: FionaError, *, run_id: str) -> None:
+def stop_transfer(gateway: GatewayResource, transfer: Transfer, error: FionaError, *, run_id: str) -> None:
     """Trying again would not help: the transfer waits for a person, with the reason."""
     state = TransferState.HELD if isinstance(error, Hold) else TransferState.FAILED
     gateway.ledger.transfers.set_state(

@@ -185,28 +185,18 @@ class Studies:
 
     def unregistered(self, limit: int = 200) -> list[tuple[StudyKey, int]]:
         """Arrived studies whose newest revision is not registered yet: key and revision."""
-        query = (
-            select(study.c.key, study.c.revision)
-            .where(
-                study.c.registered_revision < study.c.revision,
-                study.c.instance_count == study.c.arrived_count,
-                study.c.given_up_at.is_(None),
-            )
-            .order_by(study.c.arrived_at)
-            .limit(limit)
+        return self._behind(
+            study.c.registered_revision, study.c.instance_count == study.c.arrived_count, limit
         )
-        with self._ledger.read() as connection:
-            return [(StudyKey(row.key), row.revision) for row in connection.execute(query)]
 
     def unrouted(self, limit: int = 200) -> list[tuple[StudyKey, int]]:
         """Registered studies whose newest revision no routing decision has seen: key and revision."""
+        return self._behind(study.c.routed_revision, study.c.registered_revision == study.c.revision, limit)
+
+    def _behind(self, done: Any, ready: Any, limit: int) -> list[tuple[StudyKey, int]]:
         query = (
             select(study.c.key, study.c.revision)
-            .where(
-                study.c.routed_revision < study.c.revision,
-                study.c.registered_revision == study.c.revision,
-                study.c.given_up_at.is_(None),
-            )
+            .where(done < study.c.revision, ready, study.c.given_up_at.is_(None))
             .order_by(study.c.arrived_at)
             .limit(limit)
         )
