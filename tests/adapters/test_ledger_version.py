@@ -1,8 +1,10 @@
-"""A ledger of another version is refused when it is opened, with what to do, and left as it is."""
+"""Opening a ledger: a new one by two at once, one of another version, one again."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from sqlalchemy import inspect, text
@@ -37,3 +39,16 @@ def test_a_ledger_of_this_version_is_opened_again(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/ledger.sqlite"
     Ledger(url).reception.record([(received(), None)])
     assert len(Ledger(url).studies.all()) == 1
+
+
+def test_two_that_open_a_new_ledger_at_the_same_moment_both_get_it(tmp_path: Path) -> None:
+    """SQLite lets one of two fail that change the journal mode at once: about one time in twenty."""
+    start = Barrier(2)
+
+    def open_all(_: int) -> None:
+        for number in range(60):
+            start.wait(timeout=30)
+            Ledger(f"sqlite:///{tmp_path}/{number}.sqlite").close()
+
+    with ThreadPoolExecutor(2) as both:
+        list(both.map(open_all, range(2)))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,14 +42,14 @@ class Ledger:
     """
 
     def __init__(self, url: str) -> None:
-        self.engine = _engine(url)
         try:
+            self.engine = _engine(url)
             with self.engine.begin() as connection:
                 self.wait_for_turn(connection)  # two processes may open a new ledger at once
                 self._prepare(connection)
-        except OperationalError as error:
+        except (OperationalError, sqlite3.OperationalError) as error:
             raise Transient(
-                f"the ledger cannot be opened ({type(error.orig).__name__}): is its database up, its folder writable?"
+                f"the ledger cannot be opened ({type(error).__name__}): is its database up, its folder writable?"
             ) from None
 
     @contextmanager
@@ -175,7 +178,7 @@ def _engine(url: str) -> Engine:
                     remedy="make the data directory, or name another with FIONA_CONFIG or DATADIR",
                 )
             if parsed.database and parsed.database != ":memory:":
-                Path(parsed.database).touch(mode=0o640)  # SQLite would make it readable by everybody
+                _prepare_file(Path(parsed.database))
             engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
             event.listen(engine, "connect", _sqlite_pragmas)
             event.listen(engine, "begin", _sqlite_begin)
@@ -190,10 +193,24 @@ def _engine(url: str) -> Engine:
         ) from error
 
 
+def _prepare_file(path: Path) -> None:
+    """Make the file and set its journal mode, which lasts.
+
+    One process after the other: two that change the mode at once do not wait for each other, SQLite lets one fail.
+    """
+    path.touch(mode=0o640)  # SQLite would make it readable by everybody
+    folder = os.open(path.parent, os.O_RDONLY)  # closing a second descriptor of the file would drop SQLite's locks
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+    finally:
+        os.close(folder)
+
+
 def _sqlite_pragmas(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun by us, see _sqlite_begin
     for pragma in (
-        "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
         f"busy_timeout={int(BUSY_SECONDS * 1000)}",
