@@ -6,9 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fiona_dagster.domain.deid.codes import DateMode
 from fiona_dagster.domain.errors import ConfigurationError
 
-DateMode = Literal["keep", "per_project", "per_participant", "remove", "year"]
+__all__ = ["DateMode", "Destination", "Project", "destination_from_fields", "project_from_fields"]
+
 _DATE_MODES: dict[str, DateMode] = {
     "0": "keep", "1": "per_project", "2": "per_participant", "3": "remove", "4": "year",
 }  # fmt: skip

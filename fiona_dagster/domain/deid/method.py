@@ -31,12 +31,21 @@ _DATES = {
     "year": ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
 }
 OPTION_CODES = {
+    Option.CLEAN_PIXEL_DATA: ("113101", "Clean Pixel Data Option"),
+    Option.CLEAN_RECOGNIZABLE_VISUAL_FEATURES: ("113102", "Clean Recognizable Visual Features Option"),
+    Option.CLEAN_GRAPHICS: ("113103", "Clean Graphics Option"),
+    Option.CLEAN_STRUCTURED_CONTENT: ("113104", "Clean Structured Content Option"),
+    Option.CLEAN_DESCRIPTORS: ("113105", "Clean Descriptors Option"),
     Option.RETAIN_PATIENT_CHARACTERISTICS: ("113108", "Retain Patient Characteristics Option"),
     Option.RETAIN_DEVICE_IDENTITY: ("113109", "Retain Device Identity Option"),
     Option.RETAIN_UIDS: ("113110", "Retain UIDs Option"),
+    Option.RETAIN_SAFE_PRIVATE: ("113111", "Retain Safe Private Option"),
     Option.RETAIN_INSTITUTION_IDENTITY: ("113112", "Retain Institution Identity Option"),
 }
 """Code value and meaning of each option (PS3.16 CID 7050, scheme DCM)."""
+
+_NOT_YET_APPLIED = frozenset({Option.CLEAN_PIXEL_DATA, Option.CLEAN_RECOGNIZABLE_VISUAL_FEATURES})
+"""Pixels are not cleaned: what would need it is held, and no copy claims it."""
 
 
 def method_digest(profile: Profile, project: Project) -> str:
@@ -62,7 +71,7 @@ def method_elements(profile: Profile, project: Project) -> list[Element]:
     codes = [_BASIC]
     if project.date_mode in _DATES:
         codes.append(_DATES[project.date_mode])
-    codes += sorted(OPTION_CODES[option] for option in profile.options)
+    codes += sorted(OPTION_CODES[option] for option in profile.options - _NOT_YET_APPLIED)
     return [
         text_element(0x00120062, "CS", "YES"),
         text_element(

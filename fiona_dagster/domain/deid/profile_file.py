@@ -23,7 +23,9 @@ from fiona_dagster.domain.errors import ConfigurationError
 if TYPE_CHECKING:
     import yaml
 
-_STRICTNESS = {Code.REMOVE: 4, Code.EMPTY: 3, Code.REPLACE: 3, Code.UID: 2, Code.DATE: 1, Code.KEEP: 0}
+_STRICTNESS = {
+    Code.REMOVE: 4, Code.EMPTY: 3, Code.REPLACE: 3, Code.UID: 2, Code.DATE: 1, Code.CLEAN: 1, Code.KEEP: 0,
+}  # fmt: skip
 _KEYS = ("name", "options", "weakens", "overrides")
 _NAME = re.compile(r"^[\w .+-]{1,40}$")
 _ONLY_FOR = {Code.UID: {"UI"}, Code.DATE: {"DA", "DT", "TM"}}
