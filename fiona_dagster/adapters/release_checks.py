@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fiona_dagster.adapters.dicom_files import file_digest, pixel_digest, read_instance
+from fiona_dagster.adapters.dicom_files import file_digest, pydicom_agrees, read_instance, same_pixels
 from fiona_dagster.domain.deidentification import (
     DeidentifiedInstance,
     DeidentifiedStudy,
@@ -19,11 +19,15 @@ from fiona_dagster.domain.errors import Permanent
 
 if TYPE_CHECKING:
     from fiona_dagster.adapters.dicom_files import InstanceFile
+    from fiona_dagster.domain.deid.elements import DataSet
     from fiona_dagster.domain.deid.originals import OriginalValues
     from fiona_dagster.domain.deid.profile import Profile
     from fiona_dagster.domain.deid.residuals import ResidualSearch
     from fiona_dagster.domain.deid.walk import Found
     from fiona_dagster.domain.verification import Findings
+
+_REMEMBERED_BYTES = 8 << 20
+"""Of elements, in all, that are remembered of a release."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,50 @@ class Original:
     """What a copy is compared with. Without a copy to compare, only `sop_instance_uid` is set."""
 
     sop_instance_uid: str
-    sop_class_uid: str
-    references: frozenset[str]
-    transfer_syntax_uid: str
-    pixels: str
+    path: Path
+    references: frozenset[str] = frozenset()
+
+
+@dataclass
+class _Seen:
+    """What was found in an element, by its bytes: the images of a series differ in a dozen elements.
+
+    Elements are told apart by all that decides how they are read: level, character set and, for private ones, creator.
+    """
+
+    found: dict[tuple[object, ...], frozenset[str]] = field(default_factory=dict)
+    size: int = 0
+
+    def uids(
+        self, file: InstanceFile, of_type: str, examine: Callable[[Iterator[Found]], tuple[bool, set[str]]]
+    ) -> set[str]:
+        """UIDs in a file, after every element of it was examined.
+
+        `examine` returns whether an element of these bytes need not be examined again, and its UIDs.
+        """
+        from fiona_dagster.domain.deid.walk import creator_of, first_level, walk_element
+
+        uids: set[str] = set()
+        for part in (file.meta, file.dataset, file.behind):
+            level = first_level(part)
+            content, context = part.content, (of_type, level.encodings, part.syntax)
+            for tag, (begin, _, stop, _) in part.places.items():
+                key: tuple[object, ...] = (context, content[begin:stop], creator_of(part, tag))
+                known = self.found.get(key)
+                if known is None:
+                    settled, inside = examine(walk_element(level, tag))
+                    known = frozenset(inside)
+                    if settled:
+                        self._remember(key, known, stop - begin)
+                uids |= known
+        return uids
+
+    def _remember(self, key: tuple[object, ...], uids: frozenset[str], size: int) -> None:
+        if self.size + size > _REMEMBERED_BYTES:
+            self.found.clear()
+            self.size = 0
+        self.found[key] = uids
+        self.size += size
 
 
 class ReleaseReader:
@@ -56,30 +100,31 @@ class ReleaseReader:
         self.map_uid: Callable[[str], str] = ValidUids(mapper) if self._retains_uids else mapper
         self._shift = DateShift(shift_days(project, request.participant, key), year_only=self.dates == "year")
         self._written = written_values(profile, request)
+        self._originals, self._copies = _Seen(), _Seen()
 
     def read_original(self, source: SourceInstance, *, released: bool) -> Original | None:
         """Gather the identifying values of a source; None where it cannot be read (it is then not released)."""
         from fiona_dagster.domain.deid.admission import SOP_CLASS_UID, SOP_INSTANCE_UID
         from fiona_dagster.domain.deid.text import first_text
-        from fiona_dagster.domain.verification import references
+        from fiona_dagster.domain.verification import reference_uids
 
         try:
             file = read_instance(source.path)
-            self.values.gather(file.dataset, file.dataset.file_meta)
+            sop_class = first_text(file.dataset, SOP_CLASS_UID)
+            rules = self.profile.rules(sop_class, self.dates)
+
+            def gather(elements: Iterator[Found]) -> tuple[bool, set[str]]:
+                found = list(elements)
+                self.values.gather(found)
+                return True, {uid for one in found for uid in reference_uids(one, rules)}
+
+            references = self._originals.uids(file, sop_class, gather)
             uid = first_text(file.dataset, SOP_INSTANCE_UID)
-            if not released:
-                return Original(uid, "", frozenset(), "", "")
-            return Original(
-                uid,
-                first_text(file.dataset, SOP_CLASS_UID),
-                frozenset(references(file.dataset, self.profile, self.dates)),
-                file.transfer_syntax_uid,
-                pixel_digest(file),
-            )
         except Exception:  # noqa: BLE001 — a damaged original has no copy; one that has is reported below
             if released:
                 self.findings.add("pixels_unchanged", "an original that cannot be read again")
             return None
+        return Original(uid, source.path, frozenset(references) if released else frozenset())
 
     def read_copies(self, pairs: Sequence[tuple[DeidentifiedInstance, Original]], known: set[str]) -> None:
         """Check every copy. `known` are the UIDs of all originals of the study, also of those not released."""
@@ -95,61 +140,74 @@ class ReleaseReader:
         )
         for name in self.findings.examined.keys() - {"conservation"}:
             self.findings.examined[name] = len(pairs)
+        read_by_another: set[str] = set()
         for instance, original in pairs:
             try:
                 file = read_instance(self.request.folder / instance.path)
+                source = read_instance(original.path)
             except Permanent:
                 self.findings.add("still_readable", instance.path)
                 continue
-            self._check_identity(file, instance, original)
-            if pixel_digest(file) != original.pixels:
+            self._check_identity(file, instance, original, source)
+            if not same_pixels(source, file):
                 self.findings.add("pixels_unchanged", instance.path)
+            if instance.series_instance_uid not in read_by_another:
+                read_by_another.add(instance.series_instance_uid)
+                if not pydicom_agrees(file):
+                    self.findings.add("still_readable", instance.path)
             uids = self._check_elements(file, search, allowed if moved else None)
             wanted = {self.map_uid(uid) for uid in original.references & known}
             for _ in wanted - uids:
                 self.findings.add("references_resolve", instance.path)
 
-    def _check_identity(self, file: InstanceFile, instance: DeidentifiedInstance, original: Original) -> None:
-        dataset, meta = file.dataset, file.dataset.file_meta
+    def _check_identity(
+        self, file: InstanceFile, instance: DeidentifiedInstance, original: Original, source: InstanceFile
+    ) -> None:
+        dataset, meta, first = file.dataset, file.meta, _first_text
         same = (
-            str(dataset.get("SOPInstanceUID", ""))
-            == str(meta.get("MediaStorageSOPInstanceUID", ""))
+            first(dataset, 0x00080018)
+            == first(meta, 0x00020003)
             == instance.sop_instance_uid
             == self.map_uid(original.sop_instance_uid)
-            and str(dataset.get("SeriesInstanceUID", "")) == instance.series_instance_uid != ""
-            and str(dataset.get("StudyInstanceUID", "")) == instance.study_instance_uid != ""
-            and str(dataset.get("SOPClassUID", ""))
-            == str(meta.get("MediaStorageSOPClassUID", ""))
-            == original.sop_class_uid
-            and file.transfer_syntax_uid == original.transfer_syntax_uid
+            and first(dataset, 0x0020000E) == instance.series_instance_uid != ""
+            and first(dataset, 0x0020000D) == instance.study_instance_uid != ""
+            and first(dataset, 0x00080016) == first(meta, 0x00020002) == first(source.dataset, 0x00080016)
+            and file.transfer_syntax_uid == source.transfer_syntax_uid
         )
-        if not same or dataset.preamble != b"\0" * 128:
+        if not same or not file.has_blank_preamble:
             self.findings.add("still_readable", instance.path)
 
     def _check_elements(
         self, file: InstanceFile, search: ResidualSearch, allowed: set[str] | None
     ) -> set[str]:
         """Walk one copy; returns its UIDs."""
-        from fiona_dagster.domain.deid.walk import walk
         from fiona_dagster.domain.verification import profile_problem, uid_problems
 
-        uids: set[str] = set()
-        for dataset in (file.dataset, file.dataset.file_meta):
-            for found in walk(dataset):
+        sop_class = _first_text(file.dataset, 0x00080016)
+        rules = self.profile.rules(sop_class, self.dates)
+
+        def check(elements: Iterator[Found]) -> tuple[bool, set[str]]:
+            uids: set[str] = set()
+            settled = True
+            for found in elements:
                 if found.tag >> 16 == 0x7FE0 and len(found.path) == 1:
                     continue
-                problem = profile_problem(found, self.profile, self.dates)
+                problem = profile_problem(found, rules)
                 if problem is None and search.leaks(found):
                     problem = f"{found.keyword} has an original value"
                 if problem is None and allowed is not None and _is_other_date(found, allowed):
                     problem = f"{found.keyword} is not a moved date"
                 if problem is not None:
                     self.findings.add("no_removed_value_left", problem)
+                    settled = False
                 if found.vr == "UI":
                     uids.update(found.texts())
                     for place in uid_problems(found):
                         self.findings.add("valid_uids", place)
-        return uids
+                        settled = False
+            return settled, uids
+
+        return self._copies.uids(file, sop_class, check)
 
     def check_conservation(self, study: DeidentifiedStudy, sources: Sequence[SourceInstance]) -> None:
         """Sources = released + held + excluded + failed, and on disk lie exactly the released files, as written."""
@@ -175,6 +233,12 @@ class ReleaseReader:
 
 def _who(source: SourceInstance) -> tuple[int | None, str]:
     return source.identity, source.sop_instance_uid
+
+
+def _first_text(dataset: DataSet, tag: int) -> str:
+    from fiona_dagster.domain.deid.text import first_text
+
+    return first_text(dataset, tag)
 
 
 def _is_other_date(found: Found, allowed: set[str]) -> bool:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fiona_dagster.adapters.dicom_files import (
+    InstanceFile,
     file_digest,
+    patient_of,
     quiet_pydicom,
     read_instance,
-    read_patient,
     write_instance,
 )
 from fiona_dagster.adapters.durable import sync_folder
@@ -61,22 +62,28 @@ def deidentify_study(
     from fiona_dagster.domain.deid.method import method_digest
 
     engine = Deidentifier(profile, request, key)
-    reasons = _same_uid(sources) | _several_patients(sources)
+    duplicates = _same_uid(sources)
     results: list[DeidentifiedInstance] = []
+    patients: list[tuple[str, str] | None] = []
     study = ""
-    with quiet_pydicom():
-        for index, source in enumerate(sources):
-            reason = source.held_reason or reasons.get(index, "")
-            if reason.startswith(_DUPLICATE):
-                result = _not_released(source, "excluded", reason)
-            elif reason:
-                result = _not_released(source, "held", reason)
-            else:
-                result = _instance(source, engine, request.folder, study)
-            study = study or result.study_instance_uid
-            results.append(result)
-            if progress is not None:
-                progress(index + 1, len(sources))
+    for index, source in enumerate(sources):
+        file = _read(source)
+        patients.append(None if isinstance(file, str) else patient_of(file))
+        reason = source.held_reason or duplicates.get(index, "")
+        if reason:
+            result = _not_released(source, "excluded" if reason == _DUPLICATE else "held", reason)
+        elif isinstance(file, str):
+            result = _not_released(source, "failed", file)
+        else:
+            result = _instance(source, file, engine, request.folder, study)
+        study = study or result.study_instance_uid
+        results.append(result)
+        if progress is not None:
+            progress(index + 1, len(sources))
+    for index, reason in _several_patients(patients).items():
+        if not sources[index].held_reason:
+            results[index] = _not_released(sources[index], "held", reason)
+    study = next((one.study_instance_uid for one in results if one.study_instance_uid), "")
     _settle(request.folder, {one.path for one in results if one.disposition == "released"})
     return DeidentifiedStudy(study, tuple(results), profile.name, method_digest(profile, request.project))
 
@@ -103,12 +110,11 @@ def _same_uid(sources: Sequence[SourceInstance]) -> dict[int, str]:
     return reasons
 
 
-def _several_patients(sources: Sequence[SourceInstance]) -> dict[int, str]:
+def _several_patients(found: Sequence[tuple[str, str] | None]) -> dict[int, str]:
     """Reasons, by position, for sources whose study has several PatientIDs: whose images they are, nobody knows.
 
-    An empty PatientID is tolerated beside others: it contradicts none of them.
+    `found` are Study Instance UIDs and PatientIDs. An empty PatientID is tolerated: it contradicts no other.
     """
-    found = [read_patient(source.path) for source in sources]
     patients: defaultdict[str, set[str]] = defaultdict(set)
     for one in found:
         if one is not None and one[1]:
@@ -127,9 +133,21 @@ def _digest_or_path(path: Path) -> str:
         return str(path)  # it will fail by itself when it is read
 
 
-def _instance(source: SourceInstance, engine: Deidentifier, folder: Path, study: str) -> DeidentifiedInstance:
+def _read(source: SourceInstance) -> InstanceFile | str:
+    """The file, or why it cannot be treated."""
     try:
-        return _released(source, engine, folder, study)
+        return read_instance(source.path)
+    except FionaError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 — one broken instance costs no other; its message may hold values
+        return f"the instance cannot be treated ({type(error).__name__})"
+
+
+def _instance(
+    source: SourceInstance, file: InstanceFile, engine: Deidentifier, folder: Path, study: str
+) -> DeidentifiedInstance:
+    try:
+        return _released(source, file, engine, folder, study)
     except Hold as error:
         return _not_released(source, "held", error.reason)
     except (ConfigurationError, Transient):
@@ -144,19 +162,19 @@ def _instance(source: SourceInstance, engine: Deidentifier, folder: Path, study:
         return _not_released(source, "failed", f"the instance cannot be treated ({type(error).__name__})")
 
 
-def _released(source: SourceInstance, engine: Deidentifier, folder: Path, study: str) -> DeidentifiedInstance:
+def _released(
+    source: SourceInstance, file: InstanceFile, engine: Deidentifier, folder: Path, study: str
+) -> DeidentifiedInstance:
     from fiona_dagster.domain.deid.admission import SOP_INSTANCE_UID
     from fiona_dagster.domain.deid.text import first_text
 
-    file = read_instance(source.path)
     uid = first_text(file.dataset, SOP_INSTANCE_UID)
     if source.sop_instance_uid and uid != source.sop_instance_uid.strip(" \0"):
         raise Hold("the file is not the instance that it was received as")
     verdict = engine.admit(file.dataset, file.transfer_syntax_uid)
     if verdict is not None:
         return _not_released(source, verdict.disposition, verdict.reason)
-    little = file.transfer_syntax_uid != "1.2.840.10008.1.2.2"
-    clean = engine.clean(file.dataset, little=little)
+    clean = engine.clean(file.dataset, file.behind)
     if study and clean.study_instance_uid != study:
         raise Hold("the instance belongs to another study")
     modality = _FILE_MODALITY.sub("", clean.modality.upper())[:16] or "OT"

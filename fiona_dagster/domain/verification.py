@@ -9,21 +9,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydicom.dataset import Dataset
-
 from fiona_dagster.domain.deid.actions import DUMMIES, DUMMY_TEXT
 from fiona_dagster.domain.deid.conventions import EVENT_PREFIX
 from fiona_dagster.domain.deid.dates import DateShift
 from fiona_dagster.domain.deid.encoding import Element
 from fiona_dagster.domain.deid.method import method_elements
 from fiona_dagster.domain.deid.originals import OriginalValues
-from fiona_dagster.domain.deid.profile import Code, Profile
+from fiona_dagster.domain.deid.profile import Code, Option, Profile, Rules
 from fiona_dagster.domain.deid.table import is_registered
-from fiona_dagster.domain.deid.walk import Found, walk
+from fiona_dagster.domain.deid.walk import Found
 from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy, ReleaseRequest
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.identifiers import is_valid_uid
-from fiona_dagster.domain.project import DateMode
 
 CHECKS = {
     "conservation": "Every source is released, held, excluded or failed, and on disk lie exactly the released files.",
@@ -37,6 +34,9 @@ CHECKS = {
 MAXIMUM_PLACES = 20
 IDENTITY_TAGS = frozenset({0x00080018, 0x0020000D, 0x0020000E})
 """UIDs by which an instance is known, as opposed to those by which it refers to others."""
+_KEPT = frozenset({Code.KEEP, Code.CLEAN})
+_ENTERED = _KEPT | {Code.REPLACE}
+"""Actions after which a sequence may have items."""
 _WRITTEN_BY_US = frozenset(
     {
         0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013,
@@ -189,7 +189,7 @@ def _texts(elements: Iterable[Element]) -> Iterable[str]:
                 yield from _texts(item)
 
 
-def profile_problem(found: Found, profile: Profile, dates: DateMode) -> str | None:
+def profile_problem(found: Found, rules: Rules) -> str | None:
     """Why an element may not stand in a copy by the profile, or None: the opposite question to the engine's."""
     if len(found.path) == 1 and (found.tag in _WRITTEN_BY_US or found.tag >> 16 == 0x7FE0):
         return None
@@ -197,11 +197,12 @@ def profile_problem(found: Found, profile: Profile, dates: DateMode) -> str | No
         return f"{found.keyword} is there"
     if found.tag in {0x00100010, 0x00100020, 0x00080050}:
         return None  # made anew at every depth; the residual search sees to the values
+    parents = found.path[:-1]
     wrongly_entered = any(
-        profile.code(tag, "SQ", dates) not in {Code.KEEP, Code.REPLACE} for tag in found.path[:-1]
+        rules.code(tag, "SQ", parents[:depth]) not in _ENTERED for depth, tag in enumerate(parents)
     )
-    code = profile.code(found.tag, found.declared_vr, dates)
     problem = ""
+    code = _code(found, rules)
     if code is Code.REMOVE or wrongly_entered:
         problem = "is there"
     elif code is Code.EMPTY and found.value.strip(b" \0"):
@@ -209,6 +210,15 @@ def profile_problem(found: Found, profile: Profile, dates: DateMode) -> str | No
     elif code is Code.REPLACE and any(t not in {"", DUMMY_TEXT, *DUMMIES.values()} for t in found.texts()):
         problem = "is not a dummy"
     return f"{found.keyword} {problem}" if problem else None
+
+
+def _code(found: Found, rules: Rules) -> Code:
+    if not found.tag >> 16 & 1:
+        return rules.code(found.tag, found.declared_vr, found.path[:-1])
+    block = found.tag >> 8 & 0xFF
+    if not block:  # a Private Creator: it may stay where the profile keeps private elements at all
+        return Code.KEEP if Option.RETAIN_SAFE_PRIVATE in rules.options else Code.REMOVE
+    return rules.private(found.creator, found.tag & 0xFFFF00FF, found.declared_vr)
 
 
 def expected_dates(values: OriginalValues, shift: DateShift) -> set[str]:
@@ -222,18 +232,13 @@ def uid_problems(found: Found) -> list[str]:
     return [found.keyword for text in found.texts() if text and not is_valid_uid(text)]
 
 
-def references(dataset: Dataset, profile: Profile, dates: DateMode) -> set[str]:
-    """UIDs by which the instance refers to others, outside of what the profile removes."""
-
-    def enter(tag: int, declared_vr: str) -> bool:
-        return profile.code(tag, declared_vr or "SQ", dates) is Code.KEEP
-
-    return {
-        text
-        for found in walk(dataset, enter)
-        if found.vr == "UI"
-        and not (len(found.path) == 1 and found.tag in IDENTITY_TAGS)
-        and profile.code(found.tag, found.declared_vr, dates) in {Code.UID, Code.KEEP}
-        for text in found.texts()
-        if text and not is_registered(text)
-    }
+def reference_uids(found: Found, rules: Rules) -> list[str]:
+    """UIDs by which an element of an original refers to other instances, where the profile lets it stay."""
+    if found.vr != "UI" or (len(found.path) == 1 and found.tag in IDENTITY_TAGS):
+        return []
+    if rules.code(found.tag, found.declared_vr, found.path[:-1]) not in {Code.UID, Code.KEEP}:
+        return []
+    parents = found.path[:-1]
+    if any(rules.code(tag, "SQ", parents[:depth]) not in _KEPT for depth, tag in enumerate(parents)):
+        return []
+    return [text for text in found.texts() if text and not is_registered(text)]

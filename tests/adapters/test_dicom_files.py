@@ -13,7 +13,7 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
 )
 
-from fiona_dagster.adapters.dicom_files import pixel_digest, quiet_pydicom, read_instance, write_instance
+from fiona_dagster.adapters.dicom_files import quiet_pydicom, read_instance, same_pixels, write_instance
 from fiona_dagster.domain.errors import Permanent
 from tests.domain.deid.planted import GONE, ct_instance, engine, saved
 
@@ -32,10 +32,9 @@ def in_syntax(path: Path, syntax: str) -> Path:
     return path
 
 
-def written(source: Path, target: Path, *, defer_pixels: bool) -> Path:
-    file = read_instance(source, defer_pixels=defer_pixels)
-    clean = engine().clean(file.dataset, little=file.transfer_syntax_uid != ExplicitVRBigEndian)
-    write_instance(target, clean, file)
+def written(source: Path, target: Path) -> Path:
+    file = read_instance(source)
+    write_instance(target, engine().clean(file.dataset, file.behind), file)
     return target
 
 
@@ -44,22 +43,14 @@ SYNTAXES = ["1.2.840.10008.1.2.1", ImplicitVRLittleEndian, ExplicitVRBigEndian, 
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
-def test_spliced_and_plain_copies_are_the_same_bytes(tmp_path: Path, syntax: str) -> None:
-    source = in_syntax(tmp_path / "source.dcm", syntax)
-    spliced = written(source, tmp_path / "spliced.dcm", defer_pixels=True)
-    plain = written(source, tmp_path / "plain.dcm", defer_pixels=False)
-    assert spliced.read_bytes() == plain.read_bytes()
-
-
-@pytest.mark.parametrize("syntax", SYNTAXES)
 def test_a_copy_is_read_in_the_syntax_of_its_original_with_its_pixels(tmp_path: Path, syntax: str) -> None:
     source = in_syntax(tmp_path / "source.dcm", syntax)
-    copy = dcmread(written(source, tmp_path / "copy.dcm", defer_pixels=True))
+    copy = dcmread(written(source, tmp_path / "copy.dcm"))
     assert copy.file_meta.TransferSyntaxUID == syntax
     assert copy.PixelData == dcmread(source).PixelData
     assert copy.Rows == 4
     assert list(copy.ImagePositionPatient) == [-10.5, 0, 3.25]
-    assert pixel_digest(read_instance(source)) == pixel_digest(read_instance(tmp_path / "copy.dcm")) != ""
+    assert same_pixels(read_instance(source), read_instance(tmp_path / "copy.dcm"))
     if syntax != DeflatedExplicitVRLittleEndian:
         content = (tmp_path / "copy.dcm").read_bytes().lower()
         assert [value for value in GONE if value.lower().encode() in content] == []
@@ -68,7 +59,7 @@ def test_a_copy_is_read_in_the_syntax_of_its_original_with_its_pixels(tmp_path: 
 def test_nothing_of_the_file_meta_and_preamble_is_left(tmp_path: Path) -> None:
     source = saved(ct_instance(), tmp_path / "source.dcm")
     assert b"PLANTED preamble" in source.read_bytes()
-    copy = dcmread(written(source, tmp_path / "copy.dcm", defer_pixels=True))
+    copy = dcmread(written(source, tmp_path / "copy.dcm"))
     assert copy.preamble == b"\0" * 128
     assert copy.file_meta.MediaStorageSOPInstanceUID == copy.SOPInstanceUID
     assert {e.keyword for e in copy.file_meta} == {
@@ -114,7 +105,7 @@ def test_a_missing_file_is_told_without_its_path(tmp_path: Path) -> None:
 def test_a_file_without_preamble_is_read(tmp_path: Path) -> None:
     source = saved(ct_instance(), tmp_path / "source.dcm")
     source.write_bytes(source.read_bytes()[132:])
-    assert read_instance(source).dataset.Modality == "CT"
+    assert read_instance(source).dataset.value(0x00080060) == b"CT"
 
 
 def test_a_delimiter_that_is_missing_is_damage(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pydicom.dataset import FileDataset
 from fiona_dagster.adapters.dicom_files import quiet_pydicom, read_instance
 from fiona_dagster.adapters.releases import deidentify_study, recall_release, verify_release
 from fiona_dagster.domain.deid.profile import Profile
+from fiona_dagster.domain.deid.text import first_text
 from fiona_dagster.domain.deidentification import DeidentifiedStudy, ReleaseRequest, SourceInstance
 from fiona_dagster.domain.errors import FionaError, Permanent
 from fiona_dagster.domain.identifiers import is_valid_uid
@@ -263,8 +264,8 @@ def _studies(files: Sequence[Path]) -> dict[str, list[SourceInstance]]:
         try:
             with quiet_pydicom():
                 dataset = read_instance(path).dataset
-                uid = str(dataset.get("SOPInstanceUID", "")).strip(" \0")
-                studies[str(dataset.get("StudyInstanceUID", ""))].append(SourceInstance(path, None, uid))
+                uid = first_text(dataset, 0x00080018)
+                studies[first_text(dataset, 0x0020000D)].append(SourceInstance(path, None, uid))
         except FionaError:
             studies["unreadable"].append(SourceInstance(path, None, ""))
     return studies

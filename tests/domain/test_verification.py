@@ -22,12 +22,12 @@ from fiona_dagster.domain.verification import (
     expected_dates,
     profile_problem,
     recall,
-    references,
+    reference_uids,
     uid_problems,
     written_values,
 )
+from tests.domain.deid.parsing import reread
 from tests.domain.deid.planted import ct_instance, request
-from tests.domain.deid.test_engine import reread
 
 ONE = DeidentifiedInstance(
     1, "1.2.3", "released", path="2.25.1/CT.2.25.2.dcm", sop_instance_uid="2.25.2", sha256="ab"
@@ -35,6 +35,7 @@ ONE = DeidentifiedInstance(
 HELD = DeidentifiedInstance(2, "1.2.4", "held", "object type without a tested handler")
 STUDY = DeidentifiedStudy("2.25.9", (ONE, HELD), "FIONA Basic", "digest")
 ASKED = request(Path("folder"))
+RULES = Profile().rules("", "per_participant")
 
 
 def found(tag: int, vr: str, value: bytes) -> Found:
@@ -96,22 +97,24 @@ def test_only_the_verified_manifest_is_recalled() -> None:
 def test_the_profile_is_checked_from_the_other_side(
     tag: int, vr: str, value: bytes, problem: str | None
 ) -> None:
-    assert profile_problem(found(tag, vr, value), Profile(), "per_participant") == problem
+    assert profile_problem(found(tag, vr, value), RULES) == problem
 
 
 def test_inside_a_sequence_that_should_be_gone_nothing_may_stand() -> None:
     inside = Found((0x00400275, 0x00080060), "CS", "CS", b"CT", ["utf8"])  # RequestAttributesSequence
-    assert profile_problem(inside, Profile(), "keep") == "RequestAttributesSequence.Modality is there"
+    assert (
+        profile_problem(inside, Profile().rules("", "keep")) == "RequestAttributesSequence.Modality is there"
+    )
 
 
 def test_an_override_counts_as_the_profile() -> None:
     profile = Profile(overrides=((0x00081030, Code.KEEP),))
-    assert profile_problem(found(0x00081030, "LO", b"x"), profile, "keep") is None
+    assert profile_problem(found(0x00081030, "LO", b"x"), profile.rules("", "keep")) is None
 
 
 def test_dates_of_a_copy_are_the_moved_ones() -> None:
     values = OriginalValues()
-    values.gather(reread(ct_instance()))
+    values.gather(walk(reread(ct_instance())))
     allowed = expected_dates(values, DateShift(42))
     assert "20200204" in allowed
     assert "20191224" not in allowed
@@ -128,7 +131,7 @@ def test_references_are_those_outside_of_what_is_removed() -> None:
     item.ReferencedSOPInstanceUID = "1.2.3.4.5"
     gone.ReferencedStudySequence = [item]
     dataset.RequestAttributesSequence = [gone]
-    named = references(reread(dataset), Profile(), "per_participant")
+    named = {uid for found in walk(reread(dataset)) for uid in reference_uids(found, RULES)}
     assert dataset.SourceImageSequence[0].ReferencedSOPInstanceUID in named
     assert "1.2.3.4.5" not in named
     assert dataset.StudyInstanceUID not in named

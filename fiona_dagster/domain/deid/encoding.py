@@ -52,7 +52,7 @@ def text_element(tag: int, vr: str, text: str) -> Element:
 
 def encode_elements(elements: Iterable[Element], syntax: Syntax) -> bytes:
     """The elements in ascending order of tags, as they stand in a data set."""
-    return b"".join(_encoded(element, syntax) for element in sorted(elements, key=lambda e: e.tag))
+    return b"".join(encode_element(element, syntax) for element in sorted(elements, key=lambda e: e.tag))
 
 
 def header(tag: int, vr: str, length: int, syntax: Syntax) -> bytes:
@@ -67,7 +67,8 @@ def header(tag: int, vr: str, length: int, syntax: Syntax) -> bytes:
     return start + vr.encode("ascii") + pack(syntax.order + "H", length)
 
 
-def _encoded(element: Element, syntax: Syntax) -> bytes:
+def encode_element(element: Element, syntax: Syntax) -> bytes:
+    """One element: tag, VR, length and padded value."""
     if isinstance(element.value, list):
         value = b"".join(_item(item, syntax) for item in element.value)
         return header(element.tag, "SQ", len(value), syntax) + value

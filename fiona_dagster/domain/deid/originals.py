@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-
-from pydicom.dataset import Dataset
+from collections.abc import Iterable
 
 from fiona_dagster.domain.deid.names import full_names, name_words
 from fiona_dagster.domain.deid.notation import dates_in, fold, spellings
 from fiona_dagster.domain.deid.table import identifying, is_registered
-from fiona_dagster.domain.deid.walk import Found, walk
+from fiona_dagster.domain.deid.walk import Found
 
 SHORTEST_IDENTIFIER = 5
 TELEPHONE_DIGITS = 8
@@ -33,16 +32,15 @@ class OriginalValues:
         self.uids: set[str] = set()
         self._seen: set[tuple[int, bytes]] = set()
 
-    def gather(self, *datasets: Dataset) -> None:
-        """Add what identifies in the data sets (file meta is one of them), private elements included."""
+    def gather(self, elements: Iterable[Found]) -> None:
+        """Add what identifies in elements (those of the file meta information are some of them), private ones too."""
         kinds = identifying()
-        for dataset in datasets:
-            for found in walk(dataset):
-                kind = kinds.get(found.tag, "")
-                key = (found.tag, found.value)
-                if (kind or found.vr in {"PN", "DA", "DT", "UI"}) and found.value and key not in self._seen:
-                    self._seen.add(key)
-                    self._add(found, kind)
+        for found in elements:
+            kind = kinds.get(found.tag, "")
+            key = (found.tag, found.value)
+            if (kind or found.vr in {"PN", "DA", "DT", "UI"}) and found.value and key not in self._seen:
+                self._seen.add(key)
+                self._add(found, kind)
 
     def _add(self, found: Found, kind: str) -> None:
         for text in found.texts() if found.vr in {"UI", "DA", "DT"} else found.readings():

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
-from pydicom.charset import decode_bytes, default_encoding
-from pydicom.dataset import Dataset
+from pydicom.charset import convert_encodings, decode_bytes, default_encoding
+
+from fiona_dagster.domain.deid.elements import DataSet
 
 OUTPUT_CHARACTER_SET = "ISO_IR 192"
 BY_CHARACTER_SET = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 """VRs that Specific Character Set governs (PS3.5 6.1.2.3)."""
+SPECIFIC_CHARACTER_SET = 0x00080005
 SINGLE_VALUED = frozenset({"LT", "ST", "UT", "UR"})
 """VRs in which a backslash is text."""
 TEXT = BY_CHARACTER_SET | {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"}
@@ -21,12 +24,21 @@ _BETWEEN_VALUES = _DELIMITERS | {0x5C}
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 
 
-def encodings_of(dataset: Dataset, inherited: Sequence[str]) -> Sequence[str]:
+def encodings_of(dataset: DataSet, inherited: Sequence[str]) -> Sequence[str]:
     """Python encodings that govern `dataset`: its own Specific Character Set, else its parent's."""
-    if 0x00080005 not in dataset:
+    if SPECIFIC_CHARACTER_SET not in dataset:
         return inherited
-    found = dataset.original_character_set
-    return [found] if isinstance(found, str) else list(found)
+    return encodings_named(dataset.value(SPECIFIC_CHARACTER_SET))
+
+
+@lru_cache(maxsize=256)
+def encodings_named(value: bytes) -> tuple[str, ...]:
+    """Python encodings for a value of Specific Character Set; the default repertoire for what nobody knows."""
+    names = [part.strip(" \0") for part in value.decode("latin-1").split("\\")]
+    try:
+        return tuple(convert_encodings(names)) or (default_encoding,)
+    except (LookupError, ValueError):
+        return (default_encoding,)
 
 
 def decode(value: bytes, vr: str, encodings: Sequence[str]) -> str | None:
@@ -91,18 +103,14 @@ def split(text: str, vr: str) -> list[str]:
     return [text] if vr in SINGLE_VALUED else text.split("\\")
 
 
-def first_text(dataset: Dataset, tag: int) -> str:
+def first_text(dataset: DataSet, tag: int) -> str:
     """First value of a text element as it stands in the file, stripped; '' where it is absent or not text."""
     values = all_text(dataset, tag)
     return values[0] if values else ""
 
 
-def all_text(dataset: Dataset, tag: int) -> list[str]:
+def all_text(dataset: DataSet, tag: int) -> list[str]:
     """Values of an element of ASCII text, stripped; none where it is absent, empty or not text."""
     if tag not in dataset:
         return []
-    element = dataset.get_item(tag)
-    value = element.value if element is not None else None
-    if not isinstance(value, bytes):
-        return []
-    return [part.strip(" \0") for part in (decode(value, "UI", ()) or "").split("\\")]
+    return [part.strip(" \0") for part in (decode(dataset.value(tag), "UI", ()) or "").split("\\")]

@@ -1,21 +1,24 @@
 """Every element of a data set at every depth, with its path: how verification reads originals and copies.
 
-It shares no code with the engine's own walk, so that a branch that the engine forgot is not forgotten here too.
+It shares the finding of elements with the engine, and not its decisions: a branch that the engine forgot is not
+forgotten here too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 
 from pydicom.charset import default_encoding
 from pydicom.datadict import keyword_for_tag
-from pydicom.dataset import Dataset
-from pydicom.filereader import read_sequence
 
+from fiona_dagster.domain.deid.elements import DataSet
 from fiona_dagster.domain.deid.table import standard_vr
 from fiona_dagster.domain.deid.text import decode, encodings_of, readings, split
+from fiona_dagster.domain.errors import Permanent
+
+_ITEM = b"\xfe\xff\x00\xe0"
+_FIRST_BLOCK = 0x10
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Found:
     declared_vr: str
     value: bytes
     encodings: Sequence[str]
+    creator: str = ""
+    """The Private Creator of a private element."""
 
     @property
     def tag(self) -> int:
@@ -56,47 +61,64 @@ class Found:
 Enter = Callable[[int, str], bool]
 
 
-def walk(dataset: Dataset, enter: Enter | None = None) -> Iterator[Found]:
-    """All elements in order, those of sequences included.
+def walk(dataset: DataSet, enter: Enter | None = None) -> Iterator[Found]:
+    """All elements in order, those of sequences included; file meta information is a data set of its own.
 
     Args:
-        dataset: as `pydicom.dcmread` gives it; file meta is a data set of its own.
+        dataset: a first level.
         enter: whether to go into a sequence, by tag and declared VR; default all.
     """
-    yield from _walk(dataset, (), encodings_of(dataset, [default_encoding]), enter)
+    level = first_level(dataset)
+    for tag in dataset.places:
+        yield from walk_element(level, tag, enter)
 
 
-def _walk(
-    dataset: Dataset, path: tuple[int, ...], encodings: Sequence[str], enter: Enter | None
-) -> Iterator[Found]:
-    for key in list(dataset.keys()):
-        tag = int(key)
-        raw = dataset.get_item(key)
-        if raw is None:
-            continue
-        declared = str(raw.VR or "")
-        vr = declared if declared not in {"", "UN"} else (standard_vr(tag) or "UN")
-        if vr == "SQ" and enter is not None and not enter(tag, declared):
-            continue
-        items = _items(dataset, tag, raw.value, declared) if vr in {"SQ", "UN"} else None
-        if items is not None:
-            for item in items:
-                yield from _walk(item, (*path, tag), encodings_of(item, encodings), enter)
-        elif isinstance(raw.value, bytes) or raw.value is None:
-            yield Found((*path, tag), vr, declared, raw.value or b"", encodings)
-        else:
-            yield Found((*path, tag), vr, declared, str(raw.value).encode(), ["utf8"])
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A data set on the way down, with the sequences that lead to it."""
+
+    dataset: DataSet
+    path: tuple[int, ...]
+    encodings: Sequence[str]
 
 
-def _items(dataset: Dataset, tag: int, value: object, declared: str) -> list[Dataset] | None:
+def first_level(dataset: DataSet) -> Level:
+    """Where a walk begins."""
+    return Level(dataset, (), encodings_of(dataset, (default_encoding,)))
+
+
+def walk_element(level: Level, tag: int, enter: Enter | None = None) -> Iterator[Found]:
+    """One element of a level, and what lies in it where it is a sequence."""
+    dataset = level.dataset
+    declared = dataset.places[tag][3]
+    vr = declared if declared not in {"", "UN"} else (standard_vr(tag) or "UN")
+    if vr == "SQ" and enter is not None and not enter(tag, declared):
+        return
+    path = (*level.path, tag)
+    found = _items(dataset, tag, declared, vr, len(level.path)) if vr in {"SQ", "UN"} else None
+    if found is None:
+        yield Found(path, vr, declared, dataset.value(tag), level.encodings, creator_of(dataset, tag))
+        return
+    for item in found:
+        below = Level(item, path, encodings_of(item, level.encodings))
+        for inner in item.places:
+            yield from walk_element(below, inner, enter)
+
+
+def creator_of(dataset: DataSet, tag: int) -> str:
+    """The Private Creator of a private element, '' where it has none (PS3.5 7.8.1)."""
+    block = tag >> 8 & 0xFF
+    if not tag >> 16 & 1 or block < _FIRST_BLOCK:
+        return ""
+    return dataset.value(tag & 0xFFFF0000 | block).decode("latin-1").strip(" \0")
+
+
+def _items(dataset: DataSet, tag: int, declared: str, vr: str, depth: int) -> list[DataSet] | None:
     """Items of a sequence, or of bytes in UN that look like one; None where there are none to be read."""
     try:
-        if declared == "UN" or (declared == "" and standard_vr(tag) is None):
-            if not isinstance(value, bytes):
-                return list(value) if value is not None else None  # type: ignore[call-overload]
-            if not value.startswith(b"\xfe\xff\x00\xe0"):
-                return None
-            return list(read_sequence(BytesIO(value), True, True, len(value), default_encoding))  # noqa: FBT003
-        return list(dataset[tag].value or [])
-    except Exception:  # noqa: BLE001 — bytes that no parser understands are searched as bytes
-        return None
+        if declared == "UN" or vr == "UN":
+            value = dataset.value(tag)
+            return dataset.items(tag, in_un=True, depth=depth) if value.startswith(_ITEM) else None
+        return dataset.items(tag, depth=depth)
+    except Permanent:
+        return None  # bytes that are no items are searched as bytes

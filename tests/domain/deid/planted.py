@@ -116,16 +116,6 @@ def _nested(depth: int, uid: str) -> Dataset:
     return item
 
 
-def depth_of(elements: list[object]) -> int:
-    """How many sequences stand in each other."""
-    depths = [0]
-    for element in elements:
-        value = getattr(element, "value", None)
-        if isinstance(value, list):
-            depths += [1 + depth_of(item) for item in value]
-    return max(depths)
-
-
 def saved(dataset: FileDataset, path: Path) -> Path:
     """Write as it is: wrong values are the point."""
     path.parent.mkdir(parents=True, exist_ok=True)

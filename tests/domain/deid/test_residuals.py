@@ -4,15 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
 
+from fiona_dagster.domain.deid.elements import DataSet
 from fiona_dagster.domain.deid.notation import fold
 from fiona_dagster.domain.deid.originals import OriginalValues
 from fiona_dagster.domain.deid.residuals import ResidualSearch
 from fiona_dagster.domain.deid.walk import Found, walk
-from tests.domain.deid.test_engine import reread
+from tests.domain.deid.parsing import reread
 
 
 def original() -> Dataset:
@@ -30,7 +29,7 @@ def original() -> Dataset:
     return dataset
 
 
-def in_file(dataset: Dataset) -> Dataset:
+def in_file(dataset: Dataset) -> DataSet:
     from pydicom.dataset import FileDataset, FileMetaDataset
 
     meta = FileMetaDataset()
@@ -40,7 +39,7 @@ def in_file(dataset: Dataset) -> Dataset:
 
 def search(**switches: bool) -> ResidualSearch:
     values = OriginalValues()
-    values.gather(in_file(original()))
+    values.gather(walk(in_file(original())))
     return ResidualSearch(values, {"P-001", "REMOVED", "Lege"}, **switches)
 
 
@@ -151,12 +150,7 @@ def test_other_uids_and_numbers_are_no_leak(keyword: str, value: bytes) -> None:
 def named(name: bytes, value: str, vr: str = "SH", encodings: tuple[str, ...] = ("iso8859",)) -> bool:
     """Whether `value` in a copy leaks a study's PatientName, whose bytes and character set are given."""
     values = OriginalValues()
-    dataset = Dataset()
-    dataset[0x00100010] = RawDataElement(Tag(0x00100010), "PN", len(name), name, 0, False, True)  # noqa: FBT003
-    sets = {"utf8": "ISO_IR 192", "latin_1": "ISO_IR 100", "iso_ir_144": "ISO_IR 144"}
-    if encodings[0] in sets:
-        dataset.SpecificCharacterSet = sets[encodings[0]]
-    values.gather(dataset)
+    values.gather([Found((0x00100010,), "PN", "PN", name, encodings)])
     kernel = Found((0x00181210,), vr, vr, value.encode(), ["utf8"])
     return ResidualSearch(values, set()).leaks(kernel)
 

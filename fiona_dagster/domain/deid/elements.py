@@ -1,0 +1,230 @@
+"""The elements of a data set, found in its bytes: nothing is decoded, nothing is copied before it is wanted.
+
+One pass notes where each element lies (PS3.5 chapter 7). Every byte of a level belongs to one of its elements or the
+level is refused as damaged, so that nothing can hide between two of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from struct import Struct
+from struct import error as StructError  # noqa: N812 — struct names its exception like a function
+
+from fiona_dagster.domain.deid.encoding import LONG_VRS, Syntax
+from fiona_dagster.domain.errors import Permanent
+
+UNDEFINED = 0xFFFFFFFF
+PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+"""Float, Double Float and integer Pixel Data: at the first level they stay in the file."""
+DEEPEST = 64
+"""Levels of sequences that are followed; the standard's own objects have seven."""
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_SHORT_VRS = ("AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST",
+              "TM", "UI", "UL", "US")  # fmt: skip
+_SHORT = {vr.encode(): vr for vr in _SHORT_VRS}
+_LONG = {vr.encode(): vr for vr in sorted(LONG_VRS)}
+
+Place = tuple[int, int, int, str]
+"""Where an element lies: its first byte, that of its value, the one behind it, and the VR it declares ('' for none).
+
+The value of a sequence of undefined length ends behind its delimiter.
+"""
+
+
+class Short(Exception):
+    """The bytes end inside an element; `position` is the first byte of that element."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(position)
+        self.position = position
+
+
+class _Order:
+    def __init__(self, mark: str) -> None:
+        self.explicit = Struct(mark + "HH2sH").unpack_from
+        self.implicit = Struct(mark + "HHL").unpack_from
+        self.long = Struct(mark + "L").unpack_from
+
+
+_LITTLE, _BIG = _Order("<"), _Order(">")
+IMPLICIT_LITTLE = Syntax(implicit=True, little=True)
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """One level: its bytes, where its elements lie, and how they are encoded."""
+
+    content: bytes
+    places: dict[int, Place]
+    syntax: Syntax
+
+    def __contains__(self, tag: object) -> bool:
+        return tag in self.places
+
+    def value(self, tag: int) -> bytes:
+        """The value as it stands there; b'' where the element is absent."""
+        place = self.places.get(tag)
+        return b"" if place is None else self.content[place[1] : place[2]]
+
+    def items(self, tag: int, *, in_un: bool = False, depth: int = 0) -> list[DataSet]:
+        """The items of a sequence that is there.
+
+        Args:
+            tag: the sequence's.
+            in_un: whether it is declared UN, and so encoded as Implicit VR Little Endian (PS3.5 6.2.2 note 2).
+            depth: levels above this one.
+
+        Raises:
+            Permanent: it is no sequence of items.
+        """
+        _, start, stop, _ = self.places[tag]
+        return list(items(self.content, start, stop, IMPLICIT_LITTLE if in_un else self.syntax, depth))
+
+
+EMPTY = DataSet(b"", {}, IMPLICIT_LITTLE)
+
+
+def items(content: bytes, start: int, stop: int, syntax: Syntax, depth: int = 0) -> Iterator[DataSet]:
+    """The items that lie between two positions, up to a sequence delimiter if there is one.
+
+    Raises:
+        Permanent: something else lies there, or an item does not end where it should.
+    """
+    if depth >= DEEPEST:
+        raise Permanent(
+            "sequences are nested more deeply than any object's: hold the instance for a look at it"
+        )
+    unpack = (_LITTLE if syntax.little else _BIG).implicit
+    position = start
+    try:
+        while position < stop:
+            group, element, length = unpack(content, position)
+            tag, position = group << 16 | element, position + 8
+            if tag == _SEQUENCE_END:
+                if position != stop:
+                    raise _damaged()
+                return
+            if tag != _ITEM:
+                raise _damaged()
+            if length == UNDEFINED:
+                places, position = find_elements(
+                    content, position, stop, syntax, in_item=True, depth=depth + 1
+                )
+            else:
+                end = position + length
+                if end > stop:
+                    raise _damaged()
+                places, position = find_elements(content, position, end, syntax, depth=depth + 1)
+            yield DataSet(content, places, syntax)
+    except (Short, StructError):
+        raise _damaged() from None
+
+
+def find_elements(
+    content: bytes,
+    start: int,
+    stop: int,
+    syntax: Syntax,
+    *,
+    in_item: bool = False,
+    root: bool = False,
+    depth: int = 0,
+    places: dict[int, Place] | None = None,
+) -> tuple[dict[int, Place], int]:
+    """Where the elements between two positions lie, and the position behind the last.
+
+    Args:
+        content: the bytes.
+        start: first byte of the first element.
+        stop: byte behind the last.
+        syntax: how they should be encoded; a level that declares no VRs is read as implicit all the same.
+        in_item: an item delimiter ends the level, and must.
+        root: the first level, which ends before Pixel Data.
+        depth: levels above this one.
+        places: to go on with after `Short`.
+
+    Raises:
+        Short: the bytes end inside an element.
+        Permanent: there is something that is no element.
+    """
+    found: dict[int, Place] = {} if places is None else places
+    order = _LITTLE if syntax.little else _BIG
+    explicit, implicit, long = order.explicit, order.implicit, order.long
+    has_vr = not syntax.implicit and _declares_vr(content, start, stop)
+    position = begin = start
+    try:
+        while position < stop:
+            begin = position
+            vr = ""
+            if has_vr:
+                group, element, code, length = explicit(content, position)
+                tag = group << 16 | element
+                if code in _SHORT:
+                    vr, position = _SHORT[code], position + 8
+                elif code in _LONG:
+                    vr, position = _LONG[code], position + 12
+                    (length,) = long(content, begin + 8)
+                elif tag in {_ITEM_END, _SEQUENCE_END}:
+                    position += 8
+                elif code.isalpha() and code.isupper():  # a VR of a later edition
+                    vr, position = code.decode("ascii"), position + 8
+                else:
+                    raise _damaged()
+            else:
+                group, element, length = implicit(content, position)
+                tag, position = group << 16 | element, position + 8
+            if tag >= 0xFFFEE000 and in_item and tag == _ITEM_END:
+                return found, position
+            if group == 0xFFFE:
+                raise _damaged()
+            if root and tag in PIXEL_TAGS:
+                return found, begin
+            value = position
+            if length == UNDEFINED:
+                inside = syntax if vr != "UN" else IMPLICIT_LITTLE
+                position = _end_of_sequence(content, position, stop, inside, depth)
+            else:
+                position += length
+            if position > stop:
+                raise Short(begin)
+            found[tag] = (begin, value, position, vr)
+    except StructError:
+        raise Short(begin) from None
+    if in_item:
+        raise Short(begin)
+    return found, position
+
+
+def _end_of_sequence(content: bytes, position: int, stop: int, syntax: Syntax, depth: int) -> int:
+    """Position behind the delimiter of a sequence (or of fragments) of undefined length."""
+    if depth >= DEEPEST:
+        raise Permanent(
+            "sequences are nested more deeply than any object's: hold the instance for a look at it"
+        )
+    unpack = (_LITTLE if syntax.little else _BIG).implicit
+    while True:
+        group, element, length = unpack(content, position)
+        tag, position = group << 16 | element, position + 8
+        if tag == _SEQUENCE_END:
+            return position
+        if tag != _ITEM:
+            raise _damaged()
+        if length == UNDEFINED:
+            _, position = find_elements(content, position, stop, syntax, in_item=True, depth=depth + 1)
+        else:
+            position += length
+
+
+def _declares_vr(content: bytes, start: int, stop: int) -> bool:
+    """Whether the first element of a level declares a VR; some writers encode items implicitly in explicit files."""
+    code = content[start + 4 : start + 6]
+    if stop - start < 6 or content[start : start + 2] in {b"\xfe\xff", b"\xff\xfe"}:
+        return True
+    return code in _SHORT or code in _LONG or (code.isalpha() and code.isupper())
+
+
+def _damaged() -> Permanent:
+    return Permanent(
+        "the file is damaged: an element does not end where the next begins; ask the sender for it again"
+    )
