@@ -11,6 +11,8 @@ from fiona_dagster.domain.errors import ConfigurationError
 
 __all__ = ["DateMode", "Destination", "Project", "destination_from_fields", "project_from_fields"]
 
+UidScheme = Literal["keyed", "fiona", "fiona_hex"]
+"""How new UIDs are made: with the project's key, or as FIONA did (`fiona_hex`: before September 2023)."""
 _DATE_MODES: dict[str, DateMode] = {
     "0": "keep", "1": "per_project", "2": "per_participant", "3": "remove", "4": "year",
 }  # fmt: skip
@@ -46,6 +48,7 @@ class Project:
     date_mode: DateMode = "per_participant"
     date_shift_days: int | None = None  # per_project only; None derives it from the project's key
     uid_root: str = "2.25"
+    uid_scheme: UidScheme = "keyed"
     destinations: tuple[Destination, ...] = ()
     export_formats: tuple[str, ...] = ("native",)
 

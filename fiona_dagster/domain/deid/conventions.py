@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pydicom.datadict import tag_for_keyword
 
 from fiona_dagster.domain.deid.encoding import Element, text_element
+from fiona_dagster.domain.deid.uids import fiona_digest
 from fiona_dagster.domain.deidentification import ReleaseRequest
 from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.project import Project
 
 EVENT_PREFIX = "EventName:"
 ALWAYS_WRITTEN = frozenset(
@@ -52,6 +54,19 @@ def accession_number(key: bytes, original: str) -> str:
     return _digits(hmac.new(key, f"accession\x1f{original}".encode(), hashlib.sha256).digest())
 
 
+def _study_id_in(project: Project, original_study_uid: str, new_study_uid: str) -> str:
+    if project.uid_scheme == "keyed":
+        return study_id(new_study_uid)
+    return fiona_digest(original_study_uid + project.name, project)[:16]
+
+
+def _accession_in(project: Project, key: bytes, original: str) -> str:
+    """In FIONA's scheme the digest of the number as it is padded in the file: who tries all numbers finds it."""
+    if project.uid_scheme == "keyed":
+        return accession_number(key, original)
+    return fiona_digest(original + " " * (len(original) % 2), project)[:16]
+
+
 def pseudonyms(request: ReleaseRequest, key: bytes) -> dict[int, tuple[Callable[[str], str], str]]:
     """Attributes whose value is made anew at any depth, with what it is made into."""
 
@@ -59,7 +74,7 @@ def pseudonyms(request: ReleaseRequest, key: bytes) -> dict[int, tuple[Callable[
         return request.participant
 
     def accession(text: str) -> str:
-        return accession_number(key, text)
+        return _accession_in(request.project, key, text)
 
     return {
         0x00100010: (participant, "the participant"),
@@ -88,16 +103,22 @@ def root_elements(
         original_study_uid: Study Instance UID of the original.
         had_reason: whether the original has ReasonForTheRequestedProcedure, the event's third place.
     """
+    project = request.project
+    number = (
+        _accession_in(project, key, accession)
+        if accession
+        else accession_number(key, f"study\x1f{original_study_uid}")
+    )
     event = f"{EVENT_PREFIX}{request.event}" if request.event else ""
     elements = [
         text_element(0x00100010, "PN", request.participant),
         text_element(0x00100020, "LO", request.participant),
-        text_element(0x00080080, "LO", request.project.name),
+        text_element(0x00080080, "LO", project.name),
         text_element(0x00080090, "PN", event),
-        text_element(0x00200010, "SH", study_id(new_study_uid)),
-        text_element(0x00080050, "SH", accession_number(key, accession or f"study\x1f{original_study_uid}")),
-        text_element(0x00120020, "LO", request.project.name),
-        text_element(0x00120021, "LO", request.project.name),
+        text_element(0x00200010, "SH", _study_id_in(project, original_study_uid, new_study_uid)),
+        text_element(0x00080050, "SH", number),
+        text_element(0x00120020, "LO", project.name),
+        text_element(0x00120021, "LO", project.name),
         text_element(0x00120040, "LO", request.participant),
     ]
     if event:

@@ -58,6 +58,7 @@ def method_digest(profile: Profile, project: Project) -> str:
         "date_mode": project.date_mode,
         "date_shift_days": project.date_shift_days if project.date_mode == "per_project" else None,
         "uid_root": project.uid_root,
+        "uid_scheme": project.uid_scheme,
         "pixels_are_clean": project.pixels_are_clean,
         "drop": [project.drop_presentation_states, project.drop_secondary_capture],
         "engine": engine_digest(),

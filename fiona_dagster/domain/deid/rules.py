@@ -1,7 +1,8 @@
 """What a profile says of every attribute of one object type, asked once per element.
 
-Order: structure (private, group lengths, curves, overlays) -> overrides -> table E.1-1 with its options -> the
-positive list of unlisted text -> the VR of an attribute that the standard knows -> removal.
+Order: structure (private, group lengths, curves, overlays) -> overrides -> the project's dates -> options of table
+E.1-1 -> its Basic Profile, by the Type that PS3.3 gives the attribute in this IOD -> the positive list of unlisted
+text -> the VR of an attribute that the standard knows -> removal.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fiona_dagster.domain.deid.codes import Code, DateMode, Option, effective_vr, is_removed_group
+from fiona_dagster.domain.deid.iods import demanded, folded
 from fiona_dagster.domain.deid.table import AnnexERow, annex_e, standard_vr, unlisted
 
 _REMEMBERED = 65536
@@ -26,6 +28,7 @@ class Rules:
     ) -> None:
         self.options, self.dates = options, dates
         self._overrides = overrides
+        self._demanded = demanded(sop_class_uid)
         self._known: dict[tuple[int, str, tuple[int, ...]], Code] = {}
 
     def code(self, tag: int, declared_vr: str, parents: tuple[int, ...] = ()) -> Code:
@@ -45,7 +48,7 @@ class Rules:
         return code
 
     def private(self, creator: str, tag: int, declared_vr: str) -> Code:
-        """The action for a private element.
+        """The action for a private element: removed, but for listed ones under Retain Safe Private (E.3.10).
 
         Args:
             creator: the value of its Private Creator Data Element.
@@ -65,20 +68,72 @@ class Rules:
         override = self._overrides.get(tag)
         if override is not None:
             code = override
+        elif self._is_cleaned_content(tag, parents):
+            code = Code.CLEAN
         elif row is not None:
-            code = self._listed(row, vr)
+            code = self._listed(row, vr, tag, parents)
         else:
             code = _unlisted(tag, vr, self.dates)
         return Code.REMOVE if code is not Code.REMOVE and not _agree(vr, known) else code
 
-    def _listed(self, row: AnnexERow, vr: str) -> Code:
-        if any(row.options.get(option.value) == "K" for option in self.options):
-            return Code.KEEP
+    def _is_cleaned_content(self, tag: int, parents: tuple[int, ...]) -> bool:
+        """Text of content items and annotations, where the option for what it stands in is chosen (E.3.4, E.3.3)."""
+        option, around = _CLEANED_CONTENT.get(tag, (None, frozenset()))
+        return option in self.options and not around.isdisjoint(parents)
+
+    def _listed(self, row: AnnexERow, vr: str, tag: int, parents: tuple[int, ...]) -> Code:
         if "retain_modified_dates" in row.options:
             code = _date_code(vr, self.dates)
             if code is not None:
                 return code
-        return _basic(row, vr)
+            if vr in _TEMPORAL:
+                return self._basic(
+                    row, vr, tag, parents
+                )  # whatever another option keeps: dates are the project's
+        chosen = {row.options.get(option.value) for option in self.options}
+        if "K" in chosen:
+            return Code.KEEP
+        if "C" in chosen and vr in _CLEANED:
+            return _CLEANED[vr]
+        return self._basic(row, vr, tag, parents)
+
+    def _basic(self, row: AnnexERow, vr: str, tag: int, parents: tuple[int, ...]) -> Code:
+        if row.basic == "U":
+            return Code.UID
+        choices = row.basic.split("/")
+        if "U*" in choices:
+            return Code.KEEP  # references stay, and name the copies
+        action = self._chosen(row, choices, vr, (*parents, tag))
+        if action == "D":
+            return Code.KEEP if vr == "SQ" and row.keyword in _ENTERED else Code.REPLACE
+        return Code.EMPTY if action == "Z" else Code.REMOVE
+
+    def _chosen(self, row: AnnexERow, choices: list[str], vr: str, path: tuple[int, ...]) -> str:
+        """X, Z or D, of those that the row offers: the one that the attribute's Type asks for (PS3.15 E.1)."""
+        if self._demanded is None:
+            kind = "?"
+            order = "ZXD" if vr == "SQ" or row.keyword in _EMPTIED else "DZX"
+        else:
+            kind = self._demanded.get(folded(path), "3")[0]
+            order = _BY_TYPE[kind]
+        action = next(one for one in order if one in choices)
+        return "D" if kind == "1" and action == "Z" else action  # Z may be a dummy, too
+
+
+_BY_TYPE = {"1": "DZX", "2": "ZDX", "3": "XZD"}
+_TEMPORAL = frozenset({"DA", "DT", "TM"})
+_CLEANED = {**dict.fromkeys(("CS", "LO", "LT", "SH", "ST", "UC", "UT"), Code.CLEAN), "SQ": Code.KEEP}
+"""Action C by VR: text is cleaned, items of sequences are. An AE title or bytes that are cleaned are nothing."""
+_CLEANED_CONTENT = {
+    0x0040A160: (  # Text Value
+        Option.CLEAN_STRUCTURED_CONTENT,
+        frozenset({0x0040A730, 0x00400555, 0x00400610}),  # Content, Acquisition Context, Specimen Preparation
+    ),
+    0x00700006: (
+        Option.CLEAN_GRAPHICS,
+        frozenset({0x00700001}),
+    ),  # Unformatted Text Value, Graphic Annotation
+}
 
 
 def _removed_by_structure(tag: int) -> bool:
@@ -101,32 +156,20 @@ def _date_code(vr: str, dates: DateMode) -> Code | None:
     return None
 
 
-# Sequences with action D whose items are cleaned one by one rather than exchanged
 _ENTERED = frozenset(
-    {"ContentSequence", "GraphicAnnotationSequence", "VerifyingObserverSequence", "FlowIdentifierSequence"}
+    {
+        "ContentSequence",
+        "FlowIdentifierSequence",
+        "GraphicAnnotationSequence",
+        "OperatorIdentificationSequence",
+        "ReferencedPerformedProcedureStepSequence",
+        "VerifyingObserverSequence",
+        "WaveformAnnotationSequence",
+    }
 )
-# X/Z/D that are empty rather than dummies: type 2 or 3 in every IOD with a handler
+"""Sequences whose dummy is themselves, cleaned item by item; others are codes, and get a dummy code."""
 _EMPTIED = frozenset({"OperatorsName", "ContentCreatorName", "StationName", "InstitutionName"})
-
-
-def _basic(row: AnnexERow, vr: str) -> Code:
-    """One action out of `X/Z/D`: the one that keeps type 1 and 2 attributes valid in every IOD (D over Z over X)."""
-    choices = row.basic.split("/")
-    if vr == "SQ":
-        return _basic_sequence(row, choices)
-    if "D" in choices:
-        return Code.EMPTY if row.keyword in _EMPTIED else Code.REPLACE
-    if "Z" in choices:
-        return Code.EMPTY
-    return Code.UID if choices == ["U"] else Code.REMOVE
-
-
-def _basic_sequence(row: AnnexERow, choices: list[str]) -> Code:
-    if "U*" in choices or row.keyword in _ENTERED:
-        return Code.KEEP
-    if "Z" in choices:
-        return Code.EMPTY
-    return Code.REMOVE if "X" in choices else Code.REPLACE
+"""Where the IOD is not known, X/Z/D that are empty rather than dummies: they are Type 2 or 3 nearly everywhere."""
 
 
 _BY_VR = {

@@ -1,15 +1,71 @@
-"""UIDs are replaced by keyed ones: the same UID always becomes the same new UID within a project, nowhere else."""
+"""UIDs are replaced: the same UID always becomes the same new UID within a project, nowhere else.
+
+Keyed ones by default. A project that goes on with a data set made by FIONA may have FIONA's (fiona-behaviour 4.1):
+they need no key, so that whoever knows an original can tell its copy.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
+from collections.abc import Callable
 
 from fiona_dagster.domain.deid.table import is_registered
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.identifiers import UID_MAXIMUM_LENGTH, is_valid_uid
+from fiona_dagster.domain.project import Project
 
+FIONA_ROOT = "1.3.6.1.4.1.45037"
 _DIGITS_OF_128_BIT = 39
+_FIONA_LENGTH = 63
+_STUDY_INSTANCE_UID = 0x0020000D
+_NIBBLES = str.maketrans("abcdef", "012345")
+_MADE_BY_FIONA = {
+    "fiona": re.compile(re.escape(FIONA_ROOT) + r"\.[0-9]{45}"),
+    "fiona_hex": re.compile(re.escape(FIONA_ROOT) + r"\.[0-9a-f]{45}"),
+}
+
+
+def uid_map(project: Project, key: bytes) -> Callable[[str, int], str]:
+    """The new UID of a UID that stands in an attribute (its tag), by the project's scheme.
+
+    Raises ConfigurationError where the project's root is unusable.
+    """
+    if project.uid_scheme == "keyed":
+        keyed = UidMapper(key, project.uid_root)
+        return lambda uid, _tag: keyed(uid)
+
+    def mapped(uid: str, tag: int) -> str:
+        uid = uid.strip(" \0")
+        return uid if not uid or is_registered(uid) else fiona_uid(uid, tag, project)
+
+    return mapped
+
+
+def fiona_uid(uid: str, tag: int, project: Project) -> str:
+    """What FIONA makes of a UID in `tag`.
+
+    The text is hashed as it is padded in the file, a Study Instance UID without padding. Other UIDs than those that
+    FIONA knew (instances, series, studies, frames of reference) are made alike; FIONA wrote 64 digits without a root.
+    """
+    text = uid if tag == _STUDY_INSTANCE_UID or len(uid) % 2 == 0 else uid + "\0"
+    return f"{FIONA_ROOT}.{fiona_digest(text + project.name, project)}"[:_FIONA_LENGTH]
+
+
+def fiona_digest(text: str, project: Project) -> str:
+    """SHA-256 in 64 characters: digits, where the scheme is not that of before September 2023."""
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    return digest if project.uid_scheme == "fiona_hex" else digest.translate(_NIBBLES)
+
+
+def is_acceptable_uid(uid: str, project: Project) -> bool:
+    """Whether a copy may have `uid`: a valid one (PS3.5 9.1), or one as the project's scheme makes them.
+
+    One in eight of FIONA's begins its last component with 0, and those of before September 2023 have letters.
+    """
+    made = _MADE_BY_FIONA.get(project.uid_scheme)
+    return is_valid_uid(uid) or (made is not None and made.fullmatch(uid) is not None)
 
 
 class ValidUids:

@@ -1,6 +1,8 @@
 """Tables of facts, as data: dated where they follow an edition of the standard, so that two can be compared.
 
     ps3_15_annex_e_<edition>.csv   PS3.15 table E.1-1: the action of every attribute, made by `generate.py`
+    iod_modules_<edition>.csv      the modules of an IOD that demand an attribute of which the table leaves a choice, and
+    module_types_<edition>.csv     what they demand, by path; both made by `generate_iods.py`
     unlisted.csv                   attributes that table E.1-1 does not list, and that may carry text or bytes:
                                    what is not named here is removed
     sop_classes.csv                object types with a tested handler; every other is held

@@ -1,6 +1,10 @@
 """Makes `ps3_15_annex_e_<edition>.csv` from a JSON form of PS3.15 table E.1-1.
 
     python -m fiona_dagster.domain.deid.tables.generate SOURCE.json EDITION
+    python -m fiona_dagster.domain.deid.tables.generate diff EDITION EDITION
+
+The second form prints what changed from one edition to the other: attributes that came or went, and each action that
+is another one.
 
 The source is a list of objects with `id` (eight hexadecimal digits, `x` for any), `name` and one member for each
 column of the table. Only facts are taken over: tag, keyword and action codes. The keyword comes from the data
@@ -61,9 +65,45 @@ def _keyword(tag: str, name: str) -> str:
     return known or re.sub(r"[^A-Za-z0-9]", "", name.replace("'s", ""))
 
 
+def difference(old: list[dict[str, str]], new: list[dict[str, str]]) -> list[str]:
+    """What changed between two editions, a line for each attribute, sorted by tag."""
+    before, after = {row["tag"]: row for row in old}, {row["tag"]: row for row in new}
+    lines = []
+    for tag in sorted(before.keys() | after.keys()):
+        if tag not in before:
+            lines.append(f"+ {tag} {after[tag]['keyword']}: {_actions(after[tag])}")
+        elif tag not in after:
+            lines.append(f"- {tag} {before[tag]['keyword']}: {_actions(before[tag])}")
+        else:
+            changes = [
+                f"{column} {before[tag][column] or 'nothing'} -> {after[tag][column] or 'nothing'}"
+                for column in COLUMNS
+                if before[tag][column] != after[tag][column]
+            ]
+            if changes:
+                lines.append(f"~ {tag} {after[tag]['keyword']}: {', '.join(changes)}")
+    return lines
+
+
+def _actions(row: dict[str, str]) -> str:
+    return ", ".join(f"{column} {row[column]}" for column in COLUMNS if row[column])
+
+
+def _edition(name: str) -> list[dict[str, str]]:
+    text = Path(__file__).with_name(f"ps3_15_annex_e_{name}.csv").read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 2 or not re.fullmatch(r"20\d\d[a-z]", arguments[1]):
-        sys.stderr.write("usage: generate.py SOURCE.json EDITION (as 2026c)\n")
+    """Writes the table of an edition beside this file, or prints a difference; 2 where it is called wrongly."""
+    editions = [one for one in arguments[1:] if re.fullmatch(r"20\d\d[a-z]", one)]
+    if arguments[:1] == ["diff"] and len(arguments) == 3 and len(editions) == 2:
+        sys.stdout.write("".join(f"{line}\n" for line in difference(*map(_edition, editions))))
+        return 0
+    if len(arguments) != 2 or len(editions) != 1:
+        sys.stderr.write(
+            "usage: generate.py SOURCE.json EDITION (as 2026c), or: generate.py diff EDITION EDITION\n"
+        )
         return 2
     source = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     target = Path(__file__).with_name(f"ps3_15_annex_e_{arguments[1]}.csv")
