@@ -1,19 +1,23 @@
-"""May this instance be released at all? Object types, project rules, and text that its pixels may carry.
+"""May this instance be released at all? Object types, project rules, and what its pixels may show.
 
-Object types without a tested handler are held, and so is an instance whose pixels nobody vouches for.
+Object types without a tested handler are held, and so is an instance whose pixels nobody vouches for. What each type's
+row in `sop_classes.csv` means is published in `docs/object-types.md`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydicom.dataset import Dataset
-
+from fiona_dagster.domain.deid.recognizable import recognizable_reason
 from fiona_dagster.domain.deid.table import SopClassRow, is_transfer_syntax, rows, sop_classes
 from fiona_dagster.domain.deid.text import all_text, first_text
 from fiona_dagster.domain.project import Project
+
+if TYPE_CHECKING:
+    from fiona_dagster.domain.deid.elements import DataSet
+    from fiona_dagster.domain.deid.profile import Profile
 
 SOP_CLASS_UID, SOP_INSTANCE_UID = 0x00080016, 0x00080018
 STUDY_INSTANCE_UID, SERIES_INSTANCE_UID = 0x0020000D, 0x0020000E
@@ -22,6 +26,17 @@ _BURNED_IN_ANNOTATION = 0x00280301
 _PHOTOMETRIC_INTERPRETATION, _IMAGE_TYPE = 0x00280004, 0x00080008
 _NAMES = {0x00080008: "ImageType", 0x00080060: "Modality", 0x00080064: "ConversionType"}
 _OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
+_SPECIMEN_LABEL_IN_IMAGE = 0x00480010
+_CLEAN_RECOGNIZABLE_VISUAL_FEATURES = "clean_recognizable_visual_features"
+_SYNTAX = "1.2.840.10008.1.2."
+_VIDEO = frozenset(f"{_SYNTAX}4.{number}" for number in range(100, 109)) | frozenset(
+    f"{_SYNTAX}4.{number}.1" for number in range(100, 107)
+)
+"""MPEG2, MPEG-4 AVC and HEVC (PS3.5 8.2.5 to 8.2.11), with those that are fragmentable."""
+_NOT_IN_THE_FILE = frozenset(
+    f"{_SYNTAX}{end}" for end in ("4.94", "4.95", "4.204", "4.205", "6.1", "6.2", "7.1", "7.2", "7.3")
+)
+"""JPIP, where the pixels stay on a server; syntaxes of mail, of XML and of real-time video, which are of no files."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +47,13 @@ class Verdict:
     reason: str
 
 
-def admit(dataset: Dataset, transfer_syntax_uid: str, project: Project) -> Verdict | None:
-    """None where the instance may be de-identified and released."""
+def admit(
+    dataset: DataSet, transfer_syntax_uid: str, project: Project, profile: Profile | None = None
+) -> Verdict | None:
+    """None where the instance may be de-identified and released.
+
+    An encapsulated document passes here; its content is judged by `documents.clean_document`.
+    """
     for tag, name in (
         (SOP_CLASS_UID, "SOP Class UID"),
         (SOP_INSTANCE_UID, "SOP Instance UID"),
@@ -43,17 +63,59 @@ def admit(dataset: Dataset, transfer_syntax_uid: str, project: Project) -> Verdi
         if not first_text(dataset, tag):
             return Verdict("held", f"the instance has no {name}")
     row = sop_classes().get(first_text(dataset, SOP_CLASS_UID))
-    if row is None:
-        return Verdict("held", "object type without a tested handler")
-    if row.handling != "clean":
-        return Verdict("held", f"object type without a tested handler: {row.keyword} ({row.reason})")
-    if not is_transfer_syntax(transfer_syntax_uid):
-        return Verdict("held", "transfer syntax that the standard does not know")
+    reason = _type_reason(row, project) or _syntax_reason(transfer_syntax_uid)
+    if row is None or reason:
+        return Verdict("held", reason)
     excluded = _excluded(row, first_text(dataset, MODALITY), project)
     if excluded is not None:
         return excluded
-    reason = pixel_text_reason(dataset, row)
-    return Verdict("held", reason) if reason and not project.pixels_are_clean else None
+    reason = _label_reason(dataset, row)
+    if not reason and _hides_faces(profile):
+        reason = recognizable_reason(dataset, row)
+    if not reason and not project.pixels_are_clean:
+        reason = pixel_text_reason(dataset, row)
+    return Verdict("held", reason) if reason else None
+
+
+def _type_reason(row: SopClassRow | None, project: Project) -> str:
+    if row is None:
+        return "object type without a tested handler"
+    if row.handling in {"clean", "document"}:
+        return ""
+    if row.handling == "project" and getattr(project, "release_raw_data", False):
+        return ""
+    return f"object type without a tested handler: {row.keyword} ({row.reason})"
+
+
+def _syntax_reason(uid: str) -> str:
+    if not is_transfer_syntax(uid):
+        return "transfer syntax that the standard does not know"
+    if uid in _VIDEO:
+        return "video: the stream may carry sound, faces and text"
+    if uid in _NOT_IN_THE_FILE:
+        return "the pixels are not in the file"
+    return ""
+
+
+def _label_reason(dataset: DataSet, row: SopClassRow) -> str:
+    """A slide's label shows the specimen's identifier, whatever a project says of its pixels (PS3.3 C.8.12.4.1.1)."""
+    if row.pixel_text != "slide":
+        return ""
+    if first_text(dataset, _SPECIMEN_LABEL_IN_IMAGE).upper() == "YES":
+        return "SpecimenLabelInImage is YES"
+    return "the image shows the slide's label" if _flavor(dataset) == "LABEL" else ""
+
+
+def _flavor(dataset: DataSet) -> str:
+    """Value 3 of Image Type: what the image of a slide shows."""
+    values = all_text(dataset, _IMAGE_TYPE)
+    return values[2].upper() if len(values) > 2 else ""
+
+
+def _hides_faces(profile: Profile | None) -> bool:
+    return profile is not None and any(
+        str(option) == _CLEAN_RECOGNIZABLE_VISUAL_FEATURES for option in profile.options
+    )
 
 
 def _excluded(row: SopClassRow, modality: str, project: Project) -> Verdict | None:
@@ -65,7 +127,7 @@ def _excluded(row: SopClassRow, modality: str, project: Project) -> Verdict | No
 
 
 def pixel_text_reason(  # noqa: PLR0911 — one sentence a rule, in their order
-    dataset: Dataset, row: SopClassRow
+    dataset: DataSet, row: SopClassRow
 ) -> str:
     """Why the pixels may carry burned-in text, or ''.
 
@@ -78,6 +140,8 @@ def pixel_text_reason(  # noqa: PLR0911 — one sentence a rule, in their order
     annotation = first_text(dataset, _BURNED_IN_ANNOTATION).upper()
     if annotation == "YES":
         return prefix + "BurnedInAnnotation is YES"
+    if row.pixel_text == "slide":
+        return "" if _flavor(dataset) == "VOLUME" else prefix + "an image of a slide that is no VOLUME"
     if annotation == "NO" or row.pixel_text == "none":
         return ""
     if row.pixel_text == "possible":
@@ -94,12 +158,12 @@ def pixel_text_reason(  # noqa: PLR0911 — one sentence a rule, in their order
     return ""
 
 
-def _is_colour(dataset: Dataset) -> bool:
+def _is_colour(dataset: DataSet) -> bool:
     interpretation = first_text(dataset, _PHOTOMETRIC_INTERPRETATION).upper()
     return interpretation.startswith(("RGB", "YBR", "ARGB", "CMYK", "HSV"))
 
 
-def _overlay_in_pixels(dataset: Dataset) -> bool:
+def _overlay_in_pixels(dataset: DataSet) -> bool:
     """Retired embedded overlays: a plane without Overlay Data, whose bits are those of the pixels (PS3.3 C.9.2)."""
     return any(
         group << 16 | 0x0100 in dataset and group << 16 | 0x3000 not in dataset for group in _OVERLAY_GROUPS

@@ -25,12 +25,16 @@ class AnnexERow:
 
 @dataclass(frozen=True, slots=True)
 class SopClassRow:
-    """How an object type is handled. `pixel_text`: none, colour, secondary or possible (see `pixels`)."""
+    """How an object type is handled: `clean`, `document`, `project` (held unless the project allows) or `hold`.
+
+    `pixel_text`: none, colour, secondary, possible or slide; `recognizable`: never, head or always (see `admission`).
+    """
 
     keyword: str
     kind: str
     handling: str
     pixel_text: str
+    recognizable: str
     reason: str
 
 
@@ -74,7 +78,12 @@ def sop_classes() -> dict[str, SopClassRow]:
     """Object types by SOP Class UID."""
     return {
         row["sop_class_uid"]: SopClassRow(
-            row["keyword"], row["kind"], row["handling"], row["pixel_text"], row["reason"]
+            row["keyword"],
+            row["kind"],
+            row["handling"],
+            row["pixel_text"],
+            row["recognizable"],
+            row["reason"],
         )
         for row in rows("sop_classes.csv")
     }

@@ -1,0 +1,78 @@
+"""Encapsulated documents (PS3.3 A.45): a copy is made only of what was read, searched and found clean.
+
+Nothing of the original's bytes is handed through. A PDF is set anew from its text, a CDA document is rebuilt from what
+its schema allows, a 3D model from its geometry. What cannot be read completely, or still identifies, is held.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from fiona_dagster.domain.errors import Hold
+
+LARGEST = 64 * 1024 * 1024
+"""Bytes of a document that are looked at; larger ones are held."""
+_MODELS = frozenset({"model/stl", "application/sla", "application/vnd.ms-pki.stl", "model/obj", "model/mtl"})
+_OID = re.compile(r"[0-2](\.[0-9]{1,9})+")
+IsIdentifying = Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class Document:
+    """What may stand in a copy: `value`, not padded, and all texts that it shows."""
+
+    value: bytes
+    texts: tuple[str, ...]
+
+
+def clean_document(value: bytes, mime: str, is_identifying: IsIdentifying | None) -> Document:
+    """The document for a copy.
+
+    Args:
+        value: Encapsulated Document, cut to Encapsulated Document Length where that is there.
+        mime: MIME Type of Encapsulated Document.
+        is_identifying: whether a text has a value that identifies in the originals; None where nobody can tell.
+
+    Raises:
+        Hold: it cannot be proven clean; the reason names no content.
+    """
+    if len(value) > LARGEST:
+        raise Hold("the encapsulated document is too large to be searched")
+    kind = mime.partition(";")[0].strip().lower()
+    document = _cleaner(kind)(value)
+    search(document.texts, is_identifying)
+    return document
+
+
+def _cleaner(kind: str) -> Callable[[bytes], Document]:
+    if kind == "application/pdf":
+        from fiona_dagster.domain.deid.pdf import clean_pdf
+
+        return clean_pdf
+    if kind == "text/xml":
+        from fiona_dagster.domain.deid.cda import clean_cda
+
+        return clean_cda
+    if kind in _MODELS:
+        from fiona_dagster.domain.deid.models import cleaner_of
+
+        return cleaner_of(kind)
+    raise Hold("an encapsulated document of a kind that has no tested handler")
+
+
+def search(texts: Iterable[str], is_identifying: IsIdentifying | None) -> None:
+    """Raises Hold where a text identifies: by a value of the originals, or by its pattern."""
+    for text in texts:
+        joined = "".join(text.split())
+        if is_identifying is not None and (is_identifying(text) or is_identifying(joined)):
+            raise Hold("the encapsulated document shows a value that identifies")
+        if not _OID.fullmatch(text) and _has_identifier(text):
+            raise Hold("the encapsulated document shows what looks like an identifier, a date or an address")
+
+
+def _has_identifier(text: str) -> bool:
+    from fiona_dagster.domain.deid.identifier_patterns import identifiers_in
+
+    return bool(identifiers_in(text))
