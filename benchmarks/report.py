@@ -1,0 +1,244 @@
+"""Tables and bars from measurements, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.generate import PLANTED
+from benchmarks.measure import ratios, spread
+
+_MEGABYTE = 1e6
+_REFERENCES = ("dicognito", "gdcmanon", "cp")
+_SET_NAMES = {
+    "ct": "CT, 512 x 512, 16 bit, uncompressed",
+    "mr": "MR, 128 x 128, private CSA headers",
+    "mf": "one enhanced CT",
+    "rle": "CT, RLE Lossless",
+}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One tool on one set in one round; `count` is images, of set `mf` frames; `left` what it did not take away."""
+
+    tool: str
+    set: str
+    round: int
+    files: int
+    count: int
+    size: int
+    cpu: float
+    wall: float
+    rss: int
+    problem: str
+    left: list[str]
+    ours: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that one call of the benchmark found."""
+
+    sizes: str
+    rounds: int
+    machine: str
+    versions: dict[str, str]
+    does: dict[str, str]
+    missing: dict[str, str]
+    measurements: list[Measurement]
+
+    def start_up(self, tool: str) -> float:
+        """CPU seconds that the tool needs for one small image."""
+        found = spread(self.values(tool, "one", lambda one: one.cpu))
+        return found.median if found else 0.0
+
+    def steady(self, tool: str) -> Callable[[Measurement], float]:
+        """Files per CPU second after the start of the process, which a study of many images pays once."""
+        begin = self.start_up(tool)
+        return lambda one: one.files / max(one.cpu - begin, one.cpu / 100)
+
+    def values(self, tool: str, name: str, value: Callable[[Measurement], float]) -> dict[int, float]:
+        """`value` of every round in which the tool did the whole set."""
+        chosen = (one for one in self.measurements if (one.tool, one.set) == (tool, name) and not one.problem)
+        return {one.round: value(one) for one in chosen}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What is asked of ours, on every set: at least so many times another tool, or at most so much memory."""
+
+    tool: str
+    than: str
+    factor: float
+
+    @property
+    def text(self) -> str:
+        """As a sentence without a verb."""
+        if not self.than:
+            return f"{self.tool}: at most {self.factor:.0f} MB peak RSS"
+        return f"{self.tool}: at least {self.factor:g} x {self.than} per core"
+
+
+BARS = (
+    Bar("ours engine", "dicognito", 10),
+    Bar("ours engine", "gdcmanon", 1.5),
+    Bar("ours verified", "dicognito", 4),
+    Bar("ours engine", "", 100),
+    Bar("ours verified", "", 100),
+)
+
+
+def per_second(one: Measurement) -> float:
+    """Files per CPU second."""
+    return one.files / one.cpu if one.cpu else 0.0
+
+
+def planted_left(copy: Path) -> list[str]:
+    """Under which heads the copy still has, byte for byte, what identifies the patient in the original."""
+    content = copy.read_bytes()
+    return [head for head, value in PLANTED.items() if value in content]
+
+
+def line(one: Measurement) -> str:
+    """A run in passing."""
+    told = (
+        one.problem.splitlines()[0]
+        if one.problem
+        else f"{per_second(one):.1f} files/CPU s, {one.rss >> 20} MiB"
+    )
+    return f"round {one.round} {one.set}: {one.tool}: {told}"
+
+
+def text(outcome: Outcome) -> str:
+    """The whole report."""
+    sets = list(dict.fromkeys(one.set for one in outcome.measurements if one.count))
+    parts = [
+        f"De-identification, sizes {outcome.sizes}, {outcome.rounds} rounds, median [lowest-highest]; {outcome.machine}"
+    ]
+    for name in sets:
+        parts += ["", *_set_table(outcome, name)]
+    parts += ["", *_start_up(outcome), "", *_unequal(outcome)]
+    problems = dict.fromkeys((one.tool, one.set, one.problem) for one in outcome.measurements if one.problem)
+    parts += [f"\n{tool} failed on {name}: {problem}" for tool, name, problem in problems]
+    return "\n".join([*parts, "", *_bars(outcome, sets)])
+
+
+def _set_table(outcome: Outcome, name: str) -> list[str]:
+    first = next(one for one in outcome.measurements if one.set == name)
+    frames = f" of {first.count} frames" if first.count != first.files else ""
+    heading = f"### {_SET_NAMES[name]}: {first.files} file(s){frames}, {first.size / _MEGABYTE:.0f} MB"
+    rows = []
+    for tool in outcome.does:
+        speed = spread(outcome.values(tool, name, per_second))
+        if speed is None:
+            told = outcome.missing.get(tool, "failed, see below")
+            rows.append([tool, told, *[""] * (4 + len(_REFERENCES))])
+            continue
+        steady = spread(outcome.values(tool, name, outcome.steady(tool)))
+        megabytes = spread(
+            outcome.values(tool, name, lambda one: one.size / _MEGABYTE / one.cpu if one.cpu else 0)
+        )
+        memory = spread(outcome.values(tool, name, _memory))
+        wall = spread(outcome.values(tool, name, lambda one: one.files / one.wall))
+        assert steady
+        assert megabytes
+        assert memory
+        assert wall
+        digits = 0 if speed.median >= 20 else 2
+        cells = [
+            speed.text(digits), f"{steady.median:.{digits}f}", megabytes.text(), f"{memory.high:.0f}",
+            f"{wall.median:.{digits}f}",
+        ]  # fmt: skip
+        rows.append([tool, *cells, *(_ratio(outcome, tool, reference, name) for reference in _REFERENCES)])
+    columns = [
+        "tool",
+        "files / CPU s",
+        "without start-up",
+        "MB / CPU s",
+        "peak RSS, MB",
+        "files / s by the clock",
+    ]
+    return [heading, "", *_table([*columns, *(f"x {reference}" for reference in _REFERENCES)], rows)]
+
+
+def _memory(one: Measurement) -> float:
+    return one.rss / _MEGABYTE
+
+
+def _ratio(outcome: Outcome, tool: str, reference: str, name: str) -> str:
+    found = spread(
+        ratios(outcome.values(tool, name, per_second), outcome.values(reference, name, per_second))
+    )
+    return "" if found is None or tool == reference else found.text(2 if found.median < 10 else 1)
+
+
+def _start_up(outcome: Outcome) -> list[str]:
+    rows = [[tool, f"{outcome.start_up(tool):.2f}"] for tool in outcome.does if outcome.start_up(tool)]
+    return [
+        "### Start-up: CPU seconds for one small image",
+        "",
+        "Contained in `files / CPU s` and in all ratios; taken off in the column without start-up.",
+        "",
+        *_table(["tool", "CPU s"], rows),
+    ]
+
+
+def _unequal(outcome: Outcome) -> list[str]:
+    """What each did, and what it left of the planted values in the first copy of any set."""
+    rows = []
+    for tool, does in outcome.does.items():
+        left = {head for one in outcome.measurements if one.tool == tool for head in one.left}
+        told = ", ".join(head for head in PLANTED if head in left) or "nothing"
+        version = outcome.versions.get(tool, "")
+        rows.append([f"{tool} {version}".strip(), does, outcome.missing.get(tool, told)])
+    return [f"### Unequal work: what each does, and what of {len(PLANTED)} planted identifiers it leaves", "",
+            *_table(["tool", "does", "leaves"], rows)]  # fmt: skip
+
+
+def _bars(outcome: Outcome, sets: Sequence[str]) -> list[str]:
+    lines = ["### Bars", ""]
+    for bar in BARS:
+        found = {name: _against(outcome, bar, name) for name in sets}
+        told = [_reached(bar, name, value) for name, value in found.items() if value is not None]
+        whole = verdict(bar, [value and value[0] for value in found.values()])
+        lines.append(f"- {whole} {bar.text}: {', '.join(told) or 'not measured'}")
+    return [
+        *lines,
+        "",
+        "In brackets: without the start-up of either process. The verdict is on the first figure.",
+    ]
+
+
+def _reached(bar: Bar, name: str, value: tuple[float, float]) -> str:
+    return f"{name} {value[0]:.1f} ({value[1]:.1f})" if bar.than else f"{name} {value[0]:.0f}"
+
+
+def _against(outcome: Outcome, bar: Bar, name: str) -> tuple[float, float] | None:
+    """What was reached, with and without start-up."""
+    if not bar.than:
+        memory = spread(outcome.values(bar.tool, name, _memory))
+        return (memory.high, memory.high) if memory else None
+    whole, steady = (
+        spread(ratios(outcome.values(bar.tool, name, ours), outcome.values(bar.than, name, theirs)))
+        for ours, theirs in (
+            (per_second, per_second),
+            (outcome.steady(bar.tool), outcome.steady(bar.than)),
+        )
+    )
+    return (whole.median, steady.median) if whole and steady else None
+
+
+def verdict(bar: Bar, found: Iterable[float | None]) -> str:
+    """PASS where every set was measured and is on the right side; OPEN where one was not."""
+    values = list(found)
+    known = [value for value in values if value is not None]
+    if not all(value >= bar.factor if bar.than else value <= bar.factor for value in known):
+        return "FAIL"
+    return "PASS" if known and len(known) == len(values) else "OPEN"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
