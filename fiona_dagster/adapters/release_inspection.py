@@ -1,4 +1,4 @@
-"""Checks a release that somebody holds, without its originals: a folder or a zip, with or without a manifest."""
+"""Checks a release that somebody holds, without originals and keys: a folder or a zip, with manifest, proofs or none."""
 
 from __future__ import annotations
 
@@ -6,20 +6,30 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fiona_dagster.adapters import proofs as proof_files
 from fiona_dagster.adapters.dicom_files import file_digest, quiet_pydicom, read_instance
 from fiona_dagster.domain.errors import ConfigurationError, Permanent
 
 if TYPE_CHECKING:
+    from fiona_dagster.adapters.dicom_files import InstanceFile
+    from fiona_dagster.adapters.proofs import Proof
     from fiona_dagster.domain.deid.profile import Profile
     from fiona_dagster.domain.project import DateMode
 
 MANIFEST = "manifest.json"
+_OURS = frozenset({"fiona.txt", "warning.txt"})
+"""Texts that packaging adds and neither manifest nor proof lists."""
+_SOP_CLASS_UID, _SOP_INSTANCE_UID, _MEDIA_STORAGE_SOP_INSTANCE_UID = 0x00080016, 0x00080018, 0x00020003
+_PATIENT_ID, _CLINICAL_TRIAL_PROTOCOL_ID = 0x00100020, 0x00120020
+_PATIENT_IDENTITY_REMOVED, _DEIDENTIFICATION_METHOD = 0x00120062, 0x00120063
+_DEIDENTIFICATION_CODES = (0x00120064, 0x00080100)
 
 
 @dataclass(frozen=True)
@@ -31,43 +41,104 @@ class Inspection:
     problems: tuple[tuple[str, str], ...]
 
 
-def inspect_release(path: Path, profile: Profile | None = None) -> Inspection:
+def inspect_release(path: Path, profile: Profile | None = None, proofs: Sequence[Proof] = ()) -> Inspection:
     """Look at every file of a release.
 
     Args:
         path: a folder, or a zip; a zip's manifest may also lie beside it as `<name>.manifest.json`.
-        profile: what it was de-identified by; default: as far as its own code sequence tells.
+        profile: what it was de-identified by; default: as its proofs say, else as far as its own code sequence tells.
+        proofs: of all that is in it; empty: there is none to compare with.
 
     Raises:
         ConfigurationError: the zip or manifest cannot be understood.
     """
-    problems: list[tuple[str, str]] = []
     manifest = _manifest(path)
     named = {str(entry["name"]): entry for entry in manifest.get("files", [])}
+    problems = proof_files.proof_problems(proofs)
+    against = _Proven.by(proofs)
     present: set[str] = set()
     instances = 0
     with quiet_pydicom():
         for name, file in _files(path):
             present.add(name)
-            entry = named.get(name)
-            if entry is not None and file_digest(file) != entry.get("sha256"):
+            entry, digest = named.get(name), file_digest(file)
+            is_dicom = _is_dicom(file)
+            if entry is not None and digest != entry.get("sha256"):
                 problems.append((name, "its bytes are not those of the manifest"))
-            if _is_dicom(file):
+            if is_dicom:
                 instances += 1
-                problems += [(name, what) for what in _instance_problems(file, profile, entry)]
+                problems += [
+                    (name, what) for what in _instance_problems(file, digest, profile, entry, against)
+                ]
             elif file.suffix == ".dcm":
                 problems.append((name, "not a DICOM file"))
-            elif named and entry is None and not _is_ours(name):
+            if Path(name).name in _OURS and not is_dicom:
+                continue
+            if named and entry is None:
                 problems.append((name, "not in the manifest"))
-            if named and entry is None and _is_dicom(file):
-                problems.append((name, "not in the manifest"))
+            if proofs and not is_dicom:
+                problems.append((name, "not in the proof"))
     problems += [(name, "in the manifest, but not there") for name in sorted(named.keys() - present)]
+    problems += against.missing()
     return Inspection(len(present), instances, tuple(problems))
 
 
-def _is_ours(name: str) -> bool:
-    """Texts that packaging adds and the manifest does not list."""
-    return Path(name).name in {"fiona.txt", "warning.txt"}
+@dataclass
+class _Proven:
+    """What proofs say, by SOP Instance UID, and what was seen of it."""
+
+    asked: bool
+    entries: dict[str, list[tuple[dict[str, Any], Proof]]]
+    seen: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def by(cls, proofs: Sequence[Proof]) -> _Proven:
+        from fiona_dagster.domain.deid.proof import is_complete
+
+        entries: defaultdict[str, list[tuple[dict[str, Any], Proof]]] = defaultdict(list)
+        for proof in proofs:
+            for one in proof.content["instances"] if is_complete(proof.content) else ():
+                entries[one["sop_instance_uid"]].append((one, proof))
+        return cls(bool(proofs), dict(entries))
+
+    def profile(self, uid: str) -> tuple[Profile, DateMode] | None:
+        """What the copy was made by; None where no proof says it or this version does not know it."""
+        from fiona_dagster.domain.deid.proof import profile_of
+
+        for _, proof in self.entries.get(uid, ()):
+            try:
+                return profile_of(proof.content)
+            except ConfigurationError:
+                return None  # told once, for the proof
+        return None
+
+    def problems(self, uid: str, digest: str, texts: dict[int, list[str]]) -> Iterator[str]:
+        """Why a copy with these texts is not the one that was proven."""
+        if not self.asked:
+            return
+        self.seen[uid] += 1
+        if uid not in self.entries:
+            yield "not in the proof"
+        if self.seen[uid] > 1:
+            yield "an instance that is there twice"
+        for entry, proof in self.entries.get(uid, ()):
+            if entry["sha256"] != digest:
+                yield "its bytes are not those of the proof"
+            method = f"sha256 {proof.content['method']['digest'][:48]}"
+            if (
+                texts[_PATIENT_ID] != [proof.content["participant"]]
+                or texts[_CLINICAL_TRIAL_PROTOCOL_ID] != [proof.content["project"]]
+                or method not in texts[_DEIDENTIFICATION_METHOD]
+            ):
+                yield "participant, project or method are not those of the proof"
+
+    def missing(self) -> list[tuple[str, str]]:
+        """Instances that no file had."""
+        return [
+            (str(entry["path"]), "in the proof, but not there")
+            for uid in sorted(self.entries.keys() - self.seen.keys())
+            for entry, _ in self.entries[uid]
+        ]
 
 
 def _is_dicom(file: Path) -> bool:
@@ -109,13 +180,16 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 def _files(path: Path) -> Iterator[tuple[str, Path]]:
     """Names and files of the release; those of a zip one after the other in a place of their own."""
+    beside = (MANIFEST, proof_files.NAME)
     if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file() and p != path / MANIFEST):
+        for file in sorted(
+            p for p in path.rglob("*") if p.is_file() and p.relative_to(path).as_posix() not in beside
+        ):
             yield file.relative_to(path).as_posix(), file
         return
     with _opened(path) as archive, tempfile.TemporaryDirectory() as folder:
         for entry in archive.infolist():
-            if entry.is_dir() or entry.filename == MANIFEST:
+            if entry.is_dir() or entry.filename in beside:
                 continue
             file = Path(folder) / f"entry{Path(entry.filename).suffix}"
             with archive.open(entry) as packed, file.open("wb") as stream:
@@ -124,39 +198,63 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
             file.unlink()
 
 
-def _instance_problems(file: Path, profile: Profile | None, entry: dict[str, Any] | None) -> list[str]:
+def _instance_problems(
+    file: Path, digest: str, profile: Profile | None, entry: dict[str, Any] | None, against: _Proven
+) -> list[str]:
+    from fiona_dagster.domain.deid.text import first_text
     from fiona_dagster.domain.deid.walk import walk
     from fiona_dagster.domain.verification import profile_problem, uid_problems
 
     try:
-        dataset = read_instance(file).dataset
+        instance = read_instance(file)
+        uid = first_text(instance.dataset, _SOP_INSTANCE_UID)
+        problems = []
+        if not uid or uid != first_text(instance.meta, _MEDIA_STORAGE_SOP_INSTANCE_UID):
+            problems.append("SOPInstanceUID is missing or not that of the file meta")
+        if entry is not None and entry.get("sop_instance_uid") not in {None, "", uid}:
+            problems.append("SOPInstanceUID is not that of the manifest")
+        texts = _first_level_texts(instance)
+        if texts[_PATIENT_IDENTITY_REMOVED] != ["YES"] or not texts[_DEIDENTIFICATION_METHOD]:
+            problems.append("PatientIdentityRemoved or DeidentificationMethod is missing")
+        problems += against.problems(uid, digest, texts)
+        used, dates = against.profile(uid) or _declared(instance)
+        rules = (profile or used).rules(first_text(instance.dataset, _SOP_CLASS_UID), dates)
+        for part in (instance.meta, instance.dataset, instance.behind):
+            for found in walk(part):
+                what = profile_problem(found, rules)
+                problems += [what] if what else []
+                if found.vr == "UI":
+                    problems += [f"{place} is not a valid UID" for place in uid_problems(found)]
     except Permanent as error:
         return [str(error)]
-    problems = []
-    uid = str(dataset.get("SOPInstanceUID", ""))
-    if not uid or uid != str(dataset.file_meta.get("MediaStorageSOPInstanceUID", "")):
-        problems.append("SOPInstanceUID is missing or not that of the file meta")
-    if entry is not None and entry.get("sop_instance_uid") not in {None, "", uid}:
-        problems.append("SOPInstanceUID is not that of the manifest")
-    if dataset.get("PatientIdentityRemoved") != "YES" or not dataset.get("DeidentificationMethod"):
-        problems.append("PatientIdentityRemoved or DeidentificationMethod is missing")
-    used, dates = _declared(dataset)
-    for part in (dataset, dataset.file_meta):
-        for found in walk(part):
-            what = profile_problem(found, profile or used, dates)
-            problems += [what] if what else []
-            if found.vr == "UI":
-                problems += [f"{place} is not a valid UID" for place in uid_problems(found)]
     return list(dict.fromkeys(problems))
 
 
-def _declared(dataset: Any) -> tuple[Profile, DateMode]:
+def _first_level_texts(instance: InstanceFile) -> dict[int, list[str]]:
+    """What an instance says of itself; empty lists for what is absent or empty."""
+    from fiona_dagster.domain.deid.walk import first_level, walk_element
+
+    level = first_level(instance.dataset)
+    wanted = (_PATIENT_ID, _CLINICAL_TRIAL_PROTOCOL_ID, _PATIENT_IDENTITY_REMOVED, _DEIDENTIFICATION_METHOD)
+    return {
+        tag: [text for found in walk_element(level, tag) for text in found.texts() if text]
+        if tag in instance.dataset
+        else []
+        for tag in wanted
+    }
+
+
+def _declared(instance: InstanceFile) -> tuple[Profile, DateMode]:
     """Options and handling of dates as the copy's own code sequence states them."""
     from fiona_dagster.domain.deid.method import OPTION_CODES
     from fiona_dagster.domain.deid.profile import Profile
+    from fiona_dagster.domain.deid.walk import walk
 
     codes = {
-        str(item.get("CodeValue", "")) for item in dataset.get("DeidentificationMethodCodeSequence") or []
+        text
+        for found in walk(instance.dataset)
+        if found.path == _DEIDENTIFICATION_CODES
+        for text in found.texts()
     }
     options = frozenset(option for option, (code, _) in OPTION_CODES.items() if code in codes)
     dates: DateMode = "keep" if "113106" in codes else "per_participant" if "113107" in codes else "remove"

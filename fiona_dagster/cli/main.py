@@ -27,6 +27,10 @@ COMMANDS = {
         "Find studies by accession, UID, participant or AE title (audited).",
     ),
     "give-up": ("fiona_dagster.cli.give_up:give_up", "Give a study up that waits for a person."),
+    "keys": (
+        "fiona_dagster.cli.keys:keys",
+        "The keys of projects: list, rotate, destroy; the site's public key.",
+    ),
     "redcap": ("fiona_dagster.cli.redcap:redcap", "The embedded REDCap; check or provision a live one."),
     "resend": ("fiona_dagster.cli.resend:resend", "Ask for a study's transfers once more."),
     "send": (

@@ -4,25 +4,46 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fiona_dagster.adapters.proofs import Proof
+    from fiona_dagster.adapters.signing import Signed
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_SIGNED_BY: dict[Signed, str] = {
+    "known": "signed by the key of --public-key",
+    "unknown": "signed by a key that nobody vouches for: give the site's with --public-key",
+    "wrong": "NOT signed, or by another key",
+}
 
 
 @click.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--proof", "proof_files", type=_FILE, multiple=True, help="Default: inside or beside PATH.")
+@click.option("--public-key", "public_key_file", type=_FILE, help="The site's, from `fiona keys public`.")
 @click.option(
     "--profile",
     "profile_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The profile that it was made by, where that has overrides.",
+    type=_FILE,
+    help="The profile that it was made by, where it has overrides and no proof.",
 )
-def verify(path: Path, profile_file: Path | None) -> None:
+def verify(
+    path: Path, proof_files: tuple[Path, ...], public_key_file: Path | None, profile_file: Path | None
+) -> None:
     """Check a release: a folder or a zip of de-identified DICOM files.
 
-    Sums of its manifest, readability, group 0012, nothing that the profile removes, valid UIDs. Prints a JSON
-    summary, and a table of problems on stderr. Exit status 1 when there is any, or nothing to check.
+    Its proofs (signature, every file's SHA-256, exactly these instances, the profile that they name), sums of its
+    manifest, readability, group 0012, nothing that the profile removes, valid UIDs. Prints a JSON summary, and a
+    table of problems on stderr. Exit status 1 when there is any, or nothing to check.
     """
+    from fiona_dagster.adapters.proofs import find_proofs, read_proof
     from fiona_dagster.adapters.release_inspection import inspect_release
+    from fiona_dagster.adapters.signing import read_public_key
     from fiona_dagster.domain.deid.profile_file import profile_from_yaml
 
     profile = (
@@ -30,18 +51,46 @@ def verify(path: Path, profile_file: Path | None) -> None:
         if profile_file
         else None
     )
-    result = inspect_release(path, profile)
-    summary = {"files": result.files, "instances": result.instances, "problems": len(result.problems)}
-    click.echo(json.dumps({"path": str(path), **summary}, indent=2))
-    if result.problems:
-        _show(result.problems)
+    known = read_public_key(public_key_file) if public_key_file else None
+    proofs = [read_proof(one, known) for one in proof_files] or find_proofs(path, known)
+    result = inspect_release(path, profile, proofs)
+    problems = result.problems
+    if known is not None and not proofs:
+        problems = (*problems, (path.name, "there is no proof whose signature could be checked"))
+    summary = {"files": result.files, "instances": result.instances, "problems": len(problems)}
+    click.echo(
+        json.dumps({"path": str(path), **summary, "proofs": [_shown(one) for one in proofs]}, indent=2)
+    )
+    for one in proofs:
+        click.echo(f"{Path(one.place).name}: {_SIGNED_BY[one.signed]}", err=True)
+    if not proofs:
+        click.echo("there is no proof: only what the files themselves say was checked", err=True)
+    if problems:
+        _show(problems)
     if not result.files:
         click.echo("there is no file to check", err=True)
-    if result.problems or not result.files:
+    if problems or not result.files:
         raise SystemExit(1)
 
 
-def _show(problems: tuple[tuple[str, str], ...]) -> None:
+def _shown(proof: Proof) -> dict[str, Any]:
+    """What the summary says of a proof; None for what it lacks."""
+    content = proof.content
+    named = ("made_at", "project", "participant", "event", "revision", "study_instance_uid", "counts")
+    method = content.get("method")
+    conformance = content.get("conformance")
+    return {
+        "file": proof.place,
+        "signature": proof.signed,
+        "signed_by": proof.key_id,
+        **{name: content.get(name) for name in named},
+        "method_digest": method.get("digest") if isinstance(method, dict) else None,
+        "profile": method.get("profile") if isinstance(method, dict) else None,
+        "conformance": conformance,
+    }
+
+
+def _show(problems: Sequence[tuple[str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 

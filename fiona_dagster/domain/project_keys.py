@@ -14,6 +14,12 @@ from typing import Any
 
 KEY_BYTES = 32
 VERSION = 2
+CERTIFICATE_FORMAT = "fiona-key-destruction/1"
+_STATEMENT = (
+    "The gateway has overwritten these keys where it kept them and will make no others for this project. Without them "
+    "nobody can link copies to originals by new UIDs, hashes or dates. Copies of the keyring that were made elsewhere, "
+    "backups among them, are not covered."
+)
 _FINGERPRINT = b"fiona-dagster: fingerprint of a project key"
 
 
@@ -84,6 +90,19 @@ def rotated(keys: ProjectKeys, material: bytes, created: str) -> ProjectKeys:
 def shredded(keys: ProjectKeys, at: str) -> ProjectKeys:
     """The tombstone: ids, fingerprints and dates, no key."""
     return ProjectKeys(tuple(replace(one, material=b"") for one in keys.keys), at)
+
+
+def certificate_content(project: str, tombstone: ProjectKeys) -> dict[str, Any]:
+    """What a certificate of destruction says; the same tombstone has the same."""
+    return {
+        "format": CERTIFICATE_FORMAT,
+        "project": project,
+        "destroyed_at": tombstone.destroyed_at,
+        "keys": [
+            {"id": one.id, "fingerprint": one.fingerprint, "created": one.created} for one in tombstone.keys
+        ],
+        "statement": _STATEMENT,
+    }
 
 
 def store_from_json(content: Any) -> KeyStore:

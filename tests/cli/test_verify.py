@@ -79,7 +79,7 @@ def _edit(change: Callable[[FileDataset], None]) -> Callable[[Path], None]:
     ("change", "words"),
     [
         (_edit(lambda d: setattr(d, "PatientComments", "x")), "PatientComments is there"),
-        (_edit(lambda d: setattr(d, "OperatorsName", "Jones")), "OperatorsName is not empty"),
+        (_edit(lambda d: setattr(d, "OperatorsName", "Jones")), "OperatorsName is"),
         (_edit(lambda d: delattr(d, "PatientIdentityRemoved")), "PatientIdentityRemoved"),
         (_edit(lambda d: setattr(d, "SOPInstanceUID", "1.2.3")), "SOPInstanceUID"),
         (lambda p: p.write_bytes(p.read_bytes()[:-60]), "ends inside"),

@@ -1,0 +1,215 @@
+"""Proofs on disk: made and signed when a release was verified, found again beside or inside of what somebody holds.
+
+A proof that says the same as the one on disk, at another time, is not written again: what was proven stays proven, and
+packages keep their bytes.
+"""
+
+from __future__ import annotations
+
+import platform
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fiona_dagster.adapters.durable import write_durably
+from fiona_dagster.adapters.signing import Signed, signed_by
+from fiona_dagster.domain.errors import ConfigurationError, Transient
+from fiona_dagster.domain.signed import parsed
+
+if TYPE_CHECKING:
+    from fiona_dagster.adapters.signing import SigningKey
+    from fiona_dagster.domain.deid.profile import Profile
+    from fiona_dagster.domain.deid.proof import Conformance
+    from fiona_dagster.domain.deidentification import DeidentifiedInstance, SourceInstance
+    from fiona_dagster.domain.project import Project
+    from fiona_dagster.domain.verification import VerifiedStudy
+
+NAME = "proof.json"
+"""In a package or folder; beside it `<name>.proof.json`, or several in `<name>.proofs/`."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A proof as it was read. `signed` is "unknown" for a sound signature while nobody said whose it should be."""
+
+    place: str
+    content: Mapping[str, Any]
+    signed: Signed
+    key_id: str
+
+
+@dataclass(frozen=True)
+class ProofKeys:
+    """What a proof needs of keys: the project's, by its id, and the site's that signs."""
+
+    project: bytes
+    project_id: str
+    site: SigningKey
+
+
+def prove_release(
+    target: Path,
+    study: VerifiedStudy,
+    sources: Sequence[SourceInstance],
+    project: Project,
+    profile: Profile,
+    keys: ProofKeys,
+    now: float,
+) -> None:
+    """Write the signed proof of a verified release to `target`; its folder is made.
+
+    Raises:
+        ConfigurationError: the signing key cannot be used.
+        Transient: the disk refuses: try again.
+    """
+    from fiona_dagster.domain.deid.proof import build_proof
+
+    content = build_proof(
+        study,
+        project,
+        profile,
+        key=keys.project,
+        key_id=keys.project_id,
+        versions=versions(),
+        conformance=conformance_of(study, sources),
+        made_at=datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+    write_proof(target, content, keys.site)
+
+
+def write_proof(path: Path, content: dict[str, Any], site: SigningKey) -> None:
+    """Sign `content` and write it, unless a proof by the same key that says the same is there. Raises as above."""
+    if _says(path, content, site.public_key()):
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        write_durably(path, site.sign(content))
+    except OSError as error:
+        raise Transient(
+            f"a proof cannot be written ({error.strerror}): free the disk and try again"
+        ) from error
+
+
+def _says(path: Path, content: dict[str, Any], public_key: bytes) -> bool:
+    try:
+        there, signature = parsed(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    same = {**there, "made_at": ""} == {**content, "made_at": ""}
+    return same and signed_by(there, signature, public_key) == "known"
+
+
+def conformance_of(study: VerifiedStudy, sources: Sequence[SourceInstance]) -> Conformance:
+    """Compare one copy a series and SOP Class with its original."""
+    from fiona_dagster.adapters.conformance import summary
+
+    paths: dict[tuple[int | None, str], Path] = {}
+    for source in sources:  # of the same file twice the first one is released
+        paths.setdefault((source.identity, source.sop_instance_uid), source.path)
+    chosen: dict[tuple[str, str], DeidentifiedInstance] = {}
+    for one in sorted(study.instances, key=lambda one: one.path):
+        chosen.setdefault((one.series_instance_uid, one.sop_class_uid), one)
+    pairs = [
+        (paths[one.identity, one.source_sop_instance_uid], study.folder / one.path) for one in chosen.values()
+    ]
+    return summary(pairs, len(study.instances))
+
+
+@cache
+def versions() -> dict[str, str]:
+    """What decides about the content of copies besides the profile."""
+    from fiona_dagster.domain.deid.provenance import engine_digest
+
+    try:
+        ours = version("fiona-dagster")
+    except PackageNotFoundError:
+        ours = "not installed"
+    return {
+        "fiona-dagster": ours,
+        "python": platform.python_version(),
+        "pydicom": version("pydicom"),
+        "engine_sha256": engine_digest(),
+    }
+
+
+def read_proof(path: Path, public_key: bytes | None = None) -> Proof:
+    """Read a proof and look at its signature.
+
+    Args:
+        path: its file.
+        public_key: whose signature it should be.
+
+    Raises:
+        ConfigurationError: it is no proof.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the proof cannot be read ({error.strerror})", place=str(path), remedy="check the path"
+        ) from error
+    return _proof(content, str(path), public_key)
+
+
+def find_proofs(release: Path, public_key: bytes | None = None) -> list[Proof]:
+    """The proofs that lie inside or beside a folder or zip, in the order of their names.
+
+    Raises:
+        ConfigurationError: one is no proof.
+    """
+    beside = release.with_name(f"{release.name}.{NAME}")
+    folder = release.with_name(f"{release.name}.proofs")
+    files = [*([release / NAME] if release.is_dir() else []), beside, *sorted(folder.glob("*.json"))]
+    inside = [] if release.is_dir() else [_proof(text, NAME, public_key) for text in _inside(release)]
+    return inside + [read_proof(file, public_key) for file in files if file.exists()]
+
+
+def check_proof(path: Path, release: Path, public_key: bytes | None = None) -> list[str]:
+    """What is wrong with a release by its proof: signature, the proof itself, files, elements. Empty: nothing.
+
+    A sound signature of a key that nobody named is no problem here; `read_proof(...).signed` tells.
+    """
+    from fiona_dagster.adapters.release_inspection import inspect_release
+
+    found = inspect_release(release, proofs=[read_proof(path, public_key)])
+    return [f"{file}: {what}" for file, what in found.problems]
+
+
+def proof_problems(proofs: Iterable[Proof]) -> list[tuple[str, str]]:
+    """(place, what is wrong) with proofs in themselves."""
+    from fiona_dagster.domain.deid.proof import content_problems, profile_of
+
+    problems = []
+    for proof in proofs:
+        found = content_problems(proof.content)
+        if proof.signed == "wrong":
+            found.append("the signature is not right: the proof was changed, or signed by another key")
+        if not found:
+            try:
+                profile_of(proof.content)
+            except ConfigurationError as error:
+                found.append(str(error))
+        problems += [(proof.place, what) for what in found]
+    return problems
+
+
+def _proof(text: bytes, place: str, public_key: bytes | None) -> Proof:
+    try:
+        content, signature = parsed(text)
+    except ValueError:
+        raise ConfigurationError("is not a proof", place=place, remedy="ask for the proof again") from None
+    signed = signed_by(content, signature, public_key)
+    return Proof(place, content, signed, signature.get("key_id", "") if signed != "wrong" else "")
+
+
+def _inside(release: Path) -> list[bytes]:
+    try:
+        with zipfile.ZipFile(release) as archive:
+            return [archive.read(NAME)] if NAME in archive.namelist() else []
+    except (OSError, zipfile.BadZipFile):
+        return []  # said by whoever reads the release itself

@@ -1,0 +1,239 @@
+"""The proof of a release: what was done to which copies, by which method, with which result; no patient data.
+
+It names copies by their new UIDs and SHA-256. The way back to an original is an HMAC-SHA256 of its SOP Instance UID
+under a key of its own, derived from the project's: who has the key can prove which original it was; nobody else can
+tell, and the destruction of the key ends that. How many days dates moved is no part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydicom.datadict import keyword_for_tag
+
+from fiona_dagster.domain.deid.profile import Code, Option, Profile
+from fiona_dagster.domain.deidentification import DISPOSITIONS, DeidentifiedInstance
+from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.signed import canonical
+
+if TYPE_CHECKING:
+    from fiona_dagster.domain.project import DateMode, Project
+    from fiona_dagster.domain.verification import VerifiedStudy
+
+__all__ = ["Conformance", "build_proof", "canonical", "content_problems", "original_link", "profile_of"]
+FORMAT = "fiona-proof/1"
+NECESSARY_CHECKS = frozenset({"conservation", "no_removed_value_left"})
+"""Without these a release is not proven; what else verification checks, the proof names."""
+_INCOMPLETE = "the proof is not complete"
+_OTHER_FORMAT = "the proof has a format that this version does not know"
+_TEXTS = frozenset(
+    {
+        "format",
+        "made_at",
+        "project",
+        "participant",
+        "event",
+        "study_instance_uid",
+        "key_id",
+        "pixel_data",
+        "release_sha256",
+    }
+)
+_PARTS = _TEXTS | {
+    "revision", "method", "versions", "counts", "reasons", "instances", "checks", "conformance",
+}  # fmt: skip
+_LINK_KEY = b"fiona-dagster: links of proofs to originals, 1"
+
+
+@dataclass(frozen=True)
+class Conformance:
+    """What a validator finds in a copy and not in its original: kind, attribute and module, never a value.
+
+    `checked` of `of` pairs (one a series and SOP Class) were looked at; `why_not` says why others were not.
+    """
+
+    tool: str
+    checked: int
+    of: int
+    new_errors: tuple[tuple[str, int], ...] = ()
+    why_not: str = ""
+
+
+def original_link(key: bytes, sop_instance_uid: str) -> str:
+    """The keyed hash by which a proof names an original, in hexadecimal digits."""
+    link_key = hmac.digest(key, _LINK_KEY, "sha256")
+    uid = sop_instance_uid.strip(" \0").encode("utf-8", "surrogateescape")
+    return hmac.new(link_key, uid, hashlib.sha256).hexdigest()
+
+
+def build_proof(
+    study: VerifiedStudy,
+    project: Project,
+    profile: Profile,
+    *,
+    key: bytes,
+    key_id: str,
+    versions: Mapping[str, str],
+    conformance: Conformance,
+    made_at: str,
+) -> dict[str, Any]:
+    """The content of a proof; the same release has the same but for `made_at`.
+
+    Args:
+        study: the verified release, with its checks.
+        project: its policy.
+        profile: what it was de-identified by.
+        key: the project's key, for the links to originals.
+        key_id: its name.
+        versions: of everything that decided.
+        conformance: what a validator says.
+        made_at: UTC, ISO 8601.
+    """
+    instances = study.study.instances
+    return {
+        "format": FORMAT,
+        "made_at": made_at,
+        "project": study.project,
+        "participant": study.participant,
+        "event": study.event,
+        "revision": study.revision,
+        "study_instance_uid": study.study_instance_uid,
+        "key_id": key_id,
+        "method": {
+            "digest": study.method_digest,
+            **_profile_content(profile),
+            "date_mode": project.date_mode,
+        },
+        "versions": dict(versions),
+        "pixel_data": "unchanged",
+        "counts": {"received": len(instances), **study.study.counts()},
+        "reasons": _reasons(instances),
+        "instances": [
+            {
+                "sop_instance_uid": one.sop_instance_uid,
+                "path": one.path,
+                "sha256": one.sha256,
+                "size": one.size_bytes,
+                "original": original_link(key, one.source_sop_instance_uid),
+            }
+            for one in sorted(study.instances, key=lambda one: one.sop_instance_uid)
+        ],
+        "release_sha256": study.study.manifest_sha256,
+        "checks": {
+            one.name: {"passed": one.passed, "examined": one.examined, "found": one.found}
+            for one in study.checks
+        },
+        "conformance": {
+            "tool": conformance.tool,
+            "checked": conformance.checked,
+            "of": conformance.of,
+            "why_not": conformance.why_not,
+            "new_errors": dict(conformance.new_errors),
+        },
+    }
+
+
+def _profile_content(profile: Profile) -> dict[str, Any]:
+    return {
+        "profile": profile.name,
+        "edition": profile.edition,
+        "options": sorted(option.value for option in profile.options),
+        "overrides": [
+            {"tag": f"{tag:08x}", "keyword": keyword_for_tag(tag), "action": code.value}
+            for tag, code in sorted(profile.overrides)
+        ],
+    }
+
+
+def _reasons(instances: Iterable[DeidentifiedInstance]) -> list[dict[str, Any]]:
+    counted = Counter((one.disposition, one.reason) for one in instances if one.disposition != "released")
+    return [{"disposition": d, "reason": r, "count": n} for (d, r), n in sorted(counted.items())]
+
+
+def profile_of(content: Mapping[str, Any]) -> tuple[Profile, DateMode]:
+    """The profile, with its options and overrides, that a proof names, and how dates were treated.
+
+    Raises:
+        ConfigurationError: this version does not know it.
+    """
+    method = content["method"]
+    try:
+        profile = Profile(
+            name=str(method["profile"]),
+            options=frozenset(Option(one) for one in method["options"]),
+            overrides=tuple((int(one["tag"], 16), Code(one["action"])) for one in method["overrides"]),
+        )
+        mode: DateMode = method["date_mode"]
+        known = method["edition"] == profile.edition and mode in _DATE_MODES
+    except (ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise ConfigurationError(
+            "the proof's profile is not one that this version knows",
+            remedy=f"verify it with version {content['versions'].get('fiona-dagster', '')} of the gateway",
+        ) from None
+    return profile, mode
+
+
+_DATE_MODES = frozenset({"keep", "per_project", "per_participant", "remove", "year"})
+
+
+def is_complete(content: Mapping[str, Any]) -> bool:
+    """Whether a proof has all of its parts, whatever they say."""
+    return not {_INCOMPLETE, _OTHER_FORMAT} & set(content_problems(content))
+
+
+def content_problems(content: Mapping[str, Any]) -> list[str]:
+    """Why the content of a proof cannot be right in itself: format, conservation, sums, checks."""
+    try:
+        return list(_problems(content))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return [_INCOMPLETE]
+
+
+def _problems(content: Mapping[str, Any]) -> Iterator[str]:
+    if content["format"] != FORMAT:
+        yield _OTHER_FORMAT
+        return
+    yield from _count_problems(content)
+    yield from _check_problems(content)
+    method = content["method"]
+    texts = [method[name] for name in ("digest", "profile", "edition", "date_mode")]
+    if content.keys() != _PARTS or not all(
+        isinstance(one, str) for one in (*texts, *map(content.get, _TEXTS))
+    ):
+        yield _INCOMPLETE
+    _ = content["revision"], content["versions"].items(), content["conformance"]["new_errors"].items()
+
+
+def _count_problems(content: Mapping[str, Any]) -> Iterator[str]:
+    counts, instances = content["counts"], content["instances"]
+    if counts["received"] != sum(counts[name] for name in DISPOSITIONS) or min(counts.values()) < 0:
+        yield "received is not released + held + excluded + failed"
+    if counts["released"] != len(instances):
+        yield "the proof does not name as many instances as were released"
+    if len({one["sop_instance_uid"] for one in instances}) != len(instances):
+        yield "the proof names an instance twice"
+    for name in DISPOSITIONS[1:]:
+        if counts[name] != sum(one["count"] for one in content["reasons"] if one["disposition"] == name):
+            yield f"the reasons do not add up to what is {name}"
+    lines = sorted(f"{one['sha256']}  {one['sop_instance_uid']}  {one['path']}" for one in instances)
+    if content["release_sha256"] != hashlib.sha256("\n".join(lines).encode()).hexdigest():
+        yield "the sum over the release is not that of its instances"
+
+
+def _check_problems(content: Mapping[str, Any]) -> Iterator[str]:
+    counts, checks = content["counts"], content["checks"]
+    if not checks.keys() >= NECESSARY_CHECKS:
+        yield "a check of the verification is missing"
+    for name, check in sorted(checks.items()):
+        wanted = counts["received"] if name == "conservation" else counts["released"]
+        if check["passed"] is not True or check["found"] != 0:
+            yield f"the check {name} did not pass"
+        elif check["examined"] != wanted:
+            yield f"the check {name} did not look at everything"
