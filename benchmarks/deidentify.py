@@ -56,7 +56,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--sets", type=_names, default=frozenset(_SETS), help="of ct,mr,mf,rle")
     parser.add_argument(
-        "--limit", type=float, default=900, help="seconds after which a tool is given up on a set"
+        "--limit", type=float, default=400, help="seconds after which a tool is given up on a set"
     )
     parser.add_argument("--json", type=Path, help="write every run here as well")
     options = parser.parse_args(arguments)

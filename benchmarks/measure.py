@@ -46,6 +46,9 @@ def run(command: Sequence[str], folder: Path, *, limit: float, home: Path | None
         try:
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
+        except BaseException:
+            os.killpg(child.pid, signal.SIGKILL)
+            raise
         finally:
             alarm.cancel()
         wall = time.perf_counter() - begin

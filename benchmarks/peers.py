@@ -110,8 +110,8 @@ def _python_peers() -> list[Tool]:
             ], missing,
         ),
         Tool(
-            "deid", versions["deid"], "the recipe `deid.recipe`: private elements and some fifty attributes out, "
-            "dates moved, nine UIDs replaced, all that at any depth",
+            "deid", versions["deid"], "the recipe `deid.recipe`: private elements out, some fifty attributes blanked, "
+            "dates moved, nine UIDs replaced, at any depth",
             lambda source, target: [python, *deid, str(source), str(target)], missing,
         ),
     ]  # fmt: skip
