@@ -1,6 +1,6 @@
-"""DICOM files on disk: read without loading pixel data, written aside with the pixel data copied from file to file.
+"""DICOM files on disk, read without loading pixel data.
 
-Nothing here decodes pixels. pydicom's warnings print values, so they are silenced while it reads.
+pydicom's warnings print values, so they are silenced while it reads.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import secrets
 import struct
 import warnings
 import zlib
@@ -17,25 +16,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fiona_dagster.domain.deid.elements import EMPTY, DataSet, Place, Short, find_elements
 from fiona_dagster.domain.deid.encoding import EXPLICIT_LITTLE as EXPLICIT
 from fiona_dagster.domain.deid.encoding import Syntax
 from fiona_dagster.domain.errors import Permanent
 
-if TYPE_CHECKING:
-    from fiona_dagster.domain.deid.engine import CleanInstance
-
-CHUNK = 1 << 20
 FIRST_BYTES = 1 << 16
 """Headers are rarely longer; a longer one costs a second read."""
-PIXEL_TAGS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
 IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 EXPLICIT_LITTLE_UID = "1.2.840.10008.1.2.1"
 _UNDEFINED = 0xFFFFFFFF
 _BLANK_PREAMBLE = b"\0" * 128 + b"DICM"
-_PATIENT_ID, _SOP_CLASS_UID, _SPECTROSCOPY_DATA = 0x00100020, 0x00080016, 0x56000020
+_PATIENT_ID, _SOP_CLASS_UID = 0x00100020, 0x00080016
 _MEDIA_STORAGE_SOP_CLASS_UID, _TRANSFER_SYNTAX_UID = 0x00020002, 0x00020010
 
 
@@ -94,8 +87,11 @@ def read_instance(path: Path) -> InstanceFile:
         Permanent: it is no DICOM instance, cannot be read, or ends too early. Never names a value.
     """
     try:
-        with path.open("rb", buffering=0) as stream:
-            return _Reader(path, stream.fileno()).read()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return _Reader(path, descriptor).read()
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise Permanent(f"the file cannot be read ({error.strerror})") from None
 
@@ -268,87 +264,10 @@ def patient_of(file: InstanceFile) -> tuple[str, str]:
     return first_text(file.dataset, STUDY_INSTANCE_UID), patient.strip(" \0")
 
 
-def write_instance(target: Path, clean: CleanInstance, source: InstanceFile) -> tuple[str, int]:
-    """Write a copy aside, sync it and rename it into place; the caller syncs the folder.
-
-    Returns:
-        SHA-256 of the file in hexadecimal digits, and its size in bytes.
-
-    Raises:
-        OSError: the disk refuses.
-    """
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    digest, size = hashlib.sha256(), 0
-    try:
-        with aside.open("xb") as stream:
-            for piece in _pieces(clean, source):
-                stream.write(piece)
-                digest.update(piece)
-                size += len(piece)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(target)
-    except BaseException:  # also a kill request must not leave a part behind; it is raised again
-        aside.unlink(missing_ok=True)
-        raise
-    return digest.hexdigest(), size
-
-
-def _pieces(clean: CleanInstance, source: InstanceFile) -> Iterator[bytes]:
-    from fiona_dagster.domain.deid.encoding import header
-    from fiona_dagster.domain.deid.method import file_start
-
-    syntax_uid, pixels = source.transfer_syntax_uid, source.pixels
-    start = file_start(clean.sop_class_uid, clean.sop_instance_uid, syntax_uid)
-    if syntax_uid == DEFLATED:
-        yield start + _deflated(clean.before)
-        return
-    if pixels is None:
-        yield start + clean.before
-        return
-    length = _UNDEFINED if pixels.undefined_length else pixels.end - pixels.start
-    yield start + clean.before + header(pixels.tag, pixels.vr, length, source.dataset.syntax)
-    yield from span_bytes(source.path, pixels)
-    if clean.behind:
-        yield clean.behind
-
-
 @cache
 def syntax_of(transfer_syntax_uid: str) -> Syntax:
     """How the elements of a data set in this transfer syntax are encoded."""
     return Syntax(implicit=transfer_syntax_uid == IMPLICIT_LITTLE, little=transfer_syntax_uid != EXPLICIT_BIG)
-
-
-def _deflated(content: bytes) -> bytes:
-    machine = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    made = machine.compress(content) + machine.flush()
-    return made + b"\0" * (len(made) % 2)
-
-
-def span_bytes(path: Path, span: PixelSpan) -> Iterator[bytes]:
-    """The bytes of a span, in pieces."""
-    with path.open("rb") as stream:
-        stream.seek(span.start)
-        left = span.end - span.start
-        while left:
-            piece = stream.read(min(CHUNK, left))
-            if not piece:
-                raise Permanent("the file ends inside its pixel data: ask the sender for it again")
-            left -= len(piece)
-            yield piece
-
-
-def same_pixels(one: InstanceFile, other: InstanceFile) -> bool:
-    """Whether the values of Pixel Data are equal, bit by bit; where there are none, whether neither has any.
-
-    Float and Double Float Pixel Data and Spectroscopy Data count as pixels.
-    """
-    if one.pixels is None or other.pixels is None:
-        return one.pixels is other.pixels and _pixels_inside(one) == _pixels_inside(other)
-    if one.pixels.end - one.pixels.start != other.pixels.end - other.pixels.start:
-        return False
-    pairs = zip(span_bytes(one.path, one.pixels), span_bytes(other.path, other.pixels), strict=True)
-    return one.pixels.tag == other.pixels.tag and all(mine == its for mine, its in pairs)
 
 
 def pydicom_agrees(file: InstanceFile) -> bool:
@@ -369,11 +288,7 @@ def pydicom_agrees(file: InstanceFile) -> bool:
     )
 
 
-def _pixels_inside(file: InstanceFile) -> list[bytes]:
-    return [file.dataset.value(tag) for tag in (*PIXEL_TAGS, _SPECTROSCOPY_DATA)]
-
-
 def file_digest(path: Path) -> str:
     """SHA-256 of a whole file in hexadecimal digits."""
-    with path.open("rb") as stream:
+    with path.open("rb", buffering=0) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

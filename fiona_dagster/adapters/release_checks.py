@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fiona_dagster.adapters.dicom_files import file_digest, pydicom_agrees, read_instance, same_pixels
+from fiona_dagster.adapters.dicom_copies import pixel_value, same_pixels
+from fiona_dagster.adapters.dicom_files import (
+    file_digest,
+    pydicom_agrees,
+    read_instance,
+)
 from fiona_dagster.domain.deidentification import (
     DeidentifiedInstance,
     DeidentifiedStudy,
@@ -18,6 +24,7 @@ from fiona_dagster.domain.deidentification import (
 from fiona_dagster.domain.errors import Permanent
 
 if TYPE_CHECKING:
+    from fiona_dagster.adapters.dicom_copies import PixelValue
     from fiona_dagster.adapters.dicom_files import InstanceFile
     from fiona_dagster.domain.deid.elements import DataSet
     from fiona_dagster.domain.deid.originals import OriginalValues
@@ -32,10 +39,12 @@ _REMEMBERED_BYTES = 8 << 20
 
 @dataclass(frozen=True)
 class Original:
-    """What a copy is compared with. Without a copy to compare, only `sop_instance_uid` is set."""
+    """What a copy is compared with. `references` are empty where it has no copy."""
 
     sop_instance_uid: str
-    path: Path
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    pixels: PixelValue
     references: frozenset[str] = frozenset()
 
 
@@ -46,7 +55,7 @@ class _Seen:
     Elements are told apart by all that decides how they are read: level, character set and, for private ones, creator.
     """
 
-    found: dict[tuple[object, ...], frozenset[str]] = field(default_factory=dict)
+    found: dict[tuple[object, ...], dict[tuple[bytes, str], frozenset[str]]] = field(default_factory=dict)
     size: int = 0
 
     def uids(
@@ -60,25 +69,27 @@ class _Seen:
 
         uids: set[str] = set()
         for part in (file.meta, file.dataset, file.behind):
-            level = first_level(part)
-            content, context = part.content, (of_type, level.encodings, part.syntax)
+            level, content = first_level(part), part.content
+            known = self.found.setdefault((of_type, tuple(level.encodings), part.syntax), {})
             for tag, (begin, _, stop, _) in part.places.items():
-                key: tuple[object, ...] = (context, content[begin:stop], creator_of(part, tag))
-                known = self.found.get(key)
-                if known is None:
-                    settled, inside = examine(walk_element(level, tag))
-                    known = frozenset(inside)
+                key = (content[begin:stop], creator_of(part, tag) if tag & 0x10000 else "")
+                inside = known.get(key)
+                if inside is None:
+                    settled, its = examine(walk_element(level, tag))
+                    inside = frozenset(its)
                     if settled:
-                        self._remember(key, known, stop - begin)
-                uids |= known
+                        self._make_room(stop - begin)
+                        known[key] = inside
+                if inside:
+                    uids |= inside
         return uids
 
-    def _remember(self, key: tuple[object, ...], uids: frozenset[str], size: int) -> None:
-        if self.size + size > _REMEMBERED_BYTES:
-            self.found.clear()
-            self.size = 0
-        self.found[key] = uids
+    def _make_room(self, size: int) -> None:
         self.size += size
+        if self.size > _REMEMBERED_BYTES:
+            self.size = size
+            for known in self.found.values():
+                known.clear()
 
 
 class ReleaseReader:
@@ -124,7 +135,13 @@ class ReleaseReader:
             if released:
                 self.findings.add("pixels_unchanged", "an original that cannot be read again")
             return None
-        return Original(uid, source.path, frozenset(references) if released else frozenset())
+        return Original(
+            uid,
+            sop_class,
+            file.transfer_syntax_uid,
+            pixel_value(file),
+            frozenset(references) if released else frozenset(),
+        )
 
     def read_copies(self, pairs: Sequence[tuple[DeidentifiedInstance, Original]], known: set[str]) -> None:
         """Check every copy. `known` are the UIDs of all originals of the study, also of those not released."""
@@ -144,12 +161,11 @@ class ReleaseReader:
         for instance, original in pairs:
             try:
                 file = read_instance(self.request.folder / instance.path)
-                source = read_instance(original.path)
             except Permanent:
                 self.findings.add("still_readable", instance.path)
                 continue
-            self._check_identity(file, instance, original, source)
-            if not same_pixels(source, file):
+            self._check_identity(file, instance, original)
+            if not same_pixels(original.pixels, pixel_value(file)):
                 self.findings.add("pixels_unchanged", instance.path)
             if instance.series_instance_uid not in read_by_another:
                 read_by_another.add(instance.series_instance_uid)
@@ -160,9 +176,7 @@ class ReleaseReader:
             for _ in wanted - uids:
                 self.findings.add("references_resolve", instance.path)
 
-    def _check_identity(
-        self, file: InstanceFile, instance: DeidentifiedInstance, original: Original, source: InstanceFile
-    ) -> None:
+    def _check_identity(self, file: InstanceFile, instance: DeidentifiedInstance, original: Original) -> None:
         dataset, meta, first = file.dataset, file.meta, _first_text
         same = (
             first(dataset, 0x00080018)
@@ -171,8 +185,8 @@ class ReleaseReader:
             == self.map_uid(original.sop_instance_uid)
             and first(dataset, 0x0020000E) == instance.series_instance_uid != ""
             and first(dataset, 0x0020000D) == instance.study_instance_uid != ""
-            and first(dataset, 0x00080016) == first(meta, 0x00020002) == first(source.dataset, 0x00080016)
-            and file.transfer_syntax_uid == source.transfer_syntax_uid
+            and first(dataset, 0x00080016) == first(meta, 0x00020002) == original.sop_class_uid
+            and file.transfer_syntax_uid == original.transfer_syntax_uid
         )
         if not same or not file.has_blank_preamble:
             self.findings.add("still_readable", instance.path)
@@ -223,11 +237,11 @@ class ReleaseReader:
         expected = {instance.path: instance for instance in study.released}
         if len(expected) != len(study.released):
             self.findings.add("conservation", "two instances in one file")
-        present = {str(p.relative_to(self.request.folder)): p for p in _files(self.request.folder)}
-        for path in sorted(expected.keys() ^ present.keys()):
+        present = _files(self.request.folder)
+        for path in sorted(expected.keys() ^ present):
             self.findings.add("conservation", path)
-        for path in sorted(expected.keys() & present.keys()):
-            if file_digest(present[path]) != expected[path].sha256:
+        for path in sorted(expected.keys() & present):
+            if file_digest(self.request.folder / path) != expected[path].sha256:
                 self.findings.add("conservation", path)
 
 
@@ -245,5 +259,7 @@ def _is_other_date(found: Found, allowed: set[str]) -> bool:
     return found.vr in {"DA", "DT"} and any(text not in allowed for text in found.texts())
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if not path.is_dir()] if folder.exists() else []
+def _files(folder: Path) -> set[str]:
+    """Everything below a folder that is no folder, relative to it."""
+    start = len(str(folder)) + 1
+    return {f"{at}/{name}"[start:] for at, _, names in os.walk(folder) for name in names}

@@ -6,21 +6,22 @@ the same bytes; what an earlier run left and this one does not release is remove
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fiona_dagster.adapters.dicom_copies import write_instance
 from fiona_dagster.adapters.dicom_files import (
     InstanceFile,
     file_digest,
     patient_of,
     quiet_pydicom,
     read_instance,
-    write_instance,
 )
-from fiona_dagster.adapters.durable import sync_folder
+from fiona_dagster.adapters.durable import sync_tree
 from fiona_dagster.domain.deidentification import (
     DeidentifiedInstance,
     DeidentifiedStudy,
@@ -48,8 +49,12 @@ def deidentify_study(
     key: bytes,
     profile: Profile,
     progress: Progress | None = None,
+    *,
+    digests: bool = True,
 ) -> DeidentifiedStudy:
     """Write the copies of one study into `request.folder`. Nothing here is verified yet.
+
+    `digests` are the SHA-256 of the copies, which verification and the ledger need.
 
     An instance that cannot be read or treated is failed or held with its reason and costs no other; a study of
     several PatientIDs is held as a whole.
@@ -75,7 +80,7 @@ def deidentify_study(
         elif isinstance(file, str):
             result = _not_released(source, "failed", file)
         else:
-            result = _instance(source, file, engine, request.folder, study)
+            result = _instance(source, file, engine, request.folder, study, digests=digests)
         study = study or result.study_instance_uid
         results.append(result)
         if progress is not None:
@@ -144,10 +149,16 @@ def _read(source: SourceInstance) -> InstanceFile | str:
 
 
 def _instance(
-    source: SourceInstance, file: InstanceFile, engine: Deidentifier, folder: Path, study: str
+    source: SourceInstance,
+    file: InstanceFile,
+    engine: Deidentifier,
+    folder: Path,
+    study: str,
+    *,
+    digests: bool,
 ) -> DeidentifiedInstance:
     try:
-        return _released(source, file, engine, folder, study)
+        return _released(source, file, engine, folder, study, digests=digests)
     except Hold as error:
         return _not_released(source, "held", error.reason)
     except (ConfigurationError, Transient):
@@ -163,7 +174,13 @@ def _instance(
 
 
 def _released(
-    source: SourceInstance, file: InstanceFile, engine: Deidentifier, folder: Path, study: str
+    source: SourceInstance,
+    file: InstanceFile,
+    engine: Deidentifier,
+    folder: Path,
+    study: str,
+    *,
+    digests: bool,
 ) -> DeidentifiedInstance:
     from fiona_dagster.domain.deid.admission import SOP_INSTANCE_UID
     from fiona_dagster.domain.deid.text import first_text
@@ -180,8 +197,9 @@ def _released(
     modality = _FILE_MODALITY.sub("", clean.modality.upper())[:16] or "OT"
     path = f"{clean.series_instance_uid}/{modality}.{clean.sop_instance_uid}.dcm"
     target = folder / path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    digest, size = write_instance(target, clean, file)
+    if not target.parent.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+    digest, size = write_instance(target, clean, file, digest=digests)
     return DeidentifiedInstance(
         identity=source.identity,
         source_sop_instance_uid=source.sop_instance_uid,
@@ -261,15 +279,19 @@ def recall_release(
 
 
 def _settle(folder: Path, released: set[str]) -> None:
-    """Remove what an earlier run left and sync the folders, so that exactly the released files survive a crash."""
+    """Remove what an earlier run left and sync the rest, so that exactly the released files survive a crash."""
     if not folder.exists():
         return
-    for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_dir():
-            if not any(path.iterdir()):
-                path.rmdir()
-            else:
-                sync_folder(path)
-        elif str(path.relative_to(folder)) not in released:
-            path.unlink()
-    sync_folder(folder)
+    start = len(str(folder)) + 1
+    for at, _, names in os.walk(folder, topdown=False):
+        left = [name for name in names if f"{at}/{name}"[start:] not in released]
+        for name in left:
+            Path(at, name).unlink()
+        if len(left) == len(names) and Path(at) != folder and not any(Path(at).iterdir()):
+            Path(at).rmdir()
+    try:
+        sync_tree(folder)
+    except OSError as error:
+        raise Transient(
+            f"the copies cannot be written ({error.strerror}): free the disk and try again"
+        ) from error

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread, dcmwrite
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -13,7 +15,8 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
 )
 
-from fiona_dagster.adapters.dicom_files import quiet_pydicom, read_instance, same_pixels, write_instance
+from fiona_dagster.adapters.dicom_copies import pixel_value, same_pixels, write_instance
+from fiona_dagster.adapters.dicom_files import quiet_pydicom, read_instance
 from fiona_dagster.domain.errors import Permanent
 from tests.domain.deid.planted import GONE, ct_instance, engine, saved
 
@@ -50,7 +53,7 @@ def test_a_copy_is_read_in_the_syntax_of_its_original_with_its_pixels(tmp_path: 
     assert copy.PixelData == dcmread(source).PixelData
     assert copy.Rows == 4
     assert list(copy.ImagePositionPatient) == [-10.5, 0, 3.25]
-    assert same_pixels(read_instance(source), read_instance(tmp_path / "copy.dcm"))
+    assert same_pixels(*(pixel_value(read_instance(tmp_path / name)) for name in ("source.dcm", "copy.dcm")))
     if syntax != DeflatedExplicitVRLittleEndian:
         content = (tmp_path / "copy.dcm").read_bytes().lower()
         assert [value for value in GONE if value.lower().encode() in content] == []
@@ -68,15 +71,37 @@ def test_nothing_of_the_file_meta_and_preamble_is_left(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_failed_write_leaves_no_part(tmp_path: Path) -> None:
-    source = saved(ct_instance(), tmp_path / "in" / "source.dcm")
+@pytest.mark.parametrize("digest", [True, False])
+def test_a_failed_write_leaves_no_part(tmp_path: Path, digest: bool) -> None:
+    source = saved(large_instance(), tmp_path / "in" / "source.dcm")
     file = read_instance(source)
     clean = engine().clean(file.dataset)
     source.write_bytes(source.read_bytes()[:400])
     (tmp_path / "out").mkdir()
     with pytest.raises(Permanent):
-        write_instance(tmp_path / "out" / "copy.dcm", clean, file)
+        write_instance(tmp_path / "out" / "copy.dcm", clean, file, digest=digest)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def large_instance() -> FileDataset:
+    """Its pixels are not read with its header."""
+    dataset = ct_instance()
+    dataset.Rows = dataset.Columns = 256
+    dataset.PixelData = bytes(256 * 256 * 2)
+    return dataset
+
+
+@pytest.mark.parametrize("make", [ct_instance, large_instance])
+def test_a_copy_is_the_same_with_and_without_its_digest(
+    tmp_path: Path, make: Callable[[], FileDataset]
+) -> None:
+    file = read_instance(saved(make(), tmp_path / "source.dcm"))
+    clean = engine().clean(file.dataset, file.behind)
+    digest, size = write_instance(tmp_path / "one.dcm", clean, file)
+    assert write_instance(tmp_path / "two.dcm", clean, file, digest=False) == ("", size)
+    content = (tmp_path / "one.dcm").read_bytes()
+    assert (tmp_path / "two.dcm").read_bytes() == content
+    assert (hashlib.sha256(content).hexdigest(), len(content)) == (digest, size)
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.9])

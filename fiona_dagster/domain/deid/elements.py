@@ -20,6 +20,7 @@ PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 DEEPEST = 64
 """Levels of sequences that are followed; the standard's own objects have seven."""
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_DELIMITERS, _PIXEL_GROUP = 0xFFFE, 0x7FE0
 _SHORT_VRS = ("AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST",
               "TM", "UI", "UL", "US")  # fmt: skip
 _SHORT = {vr.encode(): vr for vr in _SHORT_VRS}
@@ -121,7 +122,7 @@ def items(content: bytes, start: int, stop: int, syntax: Syntax, depth: int = 0)
         raise _damaged() from None
 
 
-def find_elements(
+def find_elements(  # noqa: C901, PLR0912 — the hot loop: a call per element would double its cost
     content: bytes,
     start: int,
     stop: int,
@@ -156,44 +157,51 @@ def find_elements(
     try:
         while position < stop:
             begin = position
-            vr = ""
+            vr: str | None = ""
             if has_vr:
                 group, element, code, length = explicit(content, position)
-                tag = group << 16 | element
-                if code in _SHORT:
-                    vr, position = _SHORT[code], position + 8
-                elif code in _LONG:
-                    vr, position = _LONG[code], position + 12
-                    (length,) = long(content, begin + 8)
-                elif tag in {_ITEM_END, _SEQUENCE_END}:
+                vr = _SHORT.get(code)
+                if vr is not None:
                     position += 8
-                elif code.isalpha() and code.isupper():  # a VR of a later edition
-                    vr, position = code.decode("ascii"), position + 8
-                else:
-                    raise _damaged()
+                elif group != _DELIMITERS:
+                    vr = _LONG.get(code)
+                    if vr is not None:
+                        (length,) = long(content, position + 8)
+                        position += 12
+                    else:
+                        vr = _later_vr(code)
+                        position += 8
             else:
                 group, element, length = implicit(content, position)
-                tag, position = group << 16 | element, position + 8
-            if tag >= 0xFFFEE000 and in_item and tag == _ITEM_END:
-                return found, position
-            if group == 0xFFFE:
-                raise _damaged()
-            if root and tag in PIXEL_TAGS:
-                return found, begin
+                position += 8
+            if group >= _PIXEL_GROUP:
+                if group == _DELIMITERS:
+                    if not in_item or element != _ITEM_END & 0xFFFF:
+                        raise _damaged()
+                    return found, begin + 8
+                if root and group << 16 | element in PIXEL_TAGS:
+                    return found, begin
             value = position
             if length == UNDEFINED:
-                inside = syntax if vr != "UN" else IMPLICIT_LITTLE
+                inside = IMPLICIT_LITTLE if vr == "UN" else syntax
                 position = _end_of_sequence(content, position, stop, inside, depth)
             else:
                 position += length
             if position > stop:
                 raise Short(begin)
-            found[tag] = (begin, value, position, vr)
+            found[group << 16 | element] = (begin, value, position, vr or "")
     except StructError:
         raise Short(begin) from None
     if in_item:
         raise Short(begin)
     return found, position
+
+
+def _later_vr(code: bytes) -> str:
+    """A VR of a later edition than ours: two capital letters."""
+    if not (code.isalpha() and code.isupper()):
+        raise _damaged()
+    return code.decode("ascii")
 
 
 def _end_of_sequence(content: bytes, position: int, stop: int, syntax: Syntax, depth: int) -> int:

@@ -105,12 +105,16 @@ def split(text: str, vr: str) -> list[str]:
 
 def first_text(dataset: DataSet, tag: int) -> str:
     """First value of a text element as it stands in the file, stripped; '' where it is absent or not text."""
-    values = all_text(dataset, tag)
-    return values[0] if values else ""
+    return _ascii_values(dataset.value(tag))[0]
 
 
 def all_text(dataset: DataSet, tag: int) -> list[str]:
     """Values of an element of ASCII text, stripped; none where it is absent, empty or not text."""
     if tag not in dataset:
         return []
-    return [part.strip(" \0") for part in (decode(dataset.value(tag), "UI", ()) or "").split("\\")]
+    return list(_ascii_values(dataset.value(tag)))
+
+
+@lru_cache(maxsize=4096)
+def _ascii_values(value: bytes) -> tuple[str, ...]:
+    return tuple(part.strip(" \0") for part in (decode(value, "UI", ()) or "").split("\\"))

@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 
 from pydicom.dataset import Dataset
 
-from fiona_dagster.adapters.dicom_files import read_instance, write_instance
+from fiona_dagster.adapters.dicom_copies import write_instance
+from fiona_dagster.adapters.dicom_files import read_instance
 from fiona_dagster.domain.deid.elements import DataSet, find_elements
 from fiona_dagster.domain.deid.encoding import EXPLICIT_LITTLE
 from fiona_dagster.domain.deid.engine import CleanInstance, Deidentifier
