@@ -1,0 +1,86 @@
+"""Every object type that is released has an instance here, full of identifiers, that goes the whole way."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileDataset
+
+from fiona_dagster.adapters.releases import deidentify_study, verify_release
+from fiona_dagster.domain.deid.profile import Profile
+from fiona_dagster.domain.deid.table import is_registered, sop_classes
+from fiona_dagster.domain.deidentification import SourceInstance
+from fiona_dagster.domain.verification import VerifiedStudy
+from tests.conftest import need_program
+from tests.domain.deid.objects import GONE, planted
+from tests.domain.deid.planted import KEY, ct_instance, engine, request, saved
+
+CLEAN = [uid for uid, row in sop_classes().items() if row.handling == "clean"]
+REFERENCES = ("ReferencedSOPInstanceUID", "ReferencedFrameOfReferenceUID", "TrackingUID", "DoseReferenceUID",
+              "DimensionOrganizationUID", "SpecimenUID", "FiducialUID", "SourceFrameOfReferenceUID")  # fmt: skip
+
+
+def keyword(uid: str) -> str:
+    return sop_classes()[uid].keyword
+
+
+@pytest.mark.parametrize("uid", CLEAN, ids=keyword)
+def test_a_released_object_type_loses_what_identifies_and_keeps_what_research_needs(
+    uid: str, tmp_path: Path
+) -> None:
+    made = planted(uid)
+    original, copy = released(made.dataset, tmp_path)
+    content = Path(copy.filename).read_bytes().lower()
+    assert [word for word in GONE if word.lower().encode() in content] == []
+    for name in made.research:
+        before = [value for value in values(original, name) if not identifies(value)]
+        assert before, f"the test's instance has no {name}"
+        assert (name, values(copy, name)) == (name, before)
+    mapped = engine().map_uid
+    for name in REFERENCES:
+        expected = [one if is_registered(one) else mapped(one) for one in values(original, name)]
+        assert (name, values(copy, name)) == (name, expected)
+
+
+def identifies(value: object) -> bool:
+    return isinstance(value, str) and any(word in value for word in GONE)
+
+
+def released(dataset: FileDataset, folder: Path) -> tuple[FileDataset, FileDataset]:
+    """Original and verified copy, both read from disk."""
+    originals = [ct_instance(1), dataset]
+    sources = [
+        SourceInstance(saved(one, folder / "in" / f"{number}.dcm"), number, str(one.SOPInstanceUID))
+        for number, one in enumerate(originals, 1)
+    ]
+    asked = request(folder / "out")
+    study = deidentify_study(sources, asked, KEY, Profile())
+    result = study.instances[1]
+    assert (result.disposition, result.reason) == ("released", "")
+    outcome = verify_release(study, sources, asked, KEY, Profile())
+    assert isinstance(outcome, VerifiedStudy), outcome.checks
+    return dcmread(sources[1].path), dcmread(folder / "out" / result.path)
+
+
+def values(dataset: Dataset, name: str) -> list[object]:
+    """All values of an attribute, at every depth, in the order of the data set."""
+    return [
+        list(element.value) if element.VM > 1 and not isinstance(element.value, bytes) else element.value
+        for element in elements(dataset)
+        if element.keyword == name
+    ]
+
+
+def elements(dataset: Dataset) -> Iterator[object]:
+    for element in dataset:
+        if element.tag.is_private or element.tag.group == 0x0012 or element.keyword == "IconImageSequence":
+            continue  # removed or written anew
+        if element.VR == "SQ":
+            for one in element.value:
+                yield from elements(one)
+        else:
+            yield element
