@@ -33,6 +33,7 @@ from fiona_dagster.adapters.stored_zip import StoredZip
 from fiona_dagster.domain.errors import FionaError, Permanent, Transient
 from fiona_dagster.domain.packaging import (
     COMMENT_FILE,
+    PROOF_FILE,
     WARNING_FILE,
     Entry,
     ExportType,
@@ -63,9 +64,16 @@ def manifest_file(package: Path) -> Path:
 
 
 def build(
-    study: VerifiedStudy, export_type: ExportType, outbox: Path, progress: Progress | None = None
+    study: VerifiedStudy,
+    export_type: ExportType,
+    outbox: Path,
+    progress: Progress | None = None,
+    *,
+    proof: Path | None = None,
 ) -> Package:
     """Build the package of a verified study, or return the one that is already there.
+
+    `proof` of the release goes with its DICOM files; it says nothing of files converted to NIfTI.
 
     Raises:
         Hold: a file is no longer the one that was verified.
@@ -88,24 +96,32 @@ def build(
     try:
         if not nifti_wanted:
             sources = dicom_sources(study, export_type)
-            return _publish(target, replace(head, files=tuple(s.entry for s in sources)), sources, progress)
+            manifest = replace(head, files=tuple(s.entry for s in sources))
+            more = {PROOF_FILE: proof.read_bytes()} if proof is not None else {}
+            return _publish(target, manifest, sources, progress, more)
         with TemporaryDirectory(dir=outbox, prefix="tmp_") as scratch:
             conversion = nifti.convert(study, Path(scratch))
             sources = nifti_sources(study.event, conversion.files)
             manifest = replace(
                 head, files=tuple(s.entry for s in sources), not_converted=conversion.not_converted
             )
-            return _publish(target, manifest, sources, progress)
+            return _publish(target, manifest, sources, progress, {})
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Transient("the disk of the outbox is full: make room, the package is built again") from None
         raise Permanent(f"a file of the package cannot be read or written ({error.strerror})") from None
 
 
-def _publish(target: Path, manifest: Manifest, sources: list[Source], progress: Progress | None) -> Package:
+def _publish(
+    target: Path,
+    manifest: Manifest,
+    sources: list[Source],
+    progress: Progress | None,
+    more: dict[str, bytes],
+) -> Package:
     aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        size, md5 = _write(aside, manifest, sources, progress)
+        size, md5 = _write(aside, manifest, sources, progress, more)
         package = Package(
             target.name, target, size, md5, manifest.content_sha256, len(sources), manifest.revision
         )
@@ -122,18 +138,21 @@ def _publish(target: Path, manifest: Manifest, sources: list[Source], progress: 
 
 
 def _write(
-    aside: Path, manifest: Manifest, sources: list[Source], progress: Progress | None
+    aside: Path,
+    manifest: Manifest,
+    sources: list[Source],
+    progress: Progress | None,
+    more: dict[str, bytes],
 ) -> tuple[int, str]:
     total, done = sum(s.entry.size_bytes for s in sources), 0
-    texts = {COMMENT_FILE: comment_text(manifest)} | (
-        {} if sources else {WARNING_FILE: warning_text(manifest)}
+    texts = {COMMENT_FILE: comment_text(manifest).encode(), **more} | (
+        {} if sources else {WARNING_FILE: warning_text(manifest).encode()}
     )
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
     with os.fdopen(descriptor, "wb", buffering=0) as stream:
         archive, verifier = StoredZip(stream), Verifier()
         try:
-            for name, text in texts.items():
-                raw = text.encode()
+            for name, raw in texts.items():
                 archive.add(name, len(raw), zlib.crc32(raw), (raw,))
             for source in sources:
                 crc, content = verifier.content(source)

@@ -6,6 +6,7 @@ packages keep their bytes.
 
 from __future__ import annotations
 
+import base64
 import platform
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from fiona_dagster.adapters.durable import write_durably
 from fiona_dagster.adapters.signing import Signed, signed_by
 from fiona_dagster.domain.errors import ConfigurationError, Transient
+from fiona_dagster.domain.packaging import PROOF_FILE as NAME
+from fiona_dagster.domain.project_keys import fingerprint, key_id
 from fiona_dagster.domain.signed import parsed
 
 if TYPE_CHECKING:
@@ -28,9 +31,6 @@ if TYPE_CHECKING:
     from fiona_dagster.domain.deidentification import DeidentifiedInstance, SourceInstance
     from fiona_dagster.domain.project import Project
     from fiona_dagster.domain.verification import VerifiedStudy
-
-NAME = "proof.json"
-"""In a package or folder; beside it `<name>.proof.json`, or several in `<name>.proofs/`."""
 
 
 @dataclass(frozen=True)
@@ -43,25 +43,17 @@ class Proof:
     key_id: str
 
 
-@dataclass(frozen=True)
-class ProofKeys:
-    """What a proof needs of keys: the project's, by its id, and the site's that signs."""
-
-    project: bytes
-    project_id: str
-    site: SigningKey
-
-
 def prove_release(
     target: Path,
     study: VerifiedStudy,
     sources: Sequence[SourceInstance],
     project: Project,
     profile: Profile,
-    keys: ProofKeys,
+    key: bytes,
+    site: SigningKey,
     now: float,
 ) -> None:
-    """Write the signed proof of a verified release to `target`; its folder is made.
+    """Write the proof of a verified release, by the project's `key`, signed by `site`; the target's folder is made.
 
     Raises:
         ConfigurationError: the signing key cannot be used.
@@ -73,13 +65,13 @@ def prove_release(
         study,
         project,
         profile,
-        key=keys.project,
-        key_id=keys.project_id,
+        key=key,
+        key_id=key_id(fingerprint(key)),
         versions=versions(),
         conformance=conformance_of(study, sources),
         made_at=datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
-    write_proof(target, content, keys.site)
+    write_proof(target, content, site)
 
 
 def write_proof(path: Path, content: dict[str, Any], site: SigningKey) -> None:
@@ -93,6 +85,15 @@ def write_proof(path: Path, content: dict[str, Any], site: SigningKey) -> None:
         raise Transient(
             f"a proof cannot be written ({error.strerror}): free the disk and try again"
         ) from error
+
+
+def same_proof(one: Path, other: Path) -> bool:
+    """Whether two proofs are by the same key and say the same, apart from the time."""
+    try:
+        content, signature = parsed(one.read_bytes())
+        return _says(other, content, base64.b64decode(signature["public_key"]))
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _says(path: Path, content: dict[str, Any], public_key: bytes) -> bool:
@@ -156,15 +157,46 @@ def read_proof(path: Path, public_key: bytes | None = None) -> Proof:
     return _proof(content, str(path), public_key)
 
 
+def proofs_folder(release: Path) -> Path:
+    """Where the proofs of a folder lie into which several studies may be released."""
+    return release.with_name(f"{release.name}.proofs")
+
+
+def withdraw_proofs(release: Path, written: Mapping[str, str]) -> int:
+    """Delete proofs of a folder that no longer hold, and count them: a file is gone, or has other bytes.
+
+    Args:
+        release: the folder of copies.
+        written: SHA-256 of the files that were written now, by their path in the folder.
+    """
+    withdrawn = 0
+    for path in sorted(proofs_folder(release).glob("*.json")):
+        try:
+            content, _ = parsed(path.read_bytes())
+            holds = all(
+                written.get(one["path"], one["sha256"]) == one["sha256"] and (release / one["path"]).exists()
+                for one in content["instances"]
+            )
+        except (ValueError, KeyError, TypeError):
+            holds = False
+        if not holds:
+            path.unlink()
+            withdrawn += 1
+    return withdrawn
+
+
 def find_proofs(release: Path, public_key: bytes | None = None) -> list[Proof]:
-    """The proofs that lie inside or beside a folder or zip, in the order of their names.
+    """The proofs that lie inside (`proof.json`) or beside (`<name>.proof.json`, `<name>.proofs/`) a folder or zip.
 
     Raises:
         ConfigurationError: one is no proof.
     """
     beside = release.with_name(f"{release.name}.{NAME}")
-    folder = release.with_name(f"{release.name}.proofs")
-    files = [*([release / NAME] if release.is_dir() else []), beside, *sorted(folder.glob("*.json"))]
+    files = [
+        *([release / NAME] if release.is_dir() else []),
+        beside,
+        *sorted(proofs_folder(release).glob("*.json")),
+    ]
     inside = [] if release.is_dir() else [_proof(text, NAME, public_key) for text in _inside(release)]
     return inside + [read_proof(file, public_key) for file in files if file.exists()]
 

@@ -1,4 +1,4 @@
-"""Checks a release that somebody holds, without originals and keys: a folder or a zip, with manifest, proofs or none."""
+"""Checks a release that somebody holds, without originals and keys: a folder or zip, with manifest, proofs or none."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fiona_dagster.adapters import proofs as proof_files
 from fiona_dagster.adapters.dicom_files import file_digest, quiet_pydicom, read_instance
 from fiona_dagster.domain.errors import ConfigurationError, Permanent
+from fiona_dagster.domain.packaging import PROOF_FILE
 
 if TYPE_CHECKING:
     from fiona_dagster.adapters.dicom_files import InstanceFile
@@ -180,7 +181,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 def _files(path: Path) -> Iterator[tuple[str, Path]]:
     """Names and files of the release; those of a zip one after the other in a place of their own."""
-    beside = (MANIFEST, proof_files.NAME)
+    beside = (MANIFEST, PROOF_FILE)
     if path.is_dir():
         for file in sorted(
             p for p in path.rglob("*") if p.is_file() and p.relative_to(path).as_posix() not in beside

@@ -8,7 +8,7 @@ from dagster import MetadataValue as Value
 from fiona_dagster.assets.descriptions import EXPORT, OWNER, stage_tags
 from fiona_dagster.assets.failures import reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
-from fiona_dagster.assets.releases import recall_verified
+from fiona_dagster.assets.releases import recall_verified, release_proof
 from fiona_dagster.domain.packaging import ExportType, Package
 from fiona_dagster.domain.transfer import Transfer, TransferState
 from fiona_dagster.resources.gateway import GatewayResource
@@ -64,7 +64,6 @@ def build_packages(gateway: GatewayResource, study_key: str) -> list[tuple[Trans
         if verified is None or not verified.instances or project is None:
             continue
         for export_type in project.export_formats:
-            made.append(
-                (transfer, build(verified, ExportType.named(export_type), gateway.settings.layout.outbox))
-            )
+            outbox, proof = gateway.settings.layout.outbox, release_proof(gateway, study, transfer)
+            made.append((transfer, build(verified, ExportType.named(export_type), outbox, proof=proof)))
     return made

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.studies import StudyRecord
+from fiona_dagster.adapters.proofs import prove_release
 from fiona_dagster.adapters.releases import ReleaseRequest, SourceInstance, deidentify_study, verify_release
 from fiona_dagster.domain.deid.method import method_digest
 from fiona_dagster.domain.deid.profile import Profile
@@ -107,6 +108,11 @@ def verify_transfer(
     # of that revision: late images may have arrived since the copies were made
     sources = _sources(gateway, study, revision)
     outcome = verify_release(copy, sources, request, key, _profile(), revision=revision)
+    if isinstance(outcome, VerifiedStudy) and outcome.instances:
+        # before the ledger says that it passed: nothing leaves without its proof
+        target = _proof(gateway, study, transfer, revision)
+        site_key = gateway.signing_key
+        prove_release(target, outcome, sources, request.project, _profile(), key, site_key, now)
     ledger.transfers.verify(
         transfer.id, revision, passed=isinstance(outcome, VerifiedStudy), manifest_sha256=copy.manifest_sha256,
         checks={c.name: {"passed": c.passed, "found": c.found, "places": list(c.places)} for c in outcome.checks},
@@ -152,6 +158,12 @@ def recall_verified(gateway: GatewayResource, study: StudyRecord, transfer: Tran
     return recall_release(copy, request, verified_manifest=manifest, revision=revision)
 
 
+def release_proof(gateway: GatewayResource, study: StudyRecord, transfer: Transfer) -> Path | None:
+    """The proof of what a transfer released last; None where it was verified before there were proofs."""
+    path = _proof(gateway, study, transfer, gateway.ledger.transfers.released_revision(transfer.id))
+    return path if path.exists() else None
+
+
 def release_identity(gateway: GatewayResource, transfer: Transfer) -> str:
     """For whom and by which policy the copies of a transfer are made."""
     return _request(gateway, gateway.ledger.studies.get(transfer.study_key), transfer).identity
@@ -172,6 +184,11 @@ def _request(gateway: GatewayResource, study: StudyRecord, transfer: Transfer) -
 def _folder(layout: Layout, study: StudyRecord, transfer: Transfer, project: Project) -> Path:
     # the number tells apart two participants or events of one study in one project
     return layout.release_folder(study.key, f"{project.name}-{transfer.id}")
+
+
+def _proof(gateway: GatewayResource, study: StudyRecord, transfer: Transfer, revision: int) -> Path:
+    layout = gateway.settings.site(study.site).layout
+    return layout.proof(study.key, f"{transfer.project}-{transfer.id}", revision)
 
 
 def _sources(gateway: GatewayResource, study: StudyRecord, revision: int) -> list[SourceInstance]:

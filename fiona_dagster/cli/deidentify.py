@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +18,13 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fiona_dagster.adapters.keyring import Keyring
+    from fiona_dagster.adapters.signing import SigningKey
     from fiona_dagster.domain.deid.profile import Profile
     from fiona_dagster.domain.deidentification import DeidentifiedInstance, SourceInstance
     from fiona_dagster.domain.project import Project
-    from fiona_dagster.domain.verification import Check
+    from fiona_dagster.domain.verification import Check, VerifiedStudy
+    from fiona_dagster.settings import Settings
 
 MAP_COLUMNS = ("source", "output", "sop_instance_uid", "new_sop_instance_uid", "disposition", "reason")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -64,15 +68,15 @@ def deidentify(
     """De-identify the DICOM files below IN into the folder OUT.
 
     Copies are made beside OUT, verified by reading them again, and only then moved into it, study by study: a study
-    that does not pass leaves nothing there. Prints a JSON summary. Exit status 1 when anything was not released and
-    no rule excluded it; 2 when the command cannot run.
+    that does not pass leaves nothing there. Signed proofs of what passed come into OUT.proofs. Prints a JSON summary.
+    Exit status 1 when anything was not released and no rule excluded it; 2 when the command cannot run.
     """
-    from fiona_dagster.adapters.keyring import Keyring
+    from fiona_dagster.adapters.proofs import prove_release
     from fiona_dagster.domain.deid.uids import UidMapper
 
-    project, keyring = _project_and_keyring(project_name, config_file, keyring_file)
+    project, keyring, site_key = _project_and_keys(project_name, config_file, keyring_file)
     profile = _profile(profile_file)
-    key = Keyring(keyring).project_key(project_name)
+    key = keyring.project_key(project_name)
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     studies, rows = _studies(source)
@@ -81,10 +85,14 @@ def deidentify(
     try:
         for number, sources in enumerate(studies):
             folder = staging / str(number)
-            uid, results, found = _study(sources, project, participant, event, folder, key, profile)
+            uid, results, found, verified = _study(sources, project, participant, event, folder, key, profile)
             checks[uid or f"study {number + 1}"] = found
+            proof = folder.with_name(f"{number}.proof.json")
+            if verified is not None and verified.instances:
+                prove_release(proof, verified, sources, project, profile, key, site_key, time.time())
             rows += [Row(one.path, result) for one, result in zip(sources, results, strict=True)]
             _publish(folder, target, results, UidMapper(key, project.uid_root))
+            _publish_proof(proof, target, verified)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     rows.sort(key=lambda row: row.source)
@@ -104,7 +112,7 @@ def _study(
     folder: Path,
     key: bytes,
     profile: Profile,
-) -> tuple[str, Sequence[DeidentifiedInstance], tuple[Check, ...]]:
+) -> tuple[str, Sequence[DeidentifiedInstance], tuple[Check, ...], VerifiedStudy | None]:
     """De-identify and verify one study; what verification refuses is held, all of it."""
     from rich.console import Console
     from rich.progress import Progress
@@ -121,7 +129,7 @@ def _study(
         bar.update(task, description="verifying", completed=0, total=None)
         outcome = verify_release(study, sources, request, key, profile)
     if isinstance(outcome, VerifiedStudy):
-        return study.study_instance_uid, study.instances, outcome.checks
+        return study.study_instance_uid, study.instances, outcome.checks, outcome
     for check in outcome.checks:
         for place in () if check.passed else check.places:
             click.echo(f"{check.name}: {place}", err=True)
@@ -129,7 +137,7 @@ def _study(
         replace(one, disposition="held", reason=outcome.reason) if one.disposition == "released" else one
         for one in study.instances
     ]
-    return study.study_instance_uid, held, outcome.checks
+    return study.study_instance_uid, held, outcome.checks, None
 
 
 def _publish(
@@ -151,6 +159,25 @@ def _publish(
                 stale.unlink()
     for place in touched:
         sync_folder(place)
+
+
+def _publish_proof(proof: Path, target: Path, verified: VerifiedStudy | None) -> None:
+    """Put a study's proof beside OUT, and take away those of earlier runs whose files are no longer there as proven.
+
+    A proof that says the same stays as it is.
+    """
+    from fiona_dagster.adapters.durable import rename_durably
+    from fiona_dagster.adapters.proofs import proofs_folder, same_proof, withdraw_proofs
+
+    released = verified.instances if verified is not None else ()
+    withdraw_proofs(target, {one.path: one.sha256 for one in released})
+    if verified is None or not released:
+        return
+    folder = proofs_folder(target)
+    folder.mkdir(exist_ok=True)
+    name = f"{verified.study_instance_uid}.{verified.study.manifest_sha256[:12]}.json"
+    if not same_proof(proof, folder / name):
+        rename_durably(proof, folder / name)
 
 
 def _studies(source: Path) -> tuple[list[list[SourceInstance]], list[Row]]:
@@ -176,17 +203,26 @@ def _studies(source: Path) -> tuple[list[list[SourceInstance]], list[Row]]:
     return list(by_study.values()), others
 
 
-def _project_and_keyring(
+def _project_and_keys(
     name: str, config_file: Path | None, keyring_file: Path | None
-) -> tuple[Project, Path]:
+) -> tuple[Project, Keyring, SigningKey]:
+    from fiona_dagster.adapters.keyring import Keyring
+    from fiona_dagster.adapters.signing import SigningKey
+    from fiona_dagster.settings import load_settings
+
+    settings = load_settings(config_file)
+    project, keyring = _project_and_keyring(name, settings, keyring_file)
+    environment = settings.environment
+    return project, Keyring(keyring, environment), SigningKey.beside(keyring, environment)
+
+
+def _project_and_keyring(name: str, settings: Settings, keyring_file: Path | None) -> tuple[Project, Path]:
     """The configured project, else one with defaults; the named keyring, else the gateway's, else the user's own."""
     from fiona_dagster.adapters.configuration import project_catalogue, registry
     from fiona_dagster.adapters.ledger import Ledger
     from fiona_dagster.domain.errors import ConfigurationError
     from fiona_dagster.domain.project import Project
-    from fiona_dagster.settings import load_settings
 
-    settings = load_settings(config_file)
     if not settings.layout.config.is_dir():
         return Project(name=name), keyring_file or Path.home() / ".fiona" / "keyring.json"
     known = settings.layout.ledger.exists() or not settings.ledger_url.startswith("sqlite")

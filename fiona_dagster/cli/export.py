@@ -33,7 +33,7 @@ def export(
     from rich.progress import Progress
 
     from fiona_dagster.adapters.packages import build
-    from fiona_dagster.assets.releases import recall_verified
+    from fiona_dagster.assets.releases import recall_verified, release_proof
     from fiona_dagster.domain.packaging import ExportType
     from fiona_dagster.resources.gateway import GatewayResource
 
@@ -45,12 +45,18 @@ def export(
     made = []
     with Progress(console=Console(stderr=True)) as progress:
         for transfer in progress.track(chosen, description="exporting"):
-            verified = recall_verified(resource, gateway.ledger.studies.get(transfer.study_key), transfer)
+            study = gateway.ledger.studies.get(transfer.study_key)
+            verified = recall_verified(resource, study, transfer)
             if verified is None:
                 raise ConfigurationError(
                     f"study {transfer.study_key} is not verified", remedy="see `fiona status`"
                 )
-            package = build(verified, ExportType.named(export_type), outbox)
+            package = build(
+                verified,
+                ExportType.named(export_type),
+                outbox,
+                proof=release_proof(resource, study, transfer),
+            )
             made.append({"study": transfer.study_key, "project": transfer.project, "package": str(package.path),
                          "md5": package.md5, "bytes": package.size_bytes})  # fmt: skip
     gateway.ledger.inventory.note_access(

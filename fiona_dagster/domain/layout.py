@@ -10,10 +10,11 @@
     <DATADIR>/site/output/<key>/<project>/       de-identified copies before release
     <DATADIR>/quarantine/{refused,aside}/        what was refused, and other content under a known UID
     <DATADIR>/outbox/                            packages, their .md5 and manifest
-    <DATADIR>/config/                            config.json, enabled, keyring.json, projects.yaml
+    <DATADIR>/proofs/<key>/<project>.<revision>.<digest>.json   signed proofs of releases, kept for good
+    <DATADIR>/config/                            config.json, enabled, keyring.json, signing.pem, projects.yaml
     <DATADIR>/logs/   <DATADIR>/dagster/   <DATADIR>/ledger.sqlite
 
-(FIONA's layout: fiona-behaviour 1.1.) Only what lies under `output/` and `outbox/` is free of patient data.
+(FIONA's layout: fiona-behaviour 1.1.) Only what lies under `output/`, `outbox/` and `proofs/` is free of patient data.
 """
 
 from __future__ import annotations
@@ -144,6 +145,11 @@ class Layout:
         """FIONA's touch file of a series: five words, no `scp_`."""
         words = (_word(calling_ae), _word(called_ae), address or "0.0.0.0")  # noqa: S104
         return self.arrived / " ".join((*words, study_instance_uid, series_instance_uid))
+
+    def proof(self, study_key: str, project: str, revision: int, manifest_sha256: str) -> Path:
+        """The proof of a release: it stays when the copies are cleaned up, or made anew with other bytes."""
+        name = f"{safe_name(project)}.{revision}.{manifest_sha256[:16]}.json"
+        return self.datadir / "proofs" / study_key / name
 
     def release_folder(self, study_key: str, project: str) -> Path:
         return self.output / study_key / safe_name(project)

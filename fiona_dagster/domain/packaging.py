@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MANIFEST_FORMAT = "fiona-package/1"
 COMMENT_FILE = "fiona.txt"
 WARNING_FILE = "warning.txt"
+PROOF_FILE = "proof.json"
 NAME_LIMIT = 220
 """Bytes: `.md5`, `.manifest.json` and the ends of temporary names must still fit into the 255 of a file name."""
 _PART_LIMIT = 120

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fiona_dagster.adapters.keyring import Keyring
     from fiona_dagster.adapters.ledger import Ledger
     from fiona_dagster.adapters.redcap.registry import RedcapRegistry
+    from fiona_dagster.adapters.signing import SigningKey
     from fiona_dagster.domain.project import Project
     from fiona_dagster.domain.rules.ruleset import RuleSet
     from fiona_dagster.settings import Settings
@@ -36,7 +37,13 @@ class GatewayResource(ConfigurableResource):  # type: ignore[type-arg]
     def keyring(self) -> Keyring:
         from fiona_dagster.adapters.keyring import Keyring
 
-        return Keyring(self.settings.keyring)
+        return Keyring(self.settings.keyring, self.settings.environment)
+
+    @property
+    def signing_key(self) -> SigningKey:
+        from fiona_dagster.adapters.signing import SigningKey
+
+        return SigningKey.beside(self.settings.keyring, self.settings.environment)
 
     @property
     def rules(self) -> RuleSet:

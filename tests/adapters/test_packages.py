@@ -53,6 +53,19 @@ def test_a_package_is_a_zip_with_its_md5_and_manifest(tmp_path: Path, outbox: Pa
     assert manifest["package"]["md5"] == package.md5
 
 
+def test_the_proof_of_a_release_is_in_its_dicom_packages(tmp_path: Path, outbox: Path) -> None:
+    study, proof = a_study(tmp_path / "copy"), tmp_path / "7.1.json"
+    proof.write_text("signed")
+    package = build(study, ExportType.NATIVE, outbox, proof=proof)
+    with zipfile.ZipFile(package.path) as archive:
+        assert archive.read("proof.json") == b"signed"
+        assert archive.namelist()[:2] == ["fiona.txt", "proof.json"]
+    before = _snapshot(outbox)
+    proof.write_text("signed at another time")
+    assert build(study, ExportType.NATIVE, outbox, proof=proof) == package
+    assert _snapshot(outbox) == before
+
+
 def test_md5sum_and_unzip_agree(tmp_path: Path, outbox: Path) -> None:
     package = build(a_study(tmp_path / "copy"), ExportType.NATIVE, outbox)
     subprocess.run(

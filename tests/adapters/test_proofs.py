@@ -13,7 +13,6 @@ import pytest
 from pydicom import dcmread
 
 from fiona_dagster.adapters.proofs import (
-    ProofKeys,
     check_proof,
     find_proofs,
     prove_release,
@@ -27,6 +26,7 @@ from fiona_dagster.domain.deid.profile import Code, Profile
 from fiona_dagster.domain.deid.proof import content_problems, original_link, profile_of
 from fiona_dagster.domain.deidentification import SourceInstance
 from fiona_dagster.domain.errors import ConfigurationError, FionaError
+from fiona_dagster.domain.project_keys import fingerprint, key_id
 from fiona_dagster.domain.signed import canonical, parsed
 from fiona_dagster.domain.verification import VerifiedStudy
 from tests.domain.deid.planted import GONE, KEY, ct_instance, request, saved
@@ -57,8 +57,9 @@ class Release:
         self.prove(now)
 
     def prove(self, now: float) -> None:
-        keys = ProofKeys(KEY, "0123456789abcdef", self.site)
-        prove_release(self.target, self.verified, self.sources, self.request.project, PROFILE, keys, now)
+        prove_release(
+            self.target, self.verified, self.sources, self.request.project, PROFILE, KEY, self.site, now
+        )
 
     @property
     def public(self) -> bytes:
@@ -94,6 +95,7 @@ def test_a_proof_names_every_copy_method_and_check_and_nothing_of_the_patient(re
     ]
     assert (content["revision"], content["made_at"]) == (4, "2026-09-21T14:13:20Z")
     assert content["method"]["digest"] == release.copies.method_digest
+    assert content["key_id"] == key_id(fingerprint(KEY))
     assert content["versions"] == versions()
     assert {"fiona-dagster", "python", "pydicom", "engine_sha256"} == versions().keys()
     text = release.target.read_text()
@@ -324,6 +326,6 @@ def test_one_content_has_one_form() -> None:
 
 def test_a_proof_is_not_made_of_a_release_with_another_study(release: Release) -> None:
     other = replace(release.verified, participant="P-009")
-    keys = ProofKeys(KEY, "0123456789abcdef", release.site)
-    prove_release(release.target, other, release.sources, release.request.project, PROFILE, keys, NOON)
+    project = release.request.project
+    prove_release(release.target, other, release.sources, project, PROFILE, KEY, release.site, NOON)
     assert any("participant" in one for one in release.check())

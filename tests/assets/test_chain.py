@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,27 @@ def test_a_coupled_study_goes_all_the_way(gateway: Gateway) -> None:
     assert len([n for n in zipfile.ZipFile(package).namelist() if n.endswith(".dcm")]) == 12
     listed = package.with_name(package.name + ".md5").read_text().split()[0]
     assert listed == hashlib.md5(package.read_bytes()).hexdigest()
+
+
+def test_a_delivered_package_is_proven_to_whoever_has_the_sites_public_key(gateway: Gateway) -> None:
+    gateway.receive("ct-thorax")
+    gateway.settle()
+    (package,) = packages(gateway)
+    public = gateway.folder / "site.pem"
+    result = CliRunner().invoke(fiona, ["keys", "--config", str(gateway.config_file), "public"])
+    public.write_text(result.stdout)
+    result = CliRunner().invoke(fiona, ["verify", str(package), "--public-key", str(public)])
+    assert result.exit_code == 0, result.output
+    (proof,) = json.loads(result.stdout)["proofs"]
+    transfer = only_transfer(gateway, "ct-thorax")
+    assert proof["signature"] == "known"
+    assert proof["counts"] == {"received": 12, "released": 12, "held": 0, "excluded": 0, "failed": 0}
+    assert (proof["participant"], proof["revision"]) == (transfer.participant, 1)
+    study = gateway.study("ct-thorax")
+    kept = gateway.settings.layout.proof(study.key, f"BRAINAGE-{transfer.id}", 1)
+    assert zipfile.ZipFile(package).read("proof.json") == kept.read_bytes()
+    for value in (study.patient_id, study.patient_name, study.accession_number, study.study_instance_uid):
+        assert value not in kept.read_text()
 
 
 def test_late_images_follow_as_a_revision_under_the_same_pseudonyms_and_only_they_are_sent(

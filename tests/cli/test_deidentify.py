@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from pydicom import dcmread
 
 from fiona_dagster.cli.deidentify import MAP_COLUMNS, deidentify
+from fiona_dagster.cli.verify import verify
 from fiona_dagster.domain.errors import ConfigurationError
 from tests.domain.deid.planted import GONE, ct_instance, saved
 
@@ -133,3 +134,47 @@ def test_a_participant_that_does_not_fit_is_refused(folder: Path) -> None:
     result = CliRunner().invoke(deidentify, arguments)
     assert isinstance(result.exception, ConfigurationError)
     assert [p.name for p in folder.parent.iterdir() if p.name.startswith(".")] == []
+
+
+def proofs(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted((folder.parent / "out.proofs").glob("*"))}
+
+
+def test_the_proof_lies_beside_the_copies_and_holds_with_overrides(folder: Path) -> None:
+    profile = folder.parent / "profile.yaml"
+    profile.write_text(
+        "name: Keeps\nweakens: yes\noverrides:\n  BodyPartExamined: empty\n  ProtocolName: empty\n"
+    )
+    assert run(folder, "--profile", str(profile)).exit_code == 0
+    before = proofs(folder)
+    assert len(before) == 1
+    result = CliRunner().invoke(verify, [str(folder.parent / "out")])
+    assert result.exit_code == 0, result.output
+    (proof,) = json.loads(result.stdout)["proofs"]
+    assert (proof["signature"], proof["profile"], proof["participant"]) == ("unknown", "Keeps", "P-001")
+    assert "nobody vouches" in result.stderr
+    assert run(folder, "--profile", str(profile)).exit_code == 0
+    assert proofs(folder) == before
+    copy = next((folder.parent / "out").rglob("*.dcm"))
+    copy.write_bytes(copy.read_bytes()[:-1] + b"!")
+    assert CliRunner().invoke(verify, [str(folder.parent / "out")]).exit_code == 1
+
+
+def test_a_proof_of_an_earlier_run_goes_when_its_copies_do(folder: Path) -> None:
+    run(folder)
+    before = proofs(folder)
+    saved(ct_instance(3), folder / "3.dcm")
+    run(folder)
+    assert len(proofs(folder)) == 2  # the first still holds for its two copies
+    assert CliRunner().invoke(verify, [str(folder.parent / "out")]).exit_code == 0
+    profile = folder.parent / "profile.yaml"
+    profile.write_text("name: Other\noverrides:\n  Manufacturer: empty\n")
+    run(folder, "--profile", str(profile))
+    assert len(proofs(folder)) == 1
+    assert not before.keys() & proofs(folder).keys()
+    assert CliRunner().invoke(verify, [str(folder.parent / "out")]).exit_code == 0
+    dataset = ct_instance(4)
+    dataset.SequenceName = "Zwingenberger"
+    saved(dataset, folder / "4.dcm")
+    assert run(folder).exit_code == 1
+    assert proofs(folder) == {}
