@@ -110,7 +110,7 @@ def verify_transfer(
     outcome = verify_release(copy, sources, request, key, _profile(), revision=revision)
     if isinstance(outcome, VerifiedStudy) and outcome.instances:
         # before the ledger says that it passed: nothing leaves without its proof
-        target = _proof(gateway, study, transfer, revision)
+        target = _proof(gateway, study, transfer, revision, copy.manifest_sha256)
         site_key = gateway.signing_key
         prove_release(target, outcome, sources, request.project, _profile(), key, site_key, now)
     ledger.transfers.verify(
@@ -160,8 +160,10 @@ def recall_verified(gateway: GatewayResource, study: StudyRecord, transfer: Tran
 
 def release_proof(gateway: GatewayResource, study: StudyRecord, transfer: Transfer) -> Path | None:
     """The proof of what a transfer released last; None where it was verified before there were proofs."""
-    path = _proof(gateway, study, transfer, gateway.ledger.transfers.released_revision(transfer.id))
-    return path if path.exists() else None
+    revision = gateway.ledger.transfers.released_revision(transfer.id)
+    manifest = gateway.ledger.transfers.verified_manifest(transfer.id, revision)
+    path = _proof(gateway, study, transfer, revision, manifest or "")
+    return path if manifest and path.exists() else None
 
 
 def release_identity(gateway: GatewayResource, transfer: Transfer) -> str:
@@ -186,9 +188,11 @@ def _folder(layout: Layout, study: StudyRecord, transfer: Transfer, project: Pro
     return layout.release_folder(study.key, f"{project.name}-{transfer.id}")
 
 
-def _proof(gateway: GatewayResource, study: StudyRecord, transfer: Transfer, revision: int) -> Path:
+def _proof(
+    gateway: GatewayResource, study: StudyRecord, transfer: Transfer, revision: int, manifest: str
+) -> Path:
     layout = gateway.settings.site(study.site).layout
-    return layout.proof(study.key, f"{transfer.project}-{transfer.id}", revision)
+    return layout.proof(study.key, f"{transfer.project}-{transfer.id}", revision, manifest)
 
 
 def _sources(gateway: GatewayResource, study: StudyRecord, revision: int) -> list[SourceInstance]:
