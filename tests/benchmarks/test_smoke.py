@@ -87,6 +87,13 @@ def test_generated_headers_are_of_a_scanner_s_size_differ_and_hold_what_is_plant
         assert len({str(image[keyword].value) for image in images}) == len(images)
 
 
+def test_what_is_left_is_found_across_the_pieces_that_a_copy_is_read_in(tmp_path: Path) -> None:
+    name = PLANTED["PatientName"]
+    for offset in ((1 << 20) - 3, (1 << 21) - 1):
+        (tmp_path / "copy").write_bytes(bytes(offset) + name + bytes(1 << 20))
+        assert planted_left(tmp_path / "copy") == ["PatientName"]
+
+
 def test_a_set_generated_twice_has_the_same_bytes(sets: Path, tmp_path: Path) -> None:
     write_set(tmp_path, "mr", "tiny")
     for path in (tmp_path / "mr").iterdir():
