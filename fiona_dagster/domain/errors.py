@@ -6,6 +6,7 @@
     ├── Hold                 kept in the quarantine until a person decides; carries a reason without patient data
     ├── Transient            the other side may answer later: try again with back-off
     └── Permanent            trying again cannot help: stop and show it
+        └── Forbidden        a right that the project does not have
 
 No message of these classes may carry patient data: they reach logs, run pages and terminals.
 """
@@ -48,3 +49,7 @@ class Transient(FionaError):
 
 class Permanent(FionaError):
     """The same call will fail again."""
+
+
+class Forbidden(Permanent):
+    """The project does not hold the right to it."""

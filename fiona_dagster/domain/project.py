@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from fiona_dagster.domain.deid.codes import DateMode
+from fiona_dagster.domain.deid.codes import DateMode, Option
+from fiona_dagster.domain.deid.profile import Profile
+from fiona_dagster.domain.deid.profile_fields import profile_from_fields
 from fiona_dagster.domain.errors import ConfigurationError
 
 __all__ = ["DateMode", "Destination", "Project", "destination_from_fields", "project_from_fields"]
 
+T = TypeVar("T")
 UidScheme = Literal["keyed", "fiona", "fiona_hex"]
 """How new UIDs are made: with the project's key, or as FIONA did (`fiona_hex`: before September 2023)."""
+PixelMode = Literal["off", "secondary_and_ultrasound", "all", "hold"]
+"""What a project wants done about text in pixels. Until pixels can be cleaned, what may carry text is held in each."""
+_PIXEL_MODES: dict[str, PixelMode] = {
+    "0": "off", "1": "secondary_and_ultrasound", "2": "all", "3": "hold",
+}  # fmt: skip
+_UID_SCHEMES: dict[str, UidScheme] = {"keyed": "keyed", "fiona": "fiona", "fiona_hex": "fiona_hex"}
+FIONA_SHIFT_DAYS = 42
 _DATE_MODES: dict[str, DateMode] = {
     "0": "keep", "1": "per_project", "2": "per_participant", "3": "remove", "4": "year",
 }  # fmt: skip
@@ -47,8 +57,14 @@ class Project:
     drop_secondary_capture: bool = False  # project_features___2
     date_mode: DateMode = "per_participant"
     date_shift_days: int | None = None  # per_project only; None derives it from the project's key
+    dates_may_be_restored: bool = False  # the right to undo the shift in an export
     uid_root: str = "2.25"
     uid_scheme: UidScheme = "keyed"
+    profile: Profile = Profile()  # noqa: RUF009 — frozen
+    pixel_mode: PixelMode = "hold"
+    release_raw_data: bool = False  # objects that nobody can look into
+    project_in_institution_name: bool = True
+    event_in_referring_physician: bool = True
     destinations: tuple[Destination, ...] = ()
     export_formats: tuple[str, ...] = ("native",)
 
@@ -91,27 +107,35 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
             f"project_patient_naming of {name} is not a regular expression: {error}", place=place,
             remedy="mend the pattern",
         ) from error  # fmt: skip
-    _no_choice_is_ignored(row, name, place)
-    mode = str(row.get("deid_date_mode") or "2")
-    if mode not in _DATE_MODES:
-        raise ConfigurationError(f"deid_date_mode of {name} is {mode}", place=place, remedy="use 0 to 4")
-    shift = str(row.get("deid_date_shift_days") or "")
-    try:
-        shift_days = int(shift) if shift else None
-    except ValueError as error:
+    profile = profile_from_fields(row, name, place)
+    pixel_mode = _choice(row, "deid_pixel_mode", "3", _PIXEL_MODES, name, place)
+    clean = _yes(row.get("project_features___1"))
+    if clean and (
+        pixel_mode in {"secondary_and_ultrasound", "all"} or Option.CLEAN_PIXEL_DATA in profile.options
+    ):
         raise ConfigurationError(
-            f"deid_date_shift_days of {name} is not a whole number", place=place, remedy="mend the number"
-        ) from error
+            f"{name} says that pixels carry no text, and asks for pixels to be cleaned", place=place,
+            remedy="untick project_features 1, or empty deid_pixel_mode and deid_options 6",
+        )  # fmt: skip
+    fiona = row.get("deid_profile") == "fiona"
+    date_mode = _choice(row, "deid_date_mode", "1" if fiona else "2", _DATE_MODES, name, place)
     return Project(
         name=name,
         participant_pattern=pattern,
         active=_yes(row.get("project_active"), default=True),
         drop_presentation_states=_yes(row.get("project_features___0")),
-        pixels_are_clean=_yes(row.get("project_features___1")),
+        pixels_are_clean=clean,
         drop_secondary_capture=_yes(row.get("project_features___2")),
-        date_mode=_DATE_MODES[mode],
-        date_shift_days=shift_days,
+        date_mode=date_mode,
+        date_shift_days=_shift(row, FIONA_SHIFT_DAYS if fiona else None, name, place),
+        dates_may_be_restored=_yes(row.get("deid_restore_dates")),
         uid_root=str(row.get("deid_uid_root") or "2.25"),
+        uid_scheme=_choice(row, "deid_uid_scheme", "keyed", _UID_SCHEMES, name, place),
+        profile=profile,
+        pixel_mode=pixel_mode,
+        release_raw_data=_yes(row.get("deid_release_raw_data")),
+        project_in_institution_name=_yes(row.get("deid_institution_tag"), default=True),
+        event_in_referring_physician=_yes(row.get("deid_event_tag"), default=True),
         destinations=tuple(
             destination_from_fields(one, place=place)
             for one in destinations
@@ -120,15 +144,24 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
     )
 
 
-def _no_choice_is_ignored(row: dict[str, Any], name: str, place: str) -> None:
-    """De-identification that a project asks for and does not get would be a leak, or a loss, without a word."""
-    asked = [field for field in ("deid_profile", "deid_tag_overrides") if row.get(field)]
-    asked += sorted(field for field in row if field.startswith("deid_options___") and _yes(row[field]))
-    if asked:
+def _choice(row: dict[str, Any], field: str, default: str, known: dict[str, T], name: str, place: str) -> T:
+    asked = row.get(field)
+    text = default if asked in (None, "") else str(asked)
+    if text not in known:
         raise ConfigurationError(
-            f"{name} asks for {', '.join(asked)}, which projects cannot choose yet", place=place,
-            remedy="empty the fields: the Basic Profile with the project's date mode is used",
-        )  # fmt: skip
+            f"{field} of {name} is {text}", place=place, remedy=f"use {', '.join(known)}"
+        )
+    return known[text]
+
+
+def _shift(row: dict[str, Any], default: int | None, name: str, place: str) -> int | None:
+    asked = row.get("deid_date_shift_days")
+    try:
+        return default if asked in (None, "") else int(str(asked))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"deid_date_shift_days of {name} is not a whole number", place=place, remedy="mend the number"
+        ) from error
 
 
 def destination_from_fields(row: dict[str, Any], *, place: str) -> Destination:

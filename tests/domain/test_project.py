@@ -1,5 +1,7 @@
 import pytest
 
+from fiona_dagster.domain.deid.named_profiles import fiona_profile
+from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.project import Project, project_from_fields
 
@@ -33,6 +35,39 @@ def test_a_project_is_read_from_its_redcap_fields() -> None:
     )
 
 
+def test_a_project_has_the_profile_that_it_asks_for() -> None:
+    assert project_from_fields(ROW, [], place="x").profile == Profile()
+    fiona = project_from_fields({**ROW, "deid_profile": "fiona"}, [], place="x")
+    assert fiona.profile == fiona_profile()
+    assert (fiona.date_mode, fiona.date_shift_days) == ("per_project", 42)
+    assert fiona.uid_scheme == "keyed"  # FIONA's can be traced back by who knows the originals
+
+
+def test_what_the_form_says_beats_what_fiona_does() -> None:
+    row = {**ROW, "deid_profile": "fiona", "deid_date_mode": "1", "deid_date_shift_days": "-7",
+           "deid_uid_scheme": "fiona_hex"}  # fmt: skip
+    fiona = project_from_fields(row, [], place="x")
+    assert (fiona.date_mode, fiona.date_shift_days, fiona.uid_scheme) == ("per_project", -7, "fiona_hex")
+    assert project_from_fields({**row, "deid_date_mode": 0}, [], place="x").date_mode == "keep"
+
+
+def test_the_other_choices_of_the_form_are_read() -> None:
+    plain = project_from_fields(ROW, [], place="x")
+    assert (plain.pixel_mode, plain.project_in_institution_name, plain.event_in_referring_physician) == (
+        "hold", True, True,
+    )  # fmt: skip
+    assert not plain.dates_may_be_restored
+    assert not plain.release_raw_data
+    row = {**ROW, "deid_pixel_mode": "1", "deid_institution_tag": "0", "deid_event_tag": "0",
+           "deid_restore_dates": "1", "deid_release_raw_data": "1"}  # fmt: skip
+    other = project_from_fields(row, [], place="x")
+    assert (other.pixel_mode, other.project_in_institution_name, other.event_in_referring_physician) == (
+        "secondary_and_ultrasound", False, False,
+    )  # fmt: skip
+    assert other.dates_may_be_restored
+    assert other.release_raw_data
+
+
 def test_an_inactive_destination_is_left_out() -> None:
     row = {"dest_name": "old", "dest_url": "file:///old", "dest_active": "0"}
     assert project_from_fields(ROW, [row], place="x").destinations == ()
@@ -49,6 +84,10 @@ def test_an_inactive_destination_is_left_out() -> None:
         ({"deid_profile": "1"}, "deid_profile"),
         ({"deid_options___113108": "1"}, "deid_options___113108"),
         ({"deid_tag_overrides": "x"}, "deid_tag_overrides"),
+        ({"deid_pixel_mode": "9"}, "deid_pixel_mode"),
+        ({"deid_uid_scheme": "md5"}, "deid_uid_scheme"),
+        ({"project_features___1": "1", "deid_pixel_mode": "2"}, "carry no text"),
+        ({"project_features___1": "1", "deid_options___6": "1"}, "carry no text"),
     ],
 )
 def test_a_project_that_cannot_be_understood_does_not_load(change: dict[str, str], message: str) -> None:

@@ -10,6 +10,9 @@ from fiona_dagster.domain.deid.table import standard_vr
 DateMode = Literal["keep", "per_project", "per_participant", "remove", "year"]
 """What a project does to dates: the two Retain Longitudinal Temporal Information options, or neither."""
 
+TEXT_VRS = frozenset({"CS", "LO", "LT", "SH", "ST", "UC", "UT"})
+"""VRs whose values can be cleaned as free text."""
+
 
 class Code(StrEnum):
     """What happens to an attribute. Items of a kept sequence are each treated by their own codes."""

@@ -6,35 +6,15 @@ import hashlib
 import hmac
 from collections.abc import Callable
 
-from pydicom.datadict import tag_for_keyword
-
 from fiona_dagster.domain.deid.encoding import Element, text_element
+from fiona_dagster.domain.deid.named_profiles import body_parts
 from fiona_dagster.domain.deid.uids import fiona_digest
 from fiona_dagster.domain.deidentification import ReleaseRequest
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.project import Project
 
 EVENT_PREFIX = "EventName:"
-ALWAYS_WRITTEN = frozenset(
-    {
-        "AccessionNumber",
-        "DeidentificationMethod",
-        "DeidentificationMethodCodeSequence",
-        "LongitudinalTemporalInformationModified",
-        "InstitutionName",
-        "PatientID",
-        "PatientIdentityRemoved",
-        "PatientName",
-        "ReferringPhysicianName",
-        "SOPClassUID",
-        "SOPInstanceUID",
-        "SeriesInstanceUID",
-        "SpecificCharacterSet",
-        "StudyID",
-        "StudyInstanceUID",
-    }
-)
-"""Attributes that the gateway sets itself; no profile may override them."""
+UNKNOWN_BODY_PART = "BODYPART"
 _REASON_FOR_THE_IMAGING_SERVICE_REQUEST = 0x00402001
 _REASON_FOR_THE_REQUESTED_PROCEDURE = 0x00401002
 _LONGEST = 64
@@ -76,11 +56,19 @@ def pseudonyms(request: ReleaseRequest, key: bytes) -> dict[int, tuple[Callable[
     def accession(text: str) -> str:
         return _accession_in(request.project, key, text)
 
-    return {
+    made: dict[int, tuple[Callable[[str], str], str]] = {
         0x00100010: (participant, "the participant"),
         0x00100020: (participant, "the participant"),
-        0x00080050: (accession, "a keyed number of 16 digits"),
+        0x00080050: (accession, "a number of 16 digits"),
     }
+    if request.project.profile.standard_body_parts:
+        made[0x00180015] = (standard_body_part, f"{UNKNOWN_BODY_PART} where it is no code of PS3.16 annex L")
+    return made
+
+
+def standard_body_part(text: str) -> str:
+    """A Body Part Examined that PS3.16 annex L has, else FIONA's word for any other."""
+    return text if text in body_parts() else UNKNOWN_BODY_PART
 
 
 def root_elements(
@@ -113,14 +101,15 @@ def root_elements(
     elements = [
         text_element(0x00100010, "PN", request.participant),
         text_element(0x00100020, "LO", request.participant),
-        text_element(0x00080080, "LO", project.name),
-        text_element(0x00080090, "PN", event),
+        text_element(0x00080090, "PN", event if project.event_in_referring_physician else ""),
         text_element(0x00200010, "SH", _study_id_in(project, original_study_uid, new_study_uid)),
         text_element(0x00080050, "SH", number),
         text_element(0x00120020, "LO", project.name),
         text_element(0x00120021, "LO", project.name),
         text_element(0x00120040, "LO", request.participant),
     ]
+    if project.project_in_institution_name:
+        elements.append(text_element(0x00080080, "LO", project.name))
     if event:
         elements += [
             text_element(_REASON_FOR_THE_IMAGING_SERVICE_REQUEST, "LO", event),
@@ -148,9 +137,3 @@ def check_request(request: ReleaseRequest) -> None:
                 place=place,
                 remedy="use fewer characters, no backslash",
             )
-
-
-def is_written_by_us(keyword: str) -> bool:
-    """Whether the gateway sets the attribute itself."""
-    tag = tag_for_keyword(keyword)
-    return keyword in ALWAYS_WRITTEN or (tag is not None and tag >> 16 in {0x0002, 0x0012})

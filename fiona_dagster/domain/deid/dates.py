@@ -11,6 +11,7 @@ import hmac
 import re
 from dataclasses import dataclass
 
+from fiona_dagster.domain.errors import Forbidden, Permanent
 from fiona_dagster.domain.project import Project
 
 FURTHEST_DAYS = 3650
@@ -37,6 +38,24 @@ def shift_days(project: Project, participant: str, key: bytes) -> int:
 def _derived(key: bytes, whom: str) -> int:
     digest = hmac.new(key, f"date-shift\x1f{whom}".encode(), hashlib.sha256).digest()
     return -(1 + int.from_bytes(digest[:8], "big") % FURTHEST_DAYS)
+
+
+def restored_date(project: Project, participant: str, key: bytes, vr: str, text: str) -> str:
+    """The date that a copy's value was before it moved, for an export to people who may know it (FIONA: RAM-MS).
+
+    Raises:
+        Forbidden: the project has no right to that.
+        Permanent: the project's dates were not moved by days, so that nothing leads back.
+    """
+    if not project.dates_may_be_restored:
+        raise Forbidden(
+            f"project {project.name} may not restore dates: its approval must say so, and deid_restore_dates be set"
+        )
+    if project.date_mode not in {"per_project", "per_participant"}:
+        raise Permanent(
+            f"dates of project {project.name} were not moved by days (deid_date_mode): they cannot be restored"
+        )
+    return DateShift(-shift_days(project, participant, key)).value(vr, text)
 
 
 @dataclass(frozen=True)

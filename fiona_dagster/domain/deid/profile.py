@@ -23,12 +23,18 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Profile:
-    """The Basic Profile with options, and a project's overrides by tag."""
+    """The Basic Profile with options, and overrides by tag.
+
+    `version` is what a project may pin: another one may treat attributes otherwise. `standard_body_parts`: Body Part
+    Examined keeps standard codes only (FIONA).
+    """
 
     name: str = "FIONA Basic"
     options: frozenset[Option] = frozenset()
     overrides: tuple[tuple[int, Code], ...] = ()
     edition: str = EDITION
+    version: str = EDITION
+    standard_body_parts: bool = False
 
     def rules(self, sop_class_uid: str, dates: DateMode) -> Rules:
         """What happens to each attribute of an object of this type; made once and remembered."""

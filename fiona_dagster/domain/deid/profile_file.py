@@ -1,8 +1,11 @@
 """Reads a profile from YAML. A file that cannot be understood completely does not load, and the message has its line.
 
 name: Cardiology
+base: ps315                # or fiona; ps315 where it is left out
+version: 2026c             # pins the base: another version of it does not load
 options: [retain_patient_characteristics]
-weakens: yes            # needed when an override keeps what the Basic Profile would not
+weakens: yes               # needed when an override keeps what the base would not
+narrows: no                # needed when an override takes back what an option keeps
 overrides:
   SeriesDescription: keep
   ProtocolName: empty
@@ -10,25 +13,17 @@ overrides:
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from pydicom.datadict import tag_for_keyword
-
-from fiona_dagster.domain.deid.conventions import is_written_by_us
-from fiona_dagster.domain.deid.profile import Code, Option, Profile, is_removed_group
-from fiona_dagster.domain.deid.table import standard_vr
+from fiona_dagster.domain.deid.named_profiles import NAMES, named_profile
+from fiona_dagster.domain.deid.profile import Profile, default_profile
+from fiona_dagster.domain.deid.profile_checks import Wishes, Written, profile_of
 from fiona_dagster.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import yaml
 
-_STRICTNESS = {
-    Code.REMOVE: 4, Code.EMPTY: 3, Code.REPLACE: 3, Code.UID: 2, Code.DATE: 1, Code.CLEAN: 1, Code.KEEP: 0,
-}  # fmt: skip
-_KEYS = ("name", "options", "weakens", "overrides")
-_NAME = re.compile(r"^[\w .+-]{1,40}$")
-_ONLY_FOR = {Code.UID: {"UI"}, Code.DATE: {"DA", "DT", "TM"}}
+_KEYS = ("name", "base", "version", "options", "weakens", "narrows", "overrides")
 
 
 def profile_from_yaml(text: str, place: str) -> Profile:
@@ -39,8 +34,7 @@ def profile_from_yaml(text: str, place: str) -> Profile:
         place: the file's name, for messages.
 
     Raises:
-        ConfigurationError: an unknown key, option, keyword or action; an action that does not fit the attribute; an
-            override that weakens the Basic Profile in a file that does not say `weakens: yes`.
+        ConfigurationError: an unknown key or base, or what `profile_of` refuses.
     """
     import yaml
 
@@ -58,95 +52,61 @@ def profile_from_yaml(text: str, place: str) -> Profile:
             raise ConfigurationError(
                 f"'{key}' is not known", place=_at(node, place), remedy=f"use {', '.join(_KEYS)}"
             )
-    weakens = "weakens" in parts and _scalar(parts["weakens"][1], place).lower() in {"yes", "true"}
-    overrides = (
-        tuple(
-            _override(key, node, value, place, weakens=weakens)
-            for key, (node, value) in _mapping(parts["overrides"][1], place).items()
-        )
-        if "overrides" in parts
-        else ()
-    )
-    return Profile(
-        name=_name(parts, root, place),
-        options=_options(parts["options"][1], place) if "options" in parts else frozenset(),
-        overrides=tuple(sorted(overrides)),
-    )
-
-
-def _name(parts: dict[str, tuple[yaml.Node, yaml.Node]], root: yaml.Node, place: str) -> str:
     if "name" not in parts:
         raise ConfigurationError("has no name", place=_at(root, place), remedy="add name: ...")
-    name = _scalar(parts["name"][1], place)
-    if not _NAME.match(name):
+    wishes = Wishes(
+        name=_written(parts["name"][1], place),
+        version=_written(parts["version"][1], place) if "version" in parts else None,
+        options=_options(parts["options"][1], place) if "options" in parts else (),
+        overrides=_overrides(parts["overrides"][1], place) if "overrides" in parts else (),
+        weakens=_said("weakens", parts, place),
+        narrows=_said("narrows", parts, place),
+    )
+    return profile_of(_base(parts, place), wishes)
+
+
+def _base(parts: dict[str, tuple[yaml.Node, yaml.Node]], place: str) -> Profile:
+    if "base" not in parts:
+        return default_profile()
+    asked = _written(parts["base"][1], place)
+    profile = named_profile(asked.text)
+    if profile is None:
         raise ConfigurationError(
-            "the name cannot be written into DeidentificationMethod",
-            place=_at(parts["name"][1], place),
-            remedy="use at most 40 letters, digits, blanks, '.', '+', '-' or '_'",
+            f"'{asked.text}' is not a profile that we have",
+            place=asked.place,
+            remedy=f"use {', '.join(NAMES)}",
         )
-    return name
+    return profile
 
 
-def _options(node: yaml.Node, place: str) -> frozenset[Option]:
+def _said(key: str, parts: dict[str, tuple[yaml.Node, yaml.Node]], place: str) -> bool:
+    if key not in parts:
+        return False
+    said = _written(parts[key][1], place)
+    if said.text.lower() not in {"yes", "no", "true", "false"}:
+        raise ConfigurationError(f"{key} is '{said.text}'", place=said.place, remedy="say yes or no")
+    return said.text.lower() in {"yes", "true"}
+
+
+def _options(node: yaml.Node, place: str) -> list[Written]:
     import yaml
 
     if not isinstance(node, yaml.SequenceNode):
         raise ConfigurationError(
             "options is not a list", place=_at(node, place), remedy="write [option, option]"
         )
-    chosen = set()
-    for one in node.value:
-        text = _scalar(one, place)
-        try:
-            chosen.add(Option(text))
-        except ValueError:
-            remedy = f"use {', '.join(Option)}"
-            if "date" in text:
-                remedy += "; dates are chosen by the project's deid_date_mode"
-            raise ConfigurationError(
-                f"'{text}' is not an option that we have", place=_at(one, place), remedy=remedy
-            ) from None
-    return frozenset(chosen)
+    return [_written(one, place) for one in node.value]
 
 
-def _override(
-    keyword: str, node: yaml.Node, value: yaml.Node, place: str, *, weakens: bool
-) -> tuple[int, Code]:
-    where = _at(node, place)
-    tag = tag_for_keyword(keyword)
-    if tag is None:
-        raise ConfigurationError(
-            f"'{keyword}' is not a keyword of the data dictionary", place=where, remedy="check the spelling"
-        )
-    if is_written_by_us(keyword) or is_removed_group(tag):
-        raise ConfigurationError(f"{keyword} cannot be overridden", place=where, remedy="leave it out")
-    action = _scalar(value, place)
-    try:
-        code = Code(action)
-    except ValueError:
-        raise ConfigurationError(
-            f"'{action}' is not an action", place=_at(value, place), remedy=f"use {', '.join(Code)}"
-        ) from None
-    _check_fits(keyword, tag, code, where)
-    basic = Profile().code(tag, standard_vr(tag) or "", "per_participant")
-    if _STRICTNESS[code] < _STRICTNESS[basic] and not weakens:
-        raise ConfigurationError(
-            f"{keyword}: {code} weakens the Basic Profile ({basic})",
-            place=where,
-            remedy="say `weakens: yes` in the file if that is meant",
-        )
-    return tag, code
+def _overrides(node: yaml.Node, place: str) -> list[tuple[Written, Written]]:
+    return [
+        (Written(attribute, _at(key, place)), _written(value, place))
+        for attribute, (key, value) in _mapping(node, place).items()
+    ]
 
 
-def _check_fits(keyword: str, tag: int, code: Code, where: str) -> None:
-    vr = standard_vr(tag) or ""
-    wrong = code in _ONLY_FOR and vr not in _ONLY_FOR[code]
-    if vr == "SQ" and code not in {Code.KEEP, Code.REMOVE, Code.EMPTY}:
-        wrong = True
-    if wrong:
-        raise ConfigurationError(
-            f"{code} does not fit {keyword}, which has VR {vr}", place=where, remedy="use another action"
-        )
+def _written(node: yaml.Node, place: str) -> Written:
+    return Written(_scalar(node, place), _at(node, place))
 
 
 def _mapping(node: yaml.Node, place: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fiona_dagster.domain.deid.codes import Code, DateMode, Option, effective_vr, is_removed_group
+from fiona_dagster.domain.deid.codes import TEXT_VRS, Code, DateMode, Option, effective_vr, is_removed_group
 from fiona_dagster.domain.deid.iods import demanded, folded
+from fiona_dagster.domain.deid.private import safe_private
 from fiona_dagster.domain.deid.table import AnnexERow, annex_e, standard_vr, unlisted
 
 _REMEMBERED = 65536
@@ -55,7 +56,14 @@ class Rules:
             tag: with 00 in place of the block number (`00191008` is asked as `00190008`).
             declared_vr: the VR in the file, '' in implicit VR.
         """
-        return Code.REMOVE
+        row = safe_private(creator, tag) if Option.RETAIN_SAFE_PRIVATE in self.options else None
+        if row is None:
+            return Code.REMOVE
+        if row.action == "date":
+            return _date_code(row.vr, self.dates) or Code.REMOVE
+        if row.action == "uid" and Option.RETAIN_UIDS in self.options:
+            return Code.KEEP
+        return Code(row.action)
 
     def _code(self, tag: int, declared_vr: str, parents: tuple[int, ...]) -> Code:
         known = standard_vr(tag)
@@ -66,7 +74,9 @@ class Rules:
             return Code.REMOVE
         vr = effective_vr(tag, declared_vr)
         override = self._overrides.get(tag)
-        if override is not None:
+        if override is Code.DATE:
+            code = _date_code(vr, self.dates) or Code.EMPTY
+        elif override is not None:
             code = override
         elif self._is_cleaned_content(tag, parents):
             code = Code.CLEAN
@@ -104,6 +114,8 @@ class Rules:
         if "U*" in choices:
             return Code.KEEP  # references stay, and name the copies
         action = self._chosen(row, choices, vr, (*parents, tag))
+        if action == "D" and vr == "UI":
+            return Code.UID  # the only dummy of a UID is another one
         if action == "D":
             return Code.KEEP if vr == "SQ" and row.keyword in _ENTERED else Code.REPLACE
         return Code.EMPTY if action == "Z" else Code.REMOVE
@@ -122,7 +134,7 @@ class Rules:
 
 _BY_TYPE = {"1": "DZX", "2": "ZDX", "3": "XZD"}
 _TEMPORAL = frozenset({"DA", "DT", "TM"})
-_CLEANED = {**dict.fromkeys(("CS", "LO", "LT", "SH", "ST", "UC", "UT"), Code.CLEAN), "SQ": Code.KEEP}
+_CLEANED = {**dict.fromkeys(TEXT_VRS, Code.CLEAN), "SQ": Code.KEEP}
 """Action C by VR: text is cleaned, items of sequences are. An AE title or bytes that are cleaned are nothing."""
 _CLEANED_CONTENT = {
     0x0040A160: (  # Text Value

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fiona_dagster.domain.deid.dates import FURTHEST_DAYS, DateShift, shift_days
+from fiona_dagster.domain.deid.dates import FURTHEST_DAYS, DateShift, restored_date, shift_days
+from fiona_dagster.domain.errors import Forbidden, Permanent
 from fiona_dagster.domain.project import Project
 
 KEY = b"k" * 32
@@ -72,3 +73,23 @@ def test_the_projects_mode_decides_about_the_shift() -> None:
     assert shift_days(derived, "P", KEY) == shift_days(derived, "Q", KEY) < 0
     assert shift_days(Project(name="STUDY_A", date_mode="keep"), "P", KEY) == 0
     assert shift_days(Project(name="STUDY_A"), "P", KEY) != shift_days(Project(name="STUDY_A"), "Q", KEY)
+
+
+@pytest.mark.parametrize("mode", ["per_project", "per_participant"])
+def test_a_project_with_the_right_gets_its_dates_back(mode: str) -> None:
+    project = Project(name="STUDY_A", date_mode=mode, dates_may_be_restored=True)  # type: ignore[arg-type]
+    moved = DateShift(shift_days(project, "P", KEY))
+    for vr, text in (("DA", "20191224"), ("DT", "20191224101112.5+0100")):
+        assert restored_date(project, "P", KEY, vr, moved.value(vr, text)) == text
+
+
+def test_a_project_without_the_right_does_not_get_its_dates_back() -> None:
+    with pytest.raises(Forbidden, match="STUDY_A may not restore dates"):
+        restored_date(Project(name="STUDY_A"), "P", KEY, "DA", "20191224")
+
+
+@pytest.mark.parametrize("mode", ["keep", "remove", "year"])
+def test_what_did_not_move_by_days_cannot_move_back(mode: str) -> None:
+    project = Project(name="STUDY_A", date_mode=mode, dates_may_be_restored=True)  # type: ignore[arg-type]
+    with pytest.raises(Permanent, match="cannot be restored"):
+        restored_date(project, "P", KEY, "DA", "20190101")

@@ -6,7 +6,7 @@ from pydicom.datadict import DicomDictionary, keyword_for_tag, tag_for_keyword
 from fiona_dagster.domain.deid.profile import Code, Option, Profile
 from fiona_dagster.domain.deid.profile_file import profile_from_yaml
 from fiona_dagster.domain.deid.table import annex_e, rows, sop_classes, standard_vr, unlisted
-from fiona_dagster.domain.deid.tables.generate import main, rows_from
+from fiona_dagster.domain.deid.tables.generate import COLUMNS, difference, main, rows_from
 from fiona_dagster.domain.errors import ConfigurationError
 from tests.conftest import need_shared
 
@@ -86,7 +86,7 @@ def test_the_basic_profile_with_modified_dates(keyword: str, expected: Code) -> 
 def test_an_option_keeps_its_column_and_nothing_else() -> None:
     with_option = Profile(options=frozenset({Option.RETAIN_PATIENT_CHARACTERISTICS}))
     assert code("PatientSex", with_option) is Code.KEEP
-    assert code("Allergies", with_option) is Code.REMOVE  # C: needs cleaning, which is not keeping
+    assert code("Allergies", with_option) is Code.CLEAN  # C: cleaning, which is not keeping
     assert code("DeviceSerialNumber", with_option) is Code.REPLACE
 
 
@@ -110,11 +110,43 @@ def test_the_generator_says_how_it_is_used(capsys: pytest.CaptureFixture[str]) -
     assert "usage" in capsys.readouterr().err
 
 
-def test_every_object_type_is_either_cleaned_or_held_with_a_reason() -> None:
+def test_every_object_type_that_is_held_has_its_reason() -> None:
     for row in sop_classes().values():
-        assert row.handling in {"clean", "hold"}
-        assert row.pixel_text in {"none", "colour", "secondary", "possible"}
-        assert row.handling == "clean" or row.reason
+        assert row.handling in {"clean", "document", "project", "hold"}
+        assert row.handling != "hold" or row.reason
+
+
+def test_the_difference_of_two_editions_names_every_change() -> None:
+    columns = dict.fromkeys(COLUMNS, "")
+    old = [
+        {**columns, "tag": "00080020", "keyword": "StudyDate", "basic": "Z"},
+        {**columns, "tag": "00080050", "keyword": "AccessionNumber", "basic": "Z"},
+        {**columns, "tag": "00081010", "keyword": "StationName", "basic": "X"},
+    ]
+    new = [
+        old[0],
+        {
+            **columns,
+            "tag": "00081010",
+            "keyword": "StationName",
+            "basic": "X/Z/D",
+            "retain_device_identity": "K",
+        },
+        {**columns, "tag": "00100010", "keyword": "PatientName", "basic": "Z"},
+    ]
+    assert difference(old, new) == [
+        "- 00080050 AccessionNumber: basic Z",
+        "~ 00081010 StationName: basic X -> X/Z/D, retain_device_identity nothing -> K",
+        "+ 00100010 PatientName: basic Z",
+    ]
+
+
+def test_the_difference_of_two_shipped_editions_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diff", "2024b", "2026c"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert "+ 00700006 UnformattedTextValue: basic D" in printed
+    assert main(["diff", "2026c", "2026c"]) == 0
+    assert capsys.readouterr().out == ""
 
 
 GOOD = """
@@ -154,6 +186,21 @@ def test_a_profile_file_is_read() -> None:
         ("name: a\nweakens: yes\noverrides:\n  PatientName: keep", ":4", "cannot be overridden"),
         ("name: a\nweakens: yes\noverrides:\n  OverlayRows: [keep]", ":4", ""),
         ("name: {a: b}", ":1", "single value"),
+        ("name: a\nbase: nothing", ":2", "not a profile"),
+        ("name: a\nversion: 2020a", ":2", "2026c"),
+        ("name: a\nweakens: perhaps", ":2", "yes or no"),
+        ("name: a\noptions: [retain_uids, retain_uids]", ":2", "twice"),
+        ("name: a\noverrides:\n  KVP: remove\n  '0018,0060': empty", ":4", "twice"),
+        ("name: a\noverrides:\n  KVP: csa", ":3", "not an action"),
+        ("name: a\noverrides:\n  StudyDate: clean", ":3", "does not fit"),
+        ("name: a\noverrides:\n  '0019,1008': remove", ":3", "keyword"),
+        ("name: a\nbase: fiona\noverrides:\n  StationName: keep", ":4", "weakens FIONA"),
+        ("name: a\noptions: [retain_device_identity]\noverrides:\n  StationName: remove", ":4", "narrows"),
+        (
+            "name: a\noptions: [retain_patient_characteristics]\noverrides:\n  Allergies: keep",
+            ":4",
+            "weakens",
+        ),
         ("name: [", ":1", "YAML"),
     ],
 )
@@ -168,3 +215,18 @@ def test_a_stricter_override_needs_no_leave() -> None:
     assert dict(profile_from_yaml("name: a\noverrides: {KVP: remove}", "p").overrides) == {
         0x00180060: Code.REMOVE
     }
+
+
+def test_an_option_may_be_narrowed_where_that_is_said() -> None:
+    text = "name: a\nnarrows: yes\noptions: [retain_device_identity]\noverrides: {StationName: remove}"
+    profile = profile_from_yaml(text, "p")
+    assert code("StationName", profile) is Code.REMOVE
+    assert code("DeviceSerialNumber", profile) is Code.KEEP
+
+
+def test_a_profile_may_stand_on_fionas_and_pin_its_version() -> None:
+    text = "name: a\nbase: fiona\nversion: 2025-09-05 PS3.15 2026c\noverrides: {PatientAge: remove}"
+    profile = profile_from_yaml(text, "p")
+    assert code("StationName", profile) is Code.REMOVE
+    assert code("PatientAge", profile) is Code.REMOVE
+    assert code("PatientSex", profile) is Code.KEEP

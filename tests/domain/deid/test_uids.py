@@ -97,7 +97,7 @@ def test_a_copy_may_have_what_its_projects_scheme_makes() -> None:
     assert is_acceptable_uid(leading_zero, TEST)
     assert not is_acceptable_uid(leading_zero, Project(name="TEST"))
     assert not is_acceptable_uid(leading_zero + "1", TEST)
-    assert not is_acceptable_uid("1.3.6.1.4.1.45037.0", TEST)
+    assert not is_acceptable_uid("1.3.6.1.4.1.45037.012", TEST)
     assert is_acceptable_uid("1.2.3", Project(name="TEST"))
     assert (
         is_acceptable_uid(leading_zero.replace("6", "f"), Project(name="TEST", uid_scheme="fiona_hex"))

@@ -26,6 +26,7 @@ from fiona_dagster.domain.deid.table import EDITION, rows
 
 Modules = dict[str, dict[str, str]]
 """Type by path (keywords joined by dots), by module."""
+_CONTENT = "ContentSequence"
 
 
 def choices(annex_e: list[dict[str, str]]) -> dict[str, frozenset[str]]:
@@ -54,7 +55,14 @@ def demanding(modules: dict[str, list[dict[str, Any]]], wanted: dict[str, frozen
             path = ".".join(folded((*attribute["path"], keyword)))
             known = found.setdefault(module, {})
             known[path] = min(kind, known.get(path, kind), key=STRICTEST_FIRST.index)
+        if module in found and any(a["keyword"] == _CONTENT and not a["path"] for a in attributes):
+            found[module] = {**_in_content_items(found[module]), **found[module]}
     return found
+
+
+def _in_content_items(types: dict[str, str]) -> dict[str, str]:
+    """A content item has what the document has (PS3.3 C.17.3.2); the source does not go down into it."""
+    return {f"{_CONTENT}.{path}": kind for path, kind in types.items() if path.split(".")[0] != _CONTENT}
 
 
 def demanded_of(

@@ -1,0 +1,159 @@
+"""Makes a profile of what somebody wrote, wherever it was written: what contradicts itself does not load."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
+
+from fiona_dagster.domain.deid.codes import TEXT_VRS, Code, Option, is_removed_group
+from fiona_dagster.domain.deid.profile import Profile
+from fiona_dagster.domain.deid.table import standard_vr
+from fiona_dagster.domain.deid.written import is_written_by_us
+from fiona_dagster.domain.errors import ConfigurationError
+
+ACTIONS = tuple(code for code in Code if code is not Code.CSA)
+_STRICTNESS = {
+    Code.REMOVE: 4, Code.EMPTY: 3, Code.REPLACE: 3, Code.UID: 2, Code.DATE: 1, Code.CLEAN: 1, Code.KEEP: 0,
+}  # fmt: skip
+_NAME = re.compile(r"^[\w .+-]{1,40}$")
+_TAG = re.compile(r"^\(?([0-9A-Fa-f]{4}),? ?([0-9A-Fa-f]{4})\)?$")
+_ONLY_FOR = {Code.UID: {"UI"}, Code.DATE: {"DA", "DT", "TM"}, Code.CLEAN: TEXT_VRS}
+
+
+@dataclass(frozen=True)
+class Written:
+    """A word as it was written, and its place for messages."""
+
+    text: str
+    place: str
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a file or form asks for on top of a base profile.
+
+    `weakens` and `narrows` are said where an override keeps more than the base does, or less than an option.
+    """
+
+    name: Written | None = None
+    version: Written | None = None
+    options: Sequence[Written] = ()
+    overrides: Sequence[tuple[Written, Written]] = ()
+    weakens: bool = False
+    narrows: bool = False
+
+
+def profile_of(base: Profile, wishes: Wishes) -> Profile:
+    """The base profile with the wishes.
+
+    Raises:
+        ConfigurationError: a name that cannot be written into a file; another version than ours; an unknown option,
+            attribute or action; an action that does not fit the attribute; one attribute twice; an override that
+            weakens the base or takes back an option where that is not said.
+    """
+    _check_version(base, wishes.version)
+    options = [_option(one) for one in wishes.options]
+    for one, option in zip(wishes.options, options, strict=True):
+        if options.count(option) > 1:
+            raise ConfigurationError(f"option '{option}' stands twice", place=one.place, remedy="remove one")
+    chosen = replace(base, name=_name(wishes.name, base), options=base.options | set(options))
+    overrides: dict[int, Code] = {}
+    for attribute, action in wishes.overrides:
+        tag = _tag(attribute)
+        if tag in overrides:
+            raise ConfigurationError(
+                f"'{keyword_for_tag(tag)}' stands twice", place=attribute.place, remedy="remove one"
+            )
+        overrides[tag] = _code(tag, action, attribute.place)
+        _check_intention(base, chosen, tag, overrides[tag], attribute.place, wishes)
+    merged = {**dict(base.overrides), **overrides}
+    return replace(chosen, overrides=tuple(sorted(merged.items())))
+
+
+def _check_version(base: Profile, asked: Written | None) -> None:
+    if asked is not None and asked.text != base.version:
+        raise ConfigurationError(
+            f"version '{asked.text}' of profile {base.name} is asked for, ours is '{base.version}'",
+            place=asked.place,
+            remedy="look at the changes (fiona profile show), then write our version",
+        )
+
+
+def _name(asked: Written | None, base: Profile) -> str:
+    if asked is None:
+        return base.name
+    if not _NAME.match(asked.text):
+        raise ConfigurationError(
+            "the name cannot be written into DeidentificationMethod",
+            place=asked.place,
+            remedy="use at most 40 letters, digits, blanks, '.', '+', '-' or '_'",
+        )
+    return asked.text
+
+
+def _option(asked: Written) -> Option:
+    try:
+        return Option(asked.text)
+    except ValueError:
+        remedy = f"use {', '.join(Option)}"
+        if "date" in asked.text:
+            remedy += "; dates are chosen by the project's deid_date_mode"
+        raise ConfigurationError(
+            f"'{asked.text}' is not an option that we have", place=asked.place, remedy=remedy
+        ) from None
+
+
+def _tag(attribute: Written) -> int:
+    match = _TAG.match(attribute.text)
+    tag = int(match[1] + match[2], 16) if match else tag_for_keyword(attribute.text)
+    if tag is None or standard_vr(tag) is None:
+        raise ConfigurationError(
+            f"'{attribute.text}' is not a keyword of the data dictionary",
+            place=attribute.place,
+            remedy="check the spelling",
+        )
+    keyword = keyword_for_tag(tag)
+    if is_written_by_us(keyword) or is_removed_group(tag) or not tag & 0xFFFF:
+        raise ConfigurationError(
+            f"{keyword} cannot be overridden", place=attribute.place, remedy="leave it out"
+        )
+    return tag
+
+
+def _code(tag: int, action: Written, place: str) -> Code:
+    if action.text not in ACTIONS:
+        raise ConfigurationError(
+            f"'{action.text}' is not an action", place=action.place, remedy=f"use {', '.join(ACTIONS)}"
+        )
+    code, vr = Code(action.text), standard_vr(tag) or ""
+    wrong = code in _ONLY_FOR and vr not in _ONLY_FOR[code]
+    if wrong or (vr == "SQ" and code not in {Code.KEEP, Code.REMOVE, Code.EMPTY}):
+        raise ConfigurationError(
+            f"{code} does not fit {keyword_for_tag(tag)}, which has VR {vr}",
+            place=place,
+            remedy="use another action; the items of a sequence that is kept are treated one by one",
+        )
+    return code
+
+
+def _check_intention(
+    base: Profile, chosen: Profile, tag: int, code: Code, place: str, wishes: Wishes
+) -> None:
+    vr, keyword = standard_vr(tag) or "", keyword_for_tag(tag)
+    in_base = base.code(tag, vr, "per_participant")
+    by_options = replace(base, options=chosen.options).code(tag, vr, "per_participant")
+    if _STRICTNESS[code] < _STRICTNESS[by_options] and not wishes.weakens:
+        raise ConfigurationError(
+            f"{keyword}: {code} weakens {base.name if base.overrides else 'the Basic Profile'} ({by_options})",
+            place=place,
+            remedy="say `weakens: yes` if that is meant",
+        )
+    if _STRICTNESS[by_options] < min(_STRICTNESS[code], _STRICTNESS[in_base]) and not wishes.narrows:
+        raise ConfigurationError(
+            f"{keyword}: {code} contradicts an option that is chosen, by which it is {by_options}",
+            place=place,
+            remedy="take out the one or the other, or say `narrows: yes` if that is meant",
+        )
