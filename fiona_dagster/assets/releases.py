@@ -11,7 +11,6 @@ from fiona_dagster.adapters.ledger.studies import StudyRecord
 from fiona_dagster.adapters.proofs import prove_release
 from fiona_dagster.adapters.releases import ReleaseRequest, SourceInstance, deidentify_study, verify_release
 from fiona_dagster.domain.deid.method import method_digest
-from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy
 from fiona_dagster.domain.errors import FionaError, Hold, Permanent
 from fiona_dagster.domain.layout import Layout
@@ -69,7 +68,9 @@ def deidentify_transfer(
         raise Hold(CLEANED_UP)
     request = _request(gateway, study, transfer)
     sources = _sources(gateway, study, study.revision)
-    result = deidentify_study(sources, request, gateway.keyring.project_key(transfer.project), _profile())
+    result = deidentify_study(
+        sources, request, gateway.keyring.project_key(transfer.project), request.project.profile
+    )
     rows = [_row(one, request.folder, gateway.datadir(study.site)) for one in result.instances]
     ledger.transfers.record_release(transfer.id, study.revision, rows, now=gateway.now(), run_id=run_id)
     if transfer.state in (TransferState.HELD, TransferState.FAILED):
@@ -107,12 +108,12 @@ def verify_transfer(
     copy = _deidentified(ledger, transfer, request, gateway.datadir(study.site))
     # of that revision: late images may have arrived since the copies were made
     sources = _sources(gateway, study, revision)
-    outcome = verify_release(copy, sources, request, key, _profile(), revision=revision)
+    outcome = verify_release(copy, sources, request, key, request.project.profile, revision=revision)
     if isinstance(outcome, VerifiedStudy) and outcome.instances:
         # before the ledger says that it passed: nothing leaves without its proof
         target = _proof(gateway, study, transfer, revision, copy.manifest_sha256)
         site_key = gateway.signing_key
-        prove_release(target, outcome, sources, request.project, _profile(), key, site_key, now)
+        prove_release(target, outcome, sources, request.project, request.project.profile, key, site_key, now)
     ledger.transfers.verify(
         transfer.id, revision, passed=isinstance(outcome, VerifiedStudy), manifest_sha256=copy.manifest_sha256,
         checks={c.name: {"passed": c.passed, "found": c.found, "places": list(c.places)} for c in outcome.checks},
@@ -208,10 +209,6 @@ def _sources(gateway: GatewayResource, study: StudyRecord, revision: int) -> lis
     ]
 
 
-def _profile() -> Profile:
-    return Profile()
-
-
 def _row(one: DeidentifiedInstance, folder: Path, datadir: Path) -> ReleaseRow:
     released = one.disposition == "released"
     return ReleaseRow(
@@ -257,7 +254,7 @@ def _deidentified(
             )
         )
     uids = {one.study_instance_uid for one in instances if one.study_instance_uid}
-    profile = _profile()
+    profile = request.project.profile
     return DeidentifiedStudy(
         study_instance_uid=min(uids, default=""), instances=tuple(instances), profile=profile.name,
         method_digest=method_digest(profile, request.project),

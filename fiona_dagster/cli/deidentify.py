@@ -72,11 +72,15 @@ def deidentify(
     Exit status 1 when anything was not released and no rule excluded it; 2 when the command cannot run.
     """
     from fiona_dagster.adapters.proofs import prove_release
-    from fiona_dagster.domain.deid.uids import UidMapper
+    from fiona_dagster.domain.deid.codes import Option
+    from fiona_dagster.domain.deid.uids import uid_map
 
     project, keyring, site_key = _project_and_keys(project_name, config_file, keyring_file)
-    profile = _profile(profile_file)
+    if profile_file is not None:
+        project = replace(project, profile=_profile(profile_file))
+    profile = project.profile
     key = keyring.project_key(project_name)
+    new_uid = uid_map(project, key, retained=Option.RETAIN_UIDS in profile.options)
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     studies, rows = _studies(source)
@@ -91,7 +95,7 @@ def deidentify(
             if verified is not None and verified.instances:
                 prove_release(proof, verified, sources, project, profile, key, site_key, time.time())
             rows += [Row(one.path, result) for one, result in zip(sources, results, strict=True)]
-            _publish(folder, target, results, UidMapper(key, project.uid_root))
+            _publish(folder, target, results, new_uid)
             _publish_proof(proof, target, verified)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -141,10 +145,11 @@ def _study(
 
 
 def _publish(
-    folder: Path, target: Path, results: Sequence[DeidentifiedInstance], new_uid: Callable[[str], str]
+    folder: Path, target: Path, results: Sequence[DeidentifiedInstance], new_uid: Callable[[str, int], str]
 ) -> None:
     """Move released files into OUT, and take away what an earlier run released and this one holds."""
     from fiona_dagster.adapters.durable import sync_folder
+    from fiona_dagster.domain.deid.admission import SOP_INSTANCE_UID
 
     target.mkdir(exist_ok=True)
     touched = {target}
@@ -155,7 +160,7 @@ def _publish(
             os.replace(folder / one.path, place)  # noqa: PTH105 — says that an older copy is replaced
             touched.add(place.parent)
         elif one.source_sop_instance_uid:
-            for stale in target.glob(f"*/*.{new_uid(one.source_sop_instance_uid)}.dcm"):
+            for stale in target.glob(f"*/*.{new_uid(one.source_sop_instance_uid, SOP_INSTANCE_UID)}.dcm"):
                 stale.unlink()
     for place in touched:
         sync_folder(place)
@@ -234,13 +239,10 @@ def _project_and_keyring(name: str, settings: Settings, keyring_file: Path | Non
     return project or Project(name=name), keyring_file or settings.keyring
 
 
-def _profile(path: Path | None) -> Profile:
-    from fiona_dagster.domain.deid.profile import default_profile
+def _profile(path: Path) -> Profile:
     from fiona_dagster.domain.deid.profile_file import profile_from_yaml
     from fiona_dagster.domain.errors import ConfigurationError
 
-    if path is None:
-        return default_profile()
     try:
         return profile_from_yaml(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,13 +39,15 @@ class ReleaseRequest:
 
     @property
     def identity(self) -> str:
-        """Hash of all that decides for whom the copies are made and how they are dated.
+        """Hash of all that decides for whom the copies are made and by which profile.
 
         New UIDs depend on project and original alone, so two requests can make different copies under one UID: they
         differ in this. It stays the same when only the engine gets better.
         """
-        policy = (self.project.date_mode, str(self.project.date_shift_days), self.project.uid_root)
-        text = "\x1f".join((self.project.name, self.participant, self.event, *policy))
+        project = self.project
+        policy = (project.date_mode, str(project.date_shift_days), project.uid_root, project.uid_scheme)
+        profile = json.dumps(project.profile.policy, sort_keys=True)
+        text = "\x1f".join((project.name, self.participant, self.event, *policy, profile))
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -107,12 +107,15 @@ class Replace:
 class MapUid:
     """Every value through the project's map of UIDs."""
 
-    mapper: Callable[[str], str]
+    mapper: Callable[..., str]
+    """Takes the UID and the tag of its attribute (`uids.UidMap`)."""
     meaning: str = "replaced by the project's keyed UID; registered UIDs stay"
 
     def __call__(self, field: Field) -> bytes | None:
         text = field.text()
-        return b"" if text is None else encode("\\".join(self.mapper(one) for one in split(text, "UI")))
+        if text is None:
+            return b""
+        return encode("\\".join(self.mapper(one, field.tag) for one in split(text, "UI")))
 
     def describe(self) -> str:
         return self.meaning

@@ -51,12 +51,7 @@ _NOT_YET_APPLIED = frozenset({Option.CLEAN_PIXEL_DATA, Option.CLEAN_RECOGNIZABLE
 def method_digest(profile: Profile, project: Project) -> str:
     """SHA-256, in hexadecimal digits, of everything but the key that decides what a copy contains."""
     policy = {
-        "profile": profile.name,
-        "edition": profile.edition,
-        "options": sorted(profile.options),
-        "version": profile.version,
-        "standard_body_parts": profile.standard_body_parts,
-        "overrides": [[f"{tag:08x}", code] for tag, code in sorted(profile.overrides)],
+        **profile.policy,
         "date_mode": project.date_mode,
         "date_shift_days": project.date_shift_days if project.date_mode == "per_project" else None,
         "uid_root": project.uid_root,

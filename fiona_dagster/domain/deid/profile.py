@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from fiona_dagster.domain.deid.codes import Code, DateMode, Option, effective_vr, is_removed_group
 from fiona_dagster.domain.deid.rules import Rules
@@ -35,6 +36,18 @@ class Profile:
     edition: str = EDITION
     version: str = EDITION
     standard_body_parts: bool = False
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """All that the profile decides, in a form that is always written alike."""
+        return {
+            "profile": self.name,
+            "edition": self.edition,
+            "version": self.version,
+            "options": sorted(self.options),
+            "overrides": [[f"{tag:08x}", code] for tag, code in sorted(self.overrides)],
+            "standard_body_parts": self.standard_body_parts,
+        }
 
     def rules(self, sop_class_uid: str, dates: DateMode) -> Rules:
         """What happens to each attribute of an object of this type; made once and remembered."""

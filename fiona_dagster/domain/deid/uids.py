@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
+from typing import Protocol
 
 from fiona_dagster.domain.deid.table import is_registered
 from fiona_dagster.domain.errors import ConfigurationError
@@ -27,20 +27,31 @@ _MADE_BY_FIONA = {
 }
 
 
-def uid_map(project: Project, key: bytes) -> Callable[[str, int], str]:
-    """The new UID of a UID that stands in an attribute (its tag), by the project's scheme.
+class UidMap(Protocol):
+    """The new UID of one that stands in an attribute (its tag); where only text is known, the tag is 0."""
+
+    def __call__(self, uid: str, tag: int = 0) -> str: ...
+
+
+def uid_map(project: Project, key: bytes, *, retained: bool = False) -> UidMap:
+    """How UIDs are replaced by the project's scheme; where UIDs are `retained`, only what is none is replaced.
 
     Raises ConfigurationError where the project's root is unusable.
     """
-    if project.uid_scheme == "keyed":
-        keyed = UidMapper(key, project.uid_root)
-        return lambda uid, _tag: keyed(uid)
+    keyed = UidMapper(key, project.uid_root)
+    mapped: UidMap = keyed if project.uid_scheme == "keyed" else FionaUids(project)
+    return ValidUids(mapped) if retained else mapped
 
-    def mapped(uid: str, tag: int) -> str:
+
+class FionaUids:
+    """UIDs as FIONA makes them; blanks and the padding NUL do not count. Registered UIDs and '' stay."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+
+    def __call__(self, uid: str, tag: int = 0) -> str:
         uid = uid.strip(" \0")
-        return uid if not uid or is_registered(uid) else fiona_uid(uid, tag, project)
-
-    return mapped
+        return uid if not uid or is_registered(uid) else fiona_uid(uid, tag, self._project)
 
 
 def fiona_uid(uid: str, tag: int, project: Project) -> str:
@@ -71,12 +82,12 @@ def is_acceptable_uid(uid: str, project: Project) -> bool:
 class ValidUids:
     """Where UIDs are retained: a valid one stays; text that is no UID (PS3.5 9.1) is mapped, whatever it says."""
 
-    def __init__(self, mapper: UidMapper) -> None:
+    def __init__(self, mapper: Callable[[str, int], str]) -> None:
         self._mapper = mapper
 
-    def __call__(self, uid: str) -> str:
+    def __call__(self, uid: str, tag: int) -> str:
         uid = uid.strip(" \0")
-        return uid if is_valid_uid(uid) else self._mapper(uid)
+        return uid if is_valid_uid(uid) else self._mapper(uid, tag)
 
 
 class UidMapper:
@@ -93,8 +104,11 @@ class UidMapper:
         self._key, self._root = key, root
         self._made: dict[str, str] = {}
 
-    def __call__(self, uid: str) -> str:
-        """The new UID of `uid`; blanks and the padding NUL do not count. Registered UIDs and '' stay."""
+    def __call__(self, uid: str, tag: int = 0) -> str:
+        """The new UID of `uid`, the same in every attribute; blanks and the padding NUL do not count.
+
+        Registered UIDs and '' stay.
+        """
         uid = uid.strip(" \0")
         if not uid or is_registered(uid):
             return uid
