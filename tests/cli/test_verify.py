@@ -11,11 +11,14 @@ from click.testing import CliRunner, Result
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
-from fiona_dagster.adapters.releases import deidentify_study
+from fiona_dagster.adapters.proofs import prove_release
+from fiona_dagster.adapters.releases import deidentify_study, verify_release
+from fiona_dagster.adapters.signing import SigningKey, public_pem
 from fiona_dagster.cli.verify import verify
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deidentification import SourceInstance
 from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.verification import VerifiedStudy
 from tests.domain.deid.planted import KEY, ct_instance, request, saved
 
 
@@ -123,3 +126,53 @@ def test_what_is_no_release_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_broken_manifest_is_refused(release: Path) -> None:
     (release / "manifest.json").write_text("[")
     assert isinstance(run(release).exception, ConfigurationError)
+
+
+@pytest.fixture
+def proven(tmp_path: Path) -> Path:
+    sources = [
+        SourceInstance(saved(ct_instance(n), tmp_path / "in" / f"{n}"), n, str(ct_instance(n).SOPInstanceUID))
+        for n in (1, 2)
+    ]
+    asked = request(tmp_path / "out")
+    study = verify_release(deidentify_study(sources, asked, KEY, Profile()), sources, asked, KEY, Profile())
+    assert isinstance(study, VerifiedStudy), study.checks
+    site = SigningKey(tmp_path / "signing.pem")
+    prove_release(tmp_path / "out.proof.json", study, sources, asked.project, Profile(), KEY, site, 0.0)
+    (tmp_path / "site.pem").write_bytes(public_pem(site.public_key()))
+    (tmp_path / "other.pem").write_bytes(public_pem(SigningKey(tmp_path / "other_signing.pem").public_key()))
+    return tmp_path / "out"
+
+
+def test_it_is_said_whose_signature_a_proof_has(proven: Path) -> None:
+    for arguments, signature, words, status in (
+        ((), "unknown", "nobody vouches", 0),
+        (("--public-key", str(proven.with_name("site.pem"))), "known", "signed by the key of", 0),
+        (("--public-key", str(proven.with_name("other.pem"))), "wrong", "NOT signed", 1),
+    ):
+        result = run(proven, *arguments)
+        assert result.exit_code == status, result.output
+        assert words in result.stderr
+        (proof,) = json.loads(result.stdout)["proofs"]
+        assert proof["signature"] == signature
+        assert proof["counts"]["released"] == 2
+
+
+def test_a_named_proof_is_used_and_a_missing_one_told(proven: Path, tmp_path: Path) -> None:
+    proof = proven.with_name("out.proof.json")
+    away = proof.rename(tmp_path / "away.json")
+    assert run(proven, "--proof", str(away)).exit_code == 0
+    without = run(proven)
+    assert (without.exit_code, json.loads(without.stdout)["proofs"]) == (0, [])
+    assert "there is no proof" in without.stderr
+    asked = run(proven, "--public-key", str(proven.with_name("site.pem")))
+    assert asked.exit_code == 1
+    away.write_text("{}")
+    assert isinstance(run(proven, "--proof", str(away)).exception, ConfigurationError)
+
+
+def test_a_release_that_is_not_as_proven_fails(proven: Path) -> None:
+    next(proven.rglob("*.dcm")).unlink()
+    result = run(proven)
+    assert result.exit_code == 1
+    assert "in the proof, but not there" in result.stderr
