@@ -74,14 +74,13 @@ def _measured(folder: Path, options: argparse.Namespace) -> Outcome:
     chosen = tools(folder, options.only)
     sets = [name for name in _SETS if name in options.sets]
     sources = _generated(folder, ["one", *sets], options.sizes)
-    measurements = []
+    measurements: list[Measurement] = []
     present = [tool for tool in chosen if not tool.missing]
-    for tool in present:  # also warms caches and compiled modules up
-        measurements += [
-            _one(tool, sources / "one", folder, 0, number, options.limit) for number in (1, 2, 3)
-        ]
+    for tool in present:  # warms caches and compiled modules up
+        _one(tool, sources / "one", folder, 0, 0, options.limit)
     for number in range(1, options.rounds + 1):
         given_up = {(one.tool, one.set) for one in measurements if one.problem}
+        measurements += [_one(tool, sources / "one", folder, 0, number, options.limit) for tool in present]
         for name in sets:
             for tool in present:
                 if (tool.name, name) not in given_up:

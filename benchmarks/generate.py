@@ -30,7 +30,7 @@ PLANTED: dict[str, bytes] = {
     "physicians": b"Tverrgjerde",
     "InstitutionName": b"Fjellheim",
     "station": b"STN0417",
-    "DeviceSerialNumber": b"557120",
+    "DeviceSerialNumber": b"SN557120QX",
     "StudyDescription": b"Kvernmoen",
     "a name in a nested sequence": b"Haugstulen",
     "a name in a private element": b"Breidablikk",

@@ -30,7 +30,7 @@ _STUDY: dict[str, Any] = {
     "PatientSize": "1.68", "PatientWeight": "71", "PatientAddress": "Kirkebakken 4", "EthnicGroup": "N",
     "PatientTelephoneNumbers": "+47 55 50 01 99", "Occupation": "Lærer", "SmokingStatus": "NO",
     "AdditionalPatientHistory": "Kontroll etter Kvernmoen", "PregnancyStatus": 4, "PatientComments": "Tolk",
-    "BodyPartExamined": "CHEST", "DeviceSerialNumber": "557120", "SoftwareVersions": ["syngo 5.1", "VB20A"],
+    "BodyPartExamined": "CHEST", "DeviceSerialNumber": "SN557120QX", "SoftwareVersions": ["syngo 5.1", "VB20A"],
     "ProtocolName": "Thorax_std", "PatientPosition": "HFS", "StudyID": "77480213.1", "SeriesNumber": "4",
     "StudyInstanceUID": f"{ROOT}.1", "SeriesInstanceUID": f"{ROOT}.1.4", "FrameOfReferenceUID": f"{ROOT}.1.9",
     "PositionReferenceIndicator": "SN", "ImageComments": "Tatt av Tverrgjerde", "MedicalAlerts": "Ingen",
@@ -226,7 +226,7 @@ def _template(values: dict[str, Any], sop_class: str, *, dose: bool) -> FileData
     image.ContributingEquipmentSequence = [
         _item(
             PurposeOfReferenceCodeSequence=[_code("109101", "DCM", "Acquisition Equipment")], Manufacturer="SIEMENS",
-            InstitutionName="Fjellheim sykehus", StationName="STN0417", DeviceSerialNumber="557120",
+            InstitutionName="Fjellheim sykehus", StationName="STN0417", DeviceSerialNumber="SN557120QX",
             OperatorsName="Haugstulen^Kari", ContributionDateTime="20230314094102",
         )
     ]  # fmt: skip

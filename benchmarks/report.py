@@ -55,10 +55,15 @@ class Outcome:
         found = spread(self.values(tool, "one", lambda one: one.cpu))
         return found.median if found else 0.0
 
-    def steady(self, tool: str) -> Callable[[Measurement], float]:
-        """Files per CPU second after the start of the process, which a study of many images pays once."""
+    def steady(self, tool: str, name: str) -> dict[int, float]:
+        """Files per CPU second of each round after the start of the process, which a study of many images pays once.
+
+        Rounds of which the start is more than three quarters tell nothing.
+        """
         begin = self.start_up(tool)
-        return lambda one: one.files / max(one.cpu - begin, one.cpu / 100)
+        cpu = self.values(tool, name, lambda one: one.cpu)
+        files = self.values(tool, name, lambda one: one.files)
+        return {number: files[number] / (cpu[number] - begin) for number in cpu if cpu[number] * 0.75 > begin}
 
     def values(self, tool: str, name: str, value: Callable[[Measurement], float]) -> dict[int, float]:
         """`value` of every round in which the tool did the whole set."""
@@ -146,20 +151,19 @@ def _set_table(outcome: Outcome, name: str) -> list[str]:
             told = outcome.missing.get(tool, "failed, see below")
             rows.append([tool, told, *[""] * (4 + len(_REFERENCES))])
             continue
-        steady = spread(outcome.values(tool, name, outcome.steady(tool)))
+        steady = spread(outcome.steady(tool, name))
         megabytes = spread(
             outcome.values(tool, name, lambda one: one.size / _MEGABYTE / one.cpu if one.cpu else 0)
         )
         memory = spread(outcome.values(tool, name, _memory))
         wall = spread(outcome.values(tool, name, lambda one: one.files / one.wall))
-        assert steady
         assert megabytes
         assert memory
         assert wall
         digits = 0 if speed.median >= 20 else 2
         cells = [
-            speed.text(digits), f"{steady.median:.{digits}f}", megabytes.text(), f"{memory.high:.0f}",
-            f"{wall.median:.{digits}f}",
+            speed.text(digits), f"{steady.median:.{digits}f}" if steady else "?",
+            megabytes.text(), f"{memory.high:.0f}", f"{wall.median:.{digits}f}",
         ]  # fmt: skip
         rows.append([tool, *cells, *(_ratio(outcome, tool, reference, name) for reference in _REFERENCES)])
     columns = [
@@ -204,7 +208,7 @@ def _unequal(outcome: Outcome) -> list[str]:
         version = outcome.versions.get(tool, "")
         rows.append([f"{tool} {version}".strip(), does, outcome.missing.get(tool, told)])
     return [f"### Unequal work: what each does, and what of {len(PLANTED)} planted identifiers it leaves", "",
-            *_table(["tool", "does", "leaves"], rows)]  # fmt: skip
+            *_table(["tool", "does", "leaves"], rows, figures=False)]  # fmt: skip
 
 
 def _bars(outcome: Outcome, sets: Sequence[str]) -> list[str]:
@@ -217,27 +221,27 @@ def _bars(outcome: Outcome, sets: Sequence[str]) -> list[str]:
     return [
         *lines,
         "",
-        "In brackets: without the start-up of either process. The verdict is on the first figure.",
+        "In brackets: without the start-up of either process; ? where that is most of a run. "
+        "The verdict is on the first figure.",
     ]
 
 
-def _reached(bar: Bar, name: str, value: tuple[float, float]) -> str:
-    return f"{name} {value[0]:.1f} ({value[1]:.1f})" if bar.than else f"{name} {value[0]:.0f}"
+def _reached(bar: Bar, name: str, value: tuple[float, float | None]) -> str:
+    whole, steady = value
+    if not bar.than:
+        return f"{name} {whole:.0f}"
+    return f"{name} {whole:.1f} ({'?' if steady is None else f'{steady:.1f}'})"
 
 
-def _against(outcome: Outcome, bar: Bar, name: str) -> tuple[float, float] | None:
+def _against(outcome: Outcome, bar: Bar, name: str) -> tuple[float, float | None] | None:
     """What was reached, with and without start-up."""
     if not bar.than:
         memory = spread(outcome.values(bar.tool, name, _memory))
-        return (memory.high, memory.high) if memory else None
-    whole, steady = (
-        spread(ratios(outcome.values(bar.tool, name, ours), outcome.values(bar.than, name, theirs)))
-        for ours, theirs in (
-            (per_second, per_second),
-            (outcome.steady(bar.tool), outcome.steady(bar.than)),
-        )
-    )
-    return (whole.median, steady.median) if whole and steady else None
+        return (memory.high, None) if memory else None
+    speeds = (outcome.values(tool, name, per_second) for tool in (bar.tool, bar.than))
+    whole = spread(ratios(*speeds))
+    steady = spread(ratios(outcome.steady(bar.tool, name), outcome.steady(bar.than, name)))
+    return (whole.median, steady.median if steady else None) if whole else None
 
 
 def verdict(bar: Bar, found: Iterable[float | None]) -> str:
@@ -249,6 +253,6 @@ def verdict(bar: Bar, found: Iterable[float | None]) -> str:
     return "PASS" if known and len(known) == len(values) else "OPEN"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, figures: bool = True) -> list[str]:
+    lines = [head, ["---", *["---:" if figures else "---"] * (len(head) - 1)], *rows]
     return ["| " + " | ".join(cells) + " |" for cells in lines]

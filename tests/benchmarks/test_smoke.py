@@ -163,3 +163,9 @@ def test_start_up_is_told_beside_what_contains_it() -> None:
     told = text(outcome(*starts, ours, theirs))
     assert "FAIL ours engine: at least 10 x dicognito per core: ct 5.5 (10.0)" in told
     assert "| ours engine | 1.00 |" in told
+
+
+def test_nothing_is_told_without_start_up_where_start_up_is_most_of_a_run() -> None:
+    ours, theirs = measurement("ours engine", 2), measurement("dicognito", 11)
+    starts = [replace(ours, set="one", count=0, cpu=1.9), replace(theirs, set="one", count=0, cpu=1.0)]
+    assert "ct 5.5 (?)" in text(outcome(*starts, ours, theirs))
