@@ -1,7 +1,7 @@
 """Siemens CSA headers and protocols with everything blanked that is not known to be harmless.
 
 Three forms are read: the CSA header (magic `SV10`, or without magic as older scanners write it), the protocol as text
-(`MrPhoenixProtocol` inside of it, and alone in (0021,xx19) of `SIEMENS MR SDS 01`), and GE's Protocol Data Block
+(`MrPhoenixProtocol` inside of it, and alone in (0021,xx19) of `SIEMENS MR SDS 01`), and two blocks of GE
 (`ge_protocol`). The layout of the header stands in `siemens_csa`. Elements and protocol lines stay by name, and only
 with values of the form that their name has: numbers, or one of the scanner's own codes. Everything else is blanked
 where it stands, so that lengths and offsets remain and readers such as dcm2niix read on. Bytes that no reader looks
@@ -14,7 +14,7 @@ import re
 import struct
 from collections.abc import Callable
 
-from fiona_dagster.domain.deid.ge_protocol import clean_ge_protocol, is_ge_protocol
+from fiona_dagster.domain.deid.ge_protocol import clean_ge_protocol, clean_ge_user_data, is_ge_protocol
 
 Terms = Callable[[str], bool]
 """Whether a text holds something identifying that is known from elsewhere."""
@@ -88,12 +88,17 @@ _BEGIN_LINE = re.compile(
     rb"### ASCCONV BEGIN(?: object=MrProtDataImpl@MrProtocolData)?(?: version=\d{1,10})?"
     rb"(?: converter=%MEASCONST%/ConverterList/Prot_Converter\.txt)? ###"
 )
+_COIL_MODEL = (
+    rb"(?:Ankle|Body|BodyMatrix|Breast|FlexLarge|FlexSmall|Foot|FootAnkle|HandWrist|Head|HeadMatrix|HeadNeck|Knee"
+    rb"|Loop|Neck|NeckMatrix|PeripheralAngio|PeripheralA|Shoulder|Spine|SpineMatrix|TxRxHead|TxRxKnee|UltraFlex"
+    rb"|Wrist)(?:_?(?:\d{1,3}|TCS|TS|TX|CP|A|L|S)){0,4}"
+)
 _BASELINE = rb"N4_V[A-Z]\d\d[A-Z]?_LATEST_\d{8}(?:_P\d{1,2})?"
 _NUCLEUS = rb"\d{1,3}[A-Z][a-z]?"
 _STRUCTURES = frozenset(
     b"""
     sAAInitialOffset sAdjData sAngio sAsl sAutoAlign sBladePara sChannelMatrix sDiffusion sDistortionCorrFilter
-    sDixonData sFastImaging sGRADSPEC sGroupArray sIR sInteractive sInversionArray sKSpace sMds sNavigatorArray
+    sDixonData sFastImaging sGRADSPEC sGroupArray sIR sInteractive sInversionArray sKSpace sMDS sMds sNavigatorArray
     sNavigatorPara sNoiseDecorrData sPTXData sParametricMapping sPat sPhysioImaging sPreScanNormalizeFilter
     sPrepPulses sRSatArray sRXSPEC sSliceAcceleration sSliceArray sSpecPara sTXSPEC sWipMemBlock
     acFlowComp adFlipAngleDegree alRepetitionsDelayTimeMs alTD alTE alTI alTR asDynmicAdjustVolumes
@@ -115,6 +120,8 @@ _SCALARS = frozenset(
 _STRINGS = {
     name: re.compile(form)
     for name, form in {
+        b"asCoilSelectMeas[0].asList[0].sCoilElementID.tCoilID": _COIL_MODEL,
+        b"sCoilSelectMeas.aRxCoilSelectData[0].asList[0].sCoilElementID.tCoilID": _COIL_MODEL,
         b"sCoilSelectMeas.sCoilStringForConversion": _COIL,
         b"sProtConsistencyInfo.tBaselineString": _BASELINE,
         b"sProtConsistencyInfo.tMeasuredBaselineString": _BASELINE,
@@ -125,11 +132,12 @@ _STRINGS = {
 }
 _VALUE = rb"(?:0x[0-9A-Fa-f]{1,8}(?![0-9A-Fa-f])|" + NUMBER + rb"(?:[ \t]+\#[ \t]*'[ -~]')?)"
 _LINE = re.compile(
-    rb"^(?!sCoilSelect(?:Meas\.[aC]|UI))([A-Za-z]\w*+)((?:\.[A-Za-z_]\w*+|\[\d{1,4}\])*+)[ \t]*+=[ \t]*+"
+    rb"^(?!sCoilSelect(?:Meas\.(?!aRxCoilSelectData\[0\]\.asList\[0\])[aC]|UI))"
+    rb"([A-Za-z]\w*+)((?:\.[A-Za-z_]\w*+|\[\d{1,4}\])*+)[ \t]*+=[ \t]*+"
     rb"(?:" + _VALUE + rb"|(\"{1,2})([^\"\r\n]*+)\3)[ \t]*+\r?$",
     re.MULTILINE,
 )
-"""A setting. Coil elements, half of the lines, none of which may stay, are passed over at once."""
+"""A setting. Coil elements, half of the lines, of which only the first may stay, are passed over at once."""
 _BLANK = bytes(code if code in b"\r\n\0" else 0x20 for code in range(256))
 
 
@@ -144,7 +152,7 @@ def clean_csa(value: bytes, terms: Terms | None = None) -> bytes | None:
 
     Args:
         value: value of (0029,xx10) or (0029,xx20) of `SIEMENS CSA HEADER`, (0021,xx19) of `SIEMENS MR SDS 01`, or
-            (0025,xx1B) of `GEMS_SERS_01`.
+            (0025,xx1B) of `GEMS_SERS_01`, or (0043,xx2A) of `GEMS_PARM_01`.
         terms: asked about everything that would stay; what it finds identifying is blanked as well.
     """
     try:
@@ -154,7 +162,7 @@ def clean_csa(value: bytes, terms: Terms | None = None) -> bytes | None:
             return clean_protocol(value, terms)
         return _clean_header(value, terms)
     except (_NoHeaderError, struct.error):
-        return None
+        return clean_ge_user_data(value)
 
 
 def clean_protocol(text: bytes, terms: Terms | None = None) -> bytes:

@@ -1,9 +1,13 @@
-"""GE's Protocol Data Block, (0025,xx1B) of `GEMS_SERS_01`, with only the lines that converters need.
+"""Two blocks of bytes from GE's MR scanners, with only what converters need.
 
-Four bytes of length, little endian, and a gzip member whose file name holds the examination's number. Inside are
-lines `NAME "value"`, of which the series description is one. Slice order, group delay and multiband factor stand
-nowhere else. Lines stay by name and with values of their form; the others become empty. The form with XML inside
-is not known, and nothing of it stays.
+The Protocol Data Block, (0025,xx1B) of `GEMS_SERS_01`: four bytes of length, little endian, and a gzip member whose
+file name holds the examination's number. Inside are lines `NAME "value"`, of which the series description is one.
+Slice order, group delay and multiband factor stand nowhere else. Lines stay by name and with values of their form;
+the others become empty. The form with XML inside is not known, and nothing of it stays.
+
+User Define Data, (0043,xx2A) of `GEMS_PARM_01`: a record of the scanner with dates, times and series numbers in it. The
+direction of phase encoding of echo planar images stands nowhere else before Enhanced MR: the version of the record
+and three flags stay, at the places that dcm2niix reads; all other bytes become zero.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ import struct
 import zlib
 from collections.abc import Callable
 
+_START = 24
+_SHORTEST_RECORD = 0x0394 + 2 + 0x4C
 _GZIP = b"\x1f\x8b\x08"
 _HEADER = _GZIP + b"\0" * 6 + b"\xff"
 """No name, no time, no operating system: the same lines give the same bytes."""
@@ -92,6 +98,27 @@ def clean_ge_protocol(value: bytes, terms: Callable[[str], bool] | None = None) 
     packed += struct.pack("<II", zlib.crc32(lines), len(lines))
     made = struct.pack("<I", len(packed)) + packed
     return made + b"\0" * (len(made) % 2)
+
+
+def clean_ge_user_data(value: bytes) -> bytes | None:
+    """The record with only its version and the flags of phase encoding; None where it is no such record."""
+    if len(value) < _SHORTEST_RECORD:
+        return None
+    (start,) = struct.unpack_from("<H", value, _START)
+    if len(value) < start + _SHORTEST_RECORD:
+        return None
+    (version,) = struct.unpack_from("<f", value, start)
+    if not 5.0 <= version <= 40.0:
+        return None
+    later = version >= 25.002
+    flags = start + (0x4C if later else 0)
+    made = bytearray(len(value))
+    struct.pack_into("<H", made, _START, start)
+    struct.pack_into("<f", made, start, round(version, 3))
+    for place, mask in ((0x3A, 0x0800), (0x30, 0x0004), (0x0394 - (0x8C if later else 0), 0x0003)):
+        (word,) = struct.unpack_from("<H", value, flags + place)
+        struct.pack_into("<H", made, flags + place, word & mask)
+    return bytes(made)
 
 
 def _kept(line: str, terms: Callable[[str], bool] | None) -> str:
