@@ -82,10 +82,10 @@ def is_acceptable_uid(uid: str, project: Project) -> bool:
 class ValidUids:
     """Where UIDs are retained: a valid one stays; text that is no UID (PS3.5 9.1) is mapped, whatever it says."""
 
-    def __init__(self, mapper: Callable[[str, int], str]) -> None:
+    def __init__(self, mapper: UidMap) -> None:
         self._mapper = mapper
 
-    def __call__(self, uid: str, tag: int) -> str:
+    def __call__(self, uid: str, tag: int = 0) -> str:
         uid = uid.strip(" \0")
         return uid if is_valid_uid(uid) else self._mapper(uid, tag)
 
