@@ -77,12 +77,18 @@ def admit(
     return Verdict("held", reason) if reason else None
 
 
+def is_document(sop_class_uid: str) -> bool:
+    """Whether instances of a SOP Class are documents, made anew by `documents.clean_document`."""
+    row = sop_classes().get(sop_class_uid)
+    return row is not None and row.handling == "document"
+
+
 def _type_reason(row: SopClassRow | None, project: Project) -> str:
     if row is None:
         return "object type without a tested handler"
     if row.handling in {"clean", "document"}:
         return ""
-    if row.handling == "project" and getattr(project, "release_raw_data", False):
+    if row.handling == "project" and project.release_raw_data:
         return ""
     return f"object type without a tested handler: {row.keyword} ({row.reason})"
 

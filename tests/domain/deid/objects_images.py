@@ -87,7 +87,7 @@ def photograph(made: FileDataset) -> tuple[str, ...]:
     made.ImageLaterality, made.PixelSpacing = "L", ["0.5", "0.5"]
     made.AnatomicRegionSequence, made.ICCProfile = [code()], ICC
     made.SpecimenDescriptionSequence = [specimen()]
-    made.ContainerIdentifier, made.CameraOwnerName, made.ImageUniqueID = "PLANTED-C", NAME, "PLANTED"
+    made.ContainerIdentifier, made.CameraOwnerName = "PLANTED-C", NAME
     return (*kept, "ImageLaterality", "PixelSpacing", "ICCProfile", "CodeValue", "CodeMeaning")
 
 

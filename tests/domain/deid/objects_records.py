@@ -10,7 +10,6 @@ from tests.domain.deid import objects_rt
 from tests.domain.deid.objects import (
     DAY,
     MOMENT,
-    NAME,
     TEXT,
     Build,
     code,
@@ -29,97 +28,8 @@ from tests.domain.deid.objects_images import (
     segment,
     specimen,
 )
+from tests.domain.deid.objects_reports import content, key_objects, report
 from tests.domain.deid.planted import STUDY
-
-
-def content(kind: str, relation: str = "CONTAINS", **values: object) -> Dataset:
-    return item(RelationshipType=relation, ValueType=kind, ConceptNameCodeSequence=[code()], **values)
-
-
-def report(made: FileDataset) -> tuple[str, ...]:
-    made.CompletionFlag, made.VerificationFlag, made.PreliminaryFlag = "COMPLETE", "VERIFIED", "FINAL"
-    made.CompletionFlagDescription = "all"
-    made.VerifyingObserverSequence = [
-        item(
-            VerifyingOrganization="Waldklinik",
-            VerificationDateTime=MOMENT,
-            VerifyingObserverName=NAME,
-            VerifyingObserverIdentificationCodeSequence=[code("PLANTED", "Zwingenberger")],
-        )
-    ]
-    made.AuthorObserverSequence = [item(ObserverType="PSN", PersonName=NAME, InstitutionName="Waldklinik")]
-    made.ReferencedRequestSequence = [
-        item(
-            StudyInstanceUID=STUDY,
-            AccessionNumber="ACC4711777",
-            PlacerOrderNumberImagingServiceRequest="PLANTED-O",
-            FillerOrderNumberImagingServiceRequest="PLANTED-F",
-            RequestedProcedureDescription=TEXT,
-            ReasonForTheRequestedProcedure=TEXT,
-        )
-    ]
-    made.PerformedProcedureCodeSequence = [code()]
-    made.CurrentRequestedProcedureEvidenceSequence = evidence()
-    made.ReferencedPerformedProcedureStepSequence = []
-    made.ValueType, made.ContinuityOfContent, made.ConceptNameCodeSequence = "CONTAINER", "SEPARATE", [code()]
-    made.ContentTemplateSequence = [item(MappingResource="DCMR", TemplateIdentifier="2000")]
-    made.ContentSequence = [
-        content("TEXT", TextValue=TEXT),
-        content("PNAME", "HAS OBS CONTEXT", PersonName=NAME),
-        content("DATE", Date=DAY),
-        content("TIME", Time="101112"),
-        content("DATETIME", DateTime=MOMENT),
-        content("UIDREF", "HAS OBS CONTEXT", UID=uid("47")),
-        content("CODE", ConceptCodeSequence=[code("R-42037", "Mild")], ObservationDateTime=MOMENT),
-        content("NUM", MeasuredValueSequence=[measured("12.5")], ContentSequence=[space()]),
-        content("IMAGE", ReferencedSOPSequence=[reference()]),
-        content("CONTAINER", ContinuityOfContent="SEPARATE", ContentSequence=[nested(6)]),
-    ]
-    return ("NumericValue", "FloatingPointValue", "ValueType", "RelationshipType", "GraphicData", "GraphicType",
-            "CodeValue", "CodeMeaning", "TemplateIdentifier", "CompletionFlag", "ReferencedFrameNumber")  # fmt: skip
-
-
-def measured(value: str) -> Dataset:
-    return item(
-        NumericValue=value,
-        FloatingPointValue=float(value),
-        MeasurementUnitsCodeSequence=[code("mm", "millimeter", "UCUM")],
-    )
-
-
-def space() -> Dataset:
-    found = content("SCOORD", "INFERRED FROM", GraphicData=[1.0, 2.0, 3.0, 4.0], GraphicType="POLYLINE")
-    image = reference()
-    image.ReferencedFrameNumber = "1"
-    found.ContentSequence = [content("IMAGE", "SELECTED FROM", ReferencedSOPSequence=[image])]
-    return found
-
-
-def nested(depth: int) -> Dataset:
-    """Text in text in text."""
-    found = content("TEXT", TextValue=f"{TEXT} on 24.12.2019")
-    if depth:
-        found.ContentSequence = [nested(depth - 1), content("PNAME", "HAS PROPERTIES", PersonName=NAME)]
-    return found
-
-
-def key_objects(made: FileDataset) -> tuple[str, ...]:
-    made.CurrentRequestedProcedureEvidenceSequence = evidence()
-    made.ReferencedPerformedProcedureStepSequence = []
-    made.ValueType, made.ContinuityOfContent = "CONTAINER", "SEPARATE"
-    made.ConceptNameCodeSequence = [code("113000", "Of Interest", "DCM")]
-    made.ContentTemplateSequence = [item(MappingResource="DCMR", TemplateIdentifier="2010")]
-    made.ContentSequence = [
-        content("PNAME", "HAS OBS CONTEXT", PersonName=NAME),
-        item(
-            RelationshipType="CONTAINS",
-            ValueType="TEXT",
-            TextValue=TEXT,
-            ConceptNameCodeSequence=[code("113012", "Key Object Description", "DCM")],
-        ),
-        item(RelationshipType="CONTAINS", ValueType="IMAGE", ReferencedSOPSequence=[reference()]),
-    ]
-    return ("ValueType", "RelationshipType", "CodeValue", "CodeMeaning", "TemplateIdentifier")
 
 
 def presentation_state(made: FileDataset) -> tuple[str, ...]:
@@ -380,7 +290,7 @@ def points() -> Dataset:
 def measurements(made: FileDataset) -> tuple[str, ...]:
     made.MeasurementLaterality, made.TextComments = "R", TEXT
     eye = item(SphericalLensPower=-1.25, CylinderSequence=[item(CylinderLensPower=0.5, CylinderAxis=90.0)])
-    made.LensometryRightLensSequence = made.AutorefractionRightEyeSequence = [eye]
+    made.RightLensSequence = made.AutorefractionRightEyeSequence = [eye]
     made.KeratometryRightEyeSequence = [
         item(SteepKeratometricAxisSequence=[item(RadiusOfCurvature=7.8, KeratometricPower=43.0)])
     ]

@@ -28,7 +28,7 @@ def structure_set(made: FileDataset) -> tuple[str, ...]:
         item(
             ROINumber=1,
             ReferencedFrameOfReferenceUID=uid("9"),
-            ROIName="GTV Zwingenberger",
+            ROIName="Zwingenberger",
             ROIDescription=TEXT,
             ROIVolume="12.5",
             ROIGenerationAlgorithm="MANUAL",
@@ -142,9 +142,9 @@ def beam() -> Dataset:
 def dose(made: FileDataset) -> tuple[str, ...]:
     made.SamplesPerPixel, made.PhotometricInterpretation, made.NumberOfFrames = 1, "MONOCHROME2", 2
     made.Rows = made.Columns = 2
-    made.BitsAllocated = made.BitsStored = 32
-    made.HighBit, made.PixelRepresentation, made.FrameIncrementPointer = 31, 0, 0x3004000C
-    made.PixelData = struct.pack("<8I", *range(8))
+    made.BitsAllocated = made.BitsStored = 16
+    made.HighBit, made.PixelRepresentation, made.FrameIncrementPointer = 15, 0, 0x3004000C
+    made.PixelData = struct.pack("<8H", *range(8))
     made["PixelData"].VR = "OW"
     made.ImagePositionPatient, made.ImageOrientationPatient = ["0", "0", "0"], ["1", "0", "0", "0", "1", "0"]
     made.PixelSpacing, made.SliceThickness = ["2.5", "2.5"], "2.5"
