@@ -202,6 +202,8 @@ CHANGES = [
     (changed(("method", "edition"), "1993"), "this version knows"),
     (changed(("method", "options"), ["retain_everything"]), "this version knows"),
     (changed(("method", "date_mode"), "never"), "this version knows"),
+    (changed(("method", "standard_body_parts"), "perhaps"), "this version knows"),
+    (changed(("method", "something_new"), 1), "this version knows"),
     (changed(("method",), {}), "not complete"),
     (changed(("format",), "fiona-proof/9"), "does not know"),
     (changed(("participant",), "P-002"), "participant, project or method"),

@@ -12,23 +12,24 @@ import hmac
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydicom.datadict import keyword_for_tag
 
-from fiona_dagster.domain.deid.profile import Code, Option, Profile
+from fiona_dagster.domain.deid.profile import Code, DateMode, Option, Profile
 from fiona_dagster.domain.deidentification import DISPOSITIONS, DeidentifiedInstance
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.signed import canonical
 
 if TYPE_CHECKING:
-    from fiona_dagster.domain.project import DateMode, Project
+    from fiona_dagster.domain.project import Project
     from fiona_dagster.domain.verification import VerifiedStudy
 
 __all__ = ["Conformance", "build_proof", "canonical", "content_problems", "original_link", "profile_of"]
 FORMAT = "fiona-proof/1"
 NECESSARY_CHECKS = frozenset({"conservation", "no_removed_value_left"})
 """Without these a release is not proven; what else verification checks, the proof names."""
+_BESIDES_PROFILE = frozenset({"overrides", "digest", "date_mode", "uid_scheme", "pixels_are_clean"})
 _INCOMPLETE = "the proof is not complete"
 _OTHER_FORMAT = "the proof has a format that this version does not know"
 _TEXTS = frozenset(
@@ -104,11 +105,7 @@ def build_proof(
         "revision": study.revision,
         "study_instance_uid": study.study_instance_uid,
         "key_id": key_id,
-        "method": {
-            "digest": study.method_digest,
-            **_profile_content(profile),
-            "date_mode": project.date_mode,
-        },
+        "method": _method(study, project, profile),
         "versions": dict(versions),
         "pixel_data": "unchanged",
         "counts": {"received": len(instances), **study.study.counts()},
@@ -138,15 +135,17 @@ def build_proof(
     }
 
 
-def _profile_content(profile: Profile) -> dict[str, Any]:
+def _method(study: VerifiedStudy, project: Project, profile: Profile) -> dict[str, Any]:
     return {
-        "profile": profile.name,
-        "edition": profile.edition,
-        "options": sorted(option.value for option in profile.options),
+        **profile.policy,
         "overrides": [
             {"tag": f"{tag:08x}", "keyword": keyword_for_tag(tag), "action": code.value}
             for tag, code in sorted(profile.overrides)
         ],
+        "digest": study.method_digest,
+        "date_mode": project.date_mode,
+        "uid_scheme": project.uid_scheme,
+        "pixels_are_clean": project.pixels_are_clean,
     }
 
 
@@ -167,9 +166,13 @@ def profile_of(content: Mapping[str, Any]) -> tuple[Profile, DateMode]:
             name=str(method["profile"]),
             options=frozenset(Option(one) for one in method["options"]),
             overrides=tuple((int(one["tag"], 16), Code(one["action"])) for one in method["overrides"]),
+            version=str(method["version"]),
+            standard_body_parts=method["standard_body_parts"] is True,
         )
         mode: DateMode = method["date_mode"]
-        known = method["edition"] == profile.edition and mode in _DATE_MODES
+        ours = {name: one for name, one in profile.policy.items() if name != "overrides"}
+        stated = {name: one for name, one in method.items() if name not in _BESIDES_PROFILE}
+        known = ours == stated and mode in get_args(DateMode)
     except (ValueError, KeyError, TypeError):
         known = False
     if not known:
@@ -178,9 +181,6 @@ def profile_of(content: Mapping[str, Any]) -> tuple[Profile, DateMode]:
             remedy=f"verify it with version {content['versions'].get('fiona-dagster', '')} of the gateway",
         ) from None
     return profile, mode
-
-
-_DATE_MODES = frozenset({"keep", "per_project", "per_participant", "remove", "year"})
 
 
 def is_complete(content: Mapping[str, Any]) -> bool:
