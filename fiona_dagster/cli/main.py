@@ -31,6 +31,10 @@ COMMANDS = {
         "fiona_dagster.cli.keys:keys",
         "The keys of projects: list, rotate, destroy; the site's public key.",
     ),
+    "profile": (
+        "fiona_dagster.cli.profile:profile",
+        "Look at De-identification Profiles; check a profile file.",
+    ),
     "redcap": ("fiona_dagster.cli.redcap:redcap", "The embedded REDCap; check or provision a live one."),
     "resend": ("fiona_dagster.cli.resend:resend", "Ask for a study's transfers once more."),
     "send": (

@@ -1,0 +1,92 @@
+"""`fiona profile`: what a De-identification Profile does, and whether a profile file can be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from fiona_dagster.domain.deid.profile import Profile
+
+_DATE_MODES = ("keep", "per_project", "per_participant", "remove", "year")
+
+
+@click.group()
+def profile() -> None:
+    """Look at De-identification Profiles."""
+
+
+@profile.command()
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+def check(files: tuple[Path, ...]) -> None:
+    """Check profile FILES: prints what each asks for; exit status 2 and file and line where one cannot be used."""
+    for path in files:
+        found = _from_file(path)
+        options = ", ".join(sorted(found.options)) or "no options"
+        click.echo(f"{path}: {found.name}, {found.version}: {options}; {len(found.overrides)} overrides")
+
+
+@profile.command()
+@click.option(
+    "--profile",
+    "wanted",
+    multiple=True,
+    default=("ps315",),
+    show_default=True,
+    help="ps315, fiona, or a profile file; a column each.",
+)
+@click.option(
+    "--sop-class", default="", help="SOP Class UID or keyword; all object types where it is left out."
+)
+@click.option("--dates", type=click.Choice(_DATE_MODES), default="per_participant", show_default=True)
+def show(wanted: tuple[str, ...], sop_class: str, dates: str) -> None:
+    """Print what happens to which attribute, as a table in Markdown."""
+    from fiona_dagster.domain.deid.profile_table import profile_table
+
+    profiles = [_named_or_from_file(one) for one in wanted]
+    click.echo(profile_table(profiles, dates, _sop_class_uid(sop_class)), nl=False)  # type: ignore[arg-type]
+
+
+def _sop_class_uid(asked: str) -> str:
+    from fiona_dagster.domain.deid.table import sop_classes
+    from fiona_dagster.domain.errors import ConfigurationError
+
+    known = sop_classes()
+    if not asked or asked in known:
+        return asked
+    for uid, row in known.items():
+        if row.keyword == asked:
+            return uid
+    raise ConfigurationError(
+        f"'{asked}' is no SOP Class that we know",
+        place="--sop-class",
+        remedy="use a UID, or a keyword of PS3.6",
+    )
+
+
+def _named_or_from_file(asked: str) -> Profile:
+    from fiona_dagster.domain.deid.named_profiles import NAMES, named_profile
+    from fiona_dagster.domain.errors import ConfigurationError
+
+    found = named_profile(asked)
+    if found is not None:
+        return found
+    if not Path(asked).is_file():
+        raise ConfigurationError(
+            f"'{asked}' is neither a profile nor a file", place="--profile", remedy=f"use {', '.join(NAMES)}"
+        )
+    return _from_file(Path(asked))
+
+
+def _from_file(path: Path) -> Profile:
+    from fiona_dagster.domain.deid.profile_file import profile_from_yaml
+    from fiona_dagster.domain.errors import ConfigurationError
+
+    try:
+        return profile_from_yaml(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError:
+        raise ConfigurationError("is not text in UTF-8", place=str(path), remedy="save it as UTF-8") from None
