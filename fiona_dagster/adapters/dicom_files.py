@@ -27,6 +27,7 @@ FIRST_BYTES = 1 << 16
 IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 EXPLICIT_LITTLE_UID = "1.2.840.10008.1.2.1"
 _UNDEFINED = 0xFFFFFFFF
+_STRAY_DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _BLANK_PREAMBLE = b"\0" * 128 + b"DICM"
 _PATIENT_ID, _SOP_CLASS_UID = 0x00100020, 0x00080016
 _MEDIA_STORAGE_SOP_CLASS_UID, _TRANSFER_SYNTAX_UID = 0x00020002, 0x00020010
@@ -196,8 +197,8 @@ class _Reader:
         if position == self._size:
             return EMPTY
         content = self._from(position, self._size)
-        if not content.strip(b"\0"):
-            return EMPTY  # an archive's padding
+        if not content.strip(b"\0") or content == _STRAY_DELIMITER:
+            return EMPTY  # an archive's padding, a delimiter of no sequence
         return DataSet(content, self._elements(content, 0, len(content), syntax)[0], syntax)
 
     def _end_of_fragments(self, position: int, order: str) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from fiona_dagster.adapters.dicom_files import (
     pydicom_agrees,
     read_instance,
 )
+from fiona_dagster.adapters.seen_elements import SeenElements
 from fiona_dagster.domain.deidentification import (
     DeidentifiedInstance,
     DeidentifiedStudy,
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from fiona_dagster.domain.deid.walk import Found
     from fiona_dagster.domain.verification import Findings
 
-_REMEMBERED_BYTES = 8 << 20
-"""Of elements, in all, that are remembered of a release."""
+
+_REFERENCED_SOP_INSTANCE_UID = 0x00081155
 
 
 @dataclass(frozen=True)
@@ -48,50 +49,6 @@ class Original:
     references: frozenset[str] = frozenset()
 
 
-@dataclass
-class _Seen:
-    """What was found in an element, by its bytes: the images of a series differ in a dozen elements.
-
-    Elements are told apart by all that decides how they are read: level, character set and, for private ones, creator.
-    """
-
-    found: dict[tuple[object, ...], dict[tuple[bytes, str], frozenset[str]]] = field(default_factory=dict)
-    size: int = 0
-
-    def uids(
-        self, file: InstanceFile, of_type: str, examine: Callable[[Iterator[Found]], tuple[bool, set[str]]]
-    ) -> set[str]:
-        """UIDs in a file, after every element of it was examined.
-
-        `examine` returns whether an element of these bytes need not be examined again, and its UIDs.
-        """
-        from fiona_dagster.domain.deid.walk import creator_of, first_level, walk_element
-
-        uids: set[str] = set()
-        for part in (file.meta, file.dataset, file.behind):
-            level, content = first_level(part), part.content
-            known = self.found.setdefault((of_type, tuple(level.encodings), part.syntax), {})
-            for tag, (begin, _, stop, _) in part.places.items():
-                key = (content[begin:stop], creator_of(part, tag) if tag & 0x10000 else "")
-                inside = known.get(key)
-                if inside is None:
-                    settled, its = examine(walk_element(level, tag))
-                    inside = frozenset(its)
-                    if settled:
-                        self._make_room(stop - begin)
-                        known[key] = inside
-                if inside:
-                    uids |= inside
-        return uids
-
-    def _make_room(self, size: int) -> None:
-        self.size += size
-        if self.size > _REMEMBERED_BYTES:
-            self.size = size
-            for known in self.found.values():
-                known.clear()
-
-
 class ReleaseReader:
     """Everything that is the same for all instances of one release."""
 
@@ -99,7 +56,7 @@ class ReleaseReader:
         from fiona_dagster.domain.deid.dates import DateShift, shift_days
         from fiona_dagster.domain.deid.originals import OriginalValues
         from fiona_dagster.domain.deid.profile import Option
-        from fiona_dagster.domain.deid.uids import UidMapper, ValidUids
+        from fiona_dagster.domain.deid.uids import uid_map
         from fiona_dagster.domain.verification import written_values
 
         project = request.project
@@ -107,17 +64,16 @@ class ReleaseReader:
         self.dates = project.date_mode
         self.values: OriginalValues = OriginalValues()
         self._retains_uids = Option.RETAIN_UIDS in profile.options
-        mapper = UidMapper(key, project.uid_root)
-        self.map_uid: Callable[[str], str] = ValidUids(mapper) if self._retains_uids else mapper
+        self.map_uid = uid_map(project, key, retained=self._retains_uids)
         self._shift = DateShift(shift_days(project, request.participant, key), year_only=self.dates == "year")
         self._written = written_values(profile, request)
-        self._originals, self._copies = _Seen(), _Seen()
+        self._originals, self._copies = SeenElements(), SeenElements()
 
     def read_original(self, source: SourceInstance, *, released: bool) -> Original | None:
         """Gather the identifying values of a source; None where it cannot be read (it is then not released)."""
         from fiona_dagster.domain.deid.admission import SOP_CLASS_UID, SOP_INSTANCE_UID
         from fiona_dagster.domain.deid.text import first_text
-        from fiona_dagster.domain.verification import reference_uids
+        from fiona_dagster.domain.verification import reference_uids, stays
 
         try:
             file = read_instance(source.path)
@@ -126,7 +82,7 @@ class ReleaseReader:
 
             def gather(elements: Iterator[Found]) -> tuple[bool, set[str]]:
                 found = list(elements)
-                self.values.gather(found)
+                self.values.gather(found, lambda one: stays(one, rules))
                 return True, {uid for one in found for uid in reference_uids(one, rules)}
 
             references = self._originals.uids(file, sop_class, gather)
@@ -172,7 +128,7 @@ class ReleaseReader:
                 if not pydicom_agrees(file):
                     self.findings.add("still_readable", instance.path)
             uids = self._check_elements(file, search, allowed if moved else None)
-            wanted = {self.map_uid(uid) for uid in original.references & known}
+            wanted = {self.map_uid(uid, _REFERENCED_SOP_INSTANCE_UID) for uid in original.references & known}
             for _ in wanted - uids:
                 self.findings.add("references_resolve", instance.path)
 
@@ -182,7 +138,7 @@ class ReleaseReader:
             first(dataset, 0x00080018)
             == first(meta, 0x00020003)
             == instance.sop_instance_uid
-            == self.map_uid(original.sop_instance_uid)
+            == self.map_uid(original.sop_instance_uid, 0x00080018)
             and first(dataset, 0x0020000E) == instance.series_instance_uid != ""
             and first(dataset, 0x0020000D) == instance.study_instance_uid != ""
             and first(dataset, 0x00080016) == first(meta, 0x00020002) == original.sop_class_uid
@@ -216,7 +172,7 @@ class ReleaseReader:
                     settled = False
                 if found.vr == "UI":
                     uids.update(found.texts())
-                    for place in uid_problems(found):
+                    for place in uid_problems(found, self.request.project):
                         self.findings.add("valid_uids", place)
                         settled = False
             return settled, uids

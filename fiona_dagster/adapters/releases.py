@@ -22,6 +22,7 @@ from fiona_dagster.adapters.dicom_files import (
     read_instance,
 )
 from fiona_dagster.adapters.durable import sync_tree
+from fiona_dagster.adapters.seen_elements import gather_originals
 from fiona_dagster.domain.deidentification import (
     DeidentifiedInstance,
     DeidentifiedStudy,
@@ -66,7 +67,7 @@ def deidentify_study(
     from fiona_dagster.domain.deid.engine import Deidentifier
     from fiona_dagster.domain.deid.method import method_digest
 
-    engine = Deidentifier(profile, request, key)
+    engine = Deidentifier(profile, request, key, lambda: gather_originals(sources))
     duplicates = _same_uid(sources)
     results: list[DeidentifiedInstance] = []
     patients: list[tuple[str, str] | None] = []

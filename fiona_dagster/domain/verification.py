@@ -17,10 +17,12 @@ from fiona_dagster.domain.deid.method import method_elements
 from fiona_dagster.domain.deid.originals import OriginalValues
 from fiona_dagster.domain.deid.profile import Code, Option, Profile, Rules
 from fiona_dagster.domain.deid.table import is_registered
+from fiona_dagster.domain.deid.uids import is_acceptable_uid
 from fiona_dagster.domain.deid.walk import Found
 from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy, ReleaseRequest
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.identifiers import is_valid_uid
+from fiona_dagster.domain.project import Project
 
 CHECKS = {
     "conservation": "Every source is released, held, excluded or failed, and on disk lie exactly the released files.",
@@ -197,12 +199,11 @@ def profile_problem(found: Found, rules: Rules) -> str | None:
         return f"{found.keyword} is there"
     if found.tag in {0x00100010, 0x00100020, 0x00080050}:
         return None  # made anew at every depth; the residual search sees to the values
-    parents = found.path[:-1]
-    wrongly_entered = any(
-        rules.code(tag, "SQ", parents[:depth]) not in _ENTERED for depth, tag in enumerate(parents)
-    )
     problem = ""
-    code = _code(found, rules)
+    code = _code(found, rules, len(found.path) - 1, found.declared_vr)
+    wrongly_entered = any(
+        _code(found, rules, depth, "SQ") not in _ENTERED for depth in range(len(found.path) - 1)
+    )
     if code is Code.REMOVE or wrongly_entered:
         problem = "is there"
     elif code is Code.EMPTY and found.value.strip(b" \0"):
@@ -212,13 +213,22 @@ def profile_problem(found: Found, rules: Rules) -> str | None:
     return f"{found.keyword} {problem}" if problem else None
 
 
-def _code(found: Found, rules: Rules) -> Code:
-    if not found.tag >> 16 & 1:
-        return rules.code(found.tag, found.declared_vr, found.path[:-1])
-    block = found.tag >> 8 & 0xFF
-    if not block:  # a Private Creator: it may stay where the profile keeps private elements at all
+def _code(found: Found, rules: Rules, depth: int, vr: str) -> Code:
+    """What the profile says of the element at a depth of a path."""
+    tag = found.path[depth]
+    if not tag >> 16 & 1:
+        return rules.code(tag, vr, found.path[:depth])
+    if not tag >> 8 & 0xFF:  # a Private Creator: it may stay where the profile keeps private elements at all
         return Code.KEEP if Option.RETAIN_SAFE_PRIVATE in rules.options else Code.REMOVE
-    return rules.private(found.creator, found.tag & 0xFFFF00FF, found.declared_vr)
+    return rules.private(found.creators[depth] if found.creators else "", tag & 0xFFFF00FF, vr)
+
+
+def stays(found: Found, rules: Rules) -> bool:
+    """Whether the profile lets an original's value stay as it is, so that it identifies nobody by its own word."""
+    last = len(found.path) - 1
+    return _code(found, rules, last, found.declared_vr) is Code.KEEP and all(
+        _code(found, rules, depth, "SQ") in _KEPT for depth in range(last)
+    )
 
 
 def expected_dates(values: OriginalValues, shift: DateShift) -> set[str]:
@@ -227,18 +237,22 @@ def expected_dates(values: OriginalValues, shift: DateShift) -> set[str]:
     return moved | {"", DUMMIES["DA"], DUMMIES["DT"]}
 
 
-def uid_problems(found: Found) -> list[str]:
-    """UIDs of an element that are not valid (PS3.5 9.1)."""
-    return [found.keyword for text in found.texts() if text and not is_valid_uid(text)]
+def uid_problems(found: Found, project: Project | None = None) -> list[str]:
+    """UIDs of an element that are not valid (PS3.5 9.1), nor as the project's scheme makes them."""
+
+    def good(uid: str) -> bool:
+        return is_valid_uid(uid) if project is None else is_acceptable_uid(uid, project)
+
+    return [found.keyword for text in found.texts() if text and not good(text)]
 
 
 def reference_uids(found: Found, rules: Rules) -> list[str]:
     """UIDs by which an element of an original refers to other instances, where the profile lets it stay."""
     if found.vr != "UI" or (len(found.path) == 1 and found.tag in IDENTITY_TAGS):
         return []
-    if rules.code(found.tag, found.declared_vr, found.path[:-1]) not in {Code.UID, Code.KEEP}:
+    last = len(found.path) - 1
+    if _code(found, rules, last, found.declared_vr) not in {Code.UID, Code.KEEP}:
         return []
-    parents = found.path[:-1]
-    if any(rules.code(tag, "SQ", parents[:depth]) not in _KEPT for depth, tag in enumerate(parents)):
+    if any(_code(found, rules, depth, "SQ") not in _KEPT for depth in range(last)):
         return []
     return [text for text in found.texts() if text and not is_registered(text)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
+from fiona_dagster.domain.deid.codes import Option
 from fiona_dagster.domain.deid.recognizable import recognizable_reason
 from fiona_dagster.domain.deid.table import SopClassRow, is_transfer_syntax, rows, sop_classes
 from fiona_dagster.domain.deid.text import all_text, first_text
@@ -27,7 +28,6 @@ _PHOTOMETRIC_INTERPRETATION, _IMAGE_TYPE = 0x00280004, 0x00080008
 _NAMES = {0x00080008: "ImageType", 0x00080060: "Modality", 0x00080064: "ConversionType"}
 _OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 _SPECIMEN_LABEL_IN_IMAGE = 0x00480010
-_CLEAN_RECOGNIZABLE_VISUAL_FEATURES = "clean_recognizable_visual_features"
 _SYNTAX = "1.2.840.10008.1.2."
 _VIDEO = frozenset(f"{_SYNTAX}4.{number}" for number in range(100, 109)) | frozenset(
     f"{_SYNTAX}4.{number}.1" for number in range(100, 107)
@@ -119,9 +119,7 @@ def _flavor(dataset: DataSet) -> str:
 
 
 def _hides_faces(profile: Profile | None) -> bool:
-    return profile is not None and any(
-        str(option) == _CLEAN_RECOGNIZABLE_VISUAL_FEATURES for option in profile.options
-    )
+    return profile is not None and Option.CLEAN_RECOGNIZABLE_VISUAL_FEATURES in profile.options
 
 
 def _excluded(row: SopClassRow, modality: str, project: Project) -> Verdict | None:

@@ -1,4 +1,5 @@
-"""Actions that look inside a value: free text and private headers stay as far as they are known not to identify."""
+"""Actions that look inside a value: free text, private headers and documents stay as far as they are known not to
+identify."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fiona_dagster.domain.deid.actions import Field
+from fiona_dagster.domain.deid.csa import clean_csa
+from fiona_dagster.domain.deid.documents import clean_document
 from fiona_dagster.domain.deid.text import encode, split
 
 
@@ -23,3 +26,34 @@ class CleanText:
 
     def describe(self) -> str:
         return "cleaned: words of the vocabulary stay"
+
+
+@dataclass(frozen=True, slots=True)
+class CleanHeader:
+    """A vendor's header or protocol, with its safe settings alone; removed where it cannot be read."""
+
+    is_identifying: Callable[[str], bool]
+
+    def __call__(self, field: Field) -> bytes | None:
+        return clean_csa(field.value, self.is_identifying)
+
+    def describe(self) -> str:
+        return "cleaned: settings that are known to be safe stay"
+
+
+@dataclass(frozen=True, slots=True)
+class CleanDocument:
+    """An encapsulated document, made anew from what was read of it.
+
+    Raises:
+        Hold: it cannot be proven clean.
+    """
+
+    mime: str
+    is_identifying: Callable[[str], bool]
+
+    def __call__(self, field: Field) -> bytes | None:
+        return clean_document(field.value, self.mime, self.is_identifying).value
+
+    def describe(self) -> str:
+        return "made anew from its text; held where it shows something that identifies"

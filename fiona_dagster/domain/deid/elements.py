@@ -24,6 +24,7 @@ _DELIMITERS, _PIXEL_GROUP = 0xFFFE, 0x7FE0
 _SHORT_VRS = ("AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST",
               "TM", "UI", "UL", "US")  # fmt: skip
 _SHORT = {vr.encode(): vr for vr in _SHORT_VRS}
+_NO_VR = frozenset({b"  ", b"??"})
 _LONG = {vr.encode(): vr for vr in sorted(LONG_VRS)}
 
 Place = tuple[int, int, int, str]
@@ -190,7 +191,7 @@ def find_elements(  # noqa: C901, PLR0912 — the hot loop: a call per element w
             if position > stop:
                 raise Short(begin)
             found[group << 16 | element] = (begin, value, position, vr or "")
-    except StructError:
+    except (StructError, Short):  # where it ended inside, it is this level's element that is not whole
         raise Short(begin) from None
     if in_item:
         raise Short(begin)
@@ -198,7 +199,9 @@ def find_elements(  # noqa: C901, PLR0912 — the hot loop: a call per element w
 
 
 def _later_vr(code: bytes) -> str:
-    """A VR of a later edition than ours: two capital letters."""
+    """A VR of a later edition than ours, two capital letters; UN for what writers put down that did not know it."""
+    if code in _NO_VR:
+        return "UN"
     if not (code.isalpha() and code.isupper()):
         raise _damaged()
     return code.decode("ascii")

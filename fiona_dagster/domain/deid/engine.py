@@ -7,22 +7,14 @@ the images of a series differ in a dozen elements.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from pydicom.charset import default_encoding
 
-from fiona_dagster.domain.deid.actions import (
-    Action,
-    Empty,
-    Field,
-    Keep,
-    MapUid,
-    Pseudonym,
-    Remove,
-    Replace,
-    ShiftDate,
-)
+from fiona_dagster.domain.deid import levels
+from fiona_dagster.domain.deid.actions import Field
 from fiona_dagster.domain.deid.admission import (
     MODALITY,
     SERIES_INSTANCE_UID,
@@ -31,15 +23,17 @@ from fiona_dagster.domain.deid.admission import (
     STUDY_INSTANCE_UID,
     Verdict,
     admit,
+    is_document,
 )
-from fiona_dagster.domain.deid.cleaning import CleanText
-from fiona_dagster.domain.deid.conventions import check_request, pseudonyms, root_elements
-from fiona_dagster.domain.deid.dates import DateShift, shift_days
-from fiona_dagster.domain.deid.elements import EMPTY, PIXEL_TAGS, UNDEFINED, DataSet
+from fiona_dagster.domain.deid.chosen_actions import ChosenActions, Originals
+from fiona_dagster.domain.deid.conventions import check_request, root_elements
+from fiona_dagster.domain.deid.elements import EMPTY, PIXEL_TAGS, DataSet
 from fiona_dagster.domain.deid.encoding import Element, Syntax, encode_element, header, text_element
+from fiona_dagster.domain.deid.levels import Level, Plan, Treatment
 from fiona_dagster.domain.deid.method import method_elements
-from fiona_dagster.domain.deid.profile import Code, Option, Profile, Rules, effective_vr
-from fiona_dagster.domain.deid.table import standard_vr
+from fiona_dagster.domain.deid.originals import OriginalValues
+from fiona_dagster.domain.deid.private import PrivateBlocks, canonical, fits, is_creator_tag, safe_private
+from fiona_dagster.domain.deid.profile import Code, Option, Profile, effective_vr
 from fiona_dagster.domain.deid.text import (
     OUTPUT_CHARACTER_SET,
     SPECIFIC_CHARACTER_SET,
@@ -47,15 +41,12 @@ from fiona_dagster.domain.deid.text import (
     encodings_of,
     first_text,
 )
-from fiona_dagster.domain.deid.uids import UidMapper, ValidUids
 from fiona_dagster.domain.deidentification import ReleaseRequest
-from fiona_dagster.domain.errors import Permanent
 
 _ACCESSION_NUMBER, _REASON_FOR_THE_REQUESTED_PROCEDURE = 0x00080050, 0x00401002
 _PIXEL_REPRESENTATION = 0x00280103
+_ENCAPSULATED_DOCUMENT, _MIME_TYPE, _DOCUMENT_LENGTH = 0x00420011, 0x00420012, 0x00420015
 _DEIDENTIFICATION_GROUP = 0x0012
-_REMEMBERED_BYTES, _REMEMBERED_VALUES = 16_384, 256
-"""Longest element and number of values of one attribute that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,82 +65,32 @@ class CleanInstance:
     modality: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Level:
-    """What an element's outcome depends on beside its own bytes."""
-
-    rules: Rules
-    parents: tuple[int, ...]
-    encodings: Sequence[str]
-    source: Syntax
-    target: Syntax
-    signed: bool
-
-
-@dataclass(slots=True)
-class _Plan:
-    """A level, and what was found out about its attributes: how each is treated, and what its values became."""
-
-    level: _Level
-    treatments: dict[tuple[int, str], _Treatment | None] = field(default_factory=dict)
-    below: dict[tuple[int, Sequence[str], Syntax], _Plan] = field(default_factory=dict)
-
-
-Make = Callable[[DataSet, int], bytes]
-
-
-@dataclass(slots=True)
-class _Treatment:
-    """How an attribute is treated: `make` gives the encoded element of the copy, b'' for none."""
-
-    make: Make
-    made: dict[bytes, bytes] = field(default_factory=dict)
-
-
 class Deidentifier:
-    """De-identifies instances for one project and participant; the same input always gives the same output."""
+    """De-identifies instances for one project and participant; the same input always gives the same output.
 
-    def __init__(self, profile: Profile, request: ReleaseRequest, key: bytes) -> None:
+    `originals` are asked for only where the profile looks inside of values, or a document does; without them, names of
+    the study are not known there.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        request: ReleaseRequest,
+        key: bytes,
+        originals: Originals = OriginalValues,
+    ) -> None:
         """Raises ConfigurationError where a name does not fit or the UID root is unusable."""
         check_request(request)
         self.profile, self.request, self._key = profile, request, key
-        self._dates = request.project.date_mode
-        retained = Option.RETAIN_UIDS in profile.options
-        mapper = UidMapper(key, request.project.uid_root)
-        valid = ValidUids(mapper)
-        self.map_uid: Callable[[str], str] = valid if retained else mapper
-        self._kept_uid = MapUid(valid, "kept; what is no UID is replaced by the project's keyed UID")
-        self.shift = DateShift(
-            shift_days(request.project, request.participant, key), year_only=self._dates == "year"
-        )
-        self._actions: dict[Code, Action] = {
-            Code.KEEP: Keep(),
-            Code.CLEAN: CleanText(lambda _: ""),
-            Code.REMOVE: Remove(),
-            Code.EMPTY: Empty(),
-            Code.REPLACE: Replace(),
-            Code.UID: MapUid(self.map_uid),
-            Code.DATE: ShiftDate(self.shift),
-        }
-        self._pseudonyms: dict[int, Action] = {
-            tag: Pseudonym(made, meaning) for tag, (made, meaning) in pseudonyms(request, key).items()
-        }
+        self.actions = ChosenActions(profile, request, key, originals)
+        self._keeps_private = Option.RETAIN_SAFE_PRIVATE in profile.options
         self._method = method_elements(profile, request.project)
-        self._roots: dict[tuple[str, Sequence[str], Syntax, bool], _Plan] = {}
+        self._roots: dict[tuple[str, Sequence[str], Syntax, bool], Plan] = {}
         self._own: dict[tuple[str, str, bool, Syntax], dict[int, bytes]] = {}
-
-    def action(self, code: Code, tag: int, declared_vr: str = "") -> Action:
-        """What happens to an attribute's value where the rules say `code`."""
-        made = self._pseudonyms.get(tag)
-        if made is not None:
-            return made
-        if code is Code.KEEP and effective_vr(tag, declared_vr) == "UI":
-            return self._kept_uid
-        return self._actions[code]
 
     def admit(self, dataset: DataSet, transfer_syntax_uid: str) -> Verdict | None:
         """Why the instance is not released, or None."""
-        return admit(dataset, transfer_syntax_uid, self.request.project)
+        return admit(dataset, transfer_syntax_uid, self.request.project, self.profile)
 
     def clean(self, dataset: DataSet, behind: DataSet = EMPTY) -> CleanInstance:
         """The copy of an admitted instance.
@@ -160,35 +101,39 @@ class Deidentifier:
 
         Raises:
             Permanent: an element is damaged.
+            Hold: a document cannot be proven clean.
         """
         sop_class = first_text(dataset, SOP_CLASS_UID)
         plan = self._root(dataset, sop_class)
         pieces = self._pieces(dataset, plan, root=True)
+        if is_document(sop_class) and _ENCAPSULATED_DOCUMENT in dataset:
+            pieces.update(self._document(dataset, plan.level))
         study = first_text(dataset, STUDY_INSTANCE_UID)
         pieces.update(self._own_elements(dataset, study, plan.level))
+        map_uid = self.actions.map_uid
         return CleanInstance(
-            before=_joined(pieces),
-            behind=_joined(self._pieces(behind, plan, root=True)) if behind.places else b"",
+            before=levels.joined(pieces),
+            behind=levels.joined(self._pieces(behind, plan, root=True)) if behind.places else b"",
             sop_class_uid=sop_class,
-            sop_instance_uid=self.map_uid(first_text(dataset, SOP_INSTANCE_UID)),
-            series_instance_uid=self.map_uid(first_text(dataset, SERIES_INSTANCE_UID)),
-            study_instance_uid=self.map_uid(study),
+            sop_instance_uid=map_uid(first_text(dataset, SOP_INSTANCE_UID), SOP_INSTANCE_UID),
+            series_instance_uid=map_uid(first_text(dataset, SERIES_INSTANCE_UID), SERIES_INSTANCE_UID),
+            study_instance_uid=map_uid(study, STUDY_INSTANCE_UID),
             modality=first_text(dataset, MODALITY),
         )
 
-    def _root(self, dataset: DataSet, sop_class: str) -> _Plan:
+    def _root(self, dataset: DataSet, sop_class: str) -> Plan:
         encodings = encodings_of(dataset, (default_encoding,))
         representation = dataset.value(_PIXEL_REPRESENTATION)
         signed = len(representation) == 2 and max(representation) == 1  # 0 or 1 in either byte order
         known = (sop_class, encodings, dataset.syntax, signed)
         plan = self._roots.get(known)
         if plan is None:
-            rules = self.profile.rules(sop_class, self._dates)
-            level = _Level(rules, (), encodings, dataset.syntax, dataset.syntax, signed)
-            plan = self._roots[known] = _Plan(level)
+            rules = self.profile.rules(sop_class, self.request.project.date_mode)
+            level = Level(rules, (), encodings, dataset.syntax, dataset.syntax, signed)
+            plan = self._roots[known] = Plan(level)
         return plan
 
-    def _own_elements(self, dataset: DataSet, study: str, level: _Level) -> dict[int, bytes]:
+    def _own_elements(self, dataset: DataSet, study: str, level: Level) -> dict[int, bytes]:
         accession = decode(dataset.value(_ACCESSION_NUMBER), "SH", level.encodings) or ""
         known = (study, accession, _REASON_FOR_THE_REQUESTED_PROCEDURE in dataset, level.target)
         own = self._own.get(known)
@@ -198,7 +143,7 @@ class Deidentifier:
                 *root_elements(
                     self.request,
                     self._key,
-                    new_study_uid=self.map_uid(study),
+                    new_study_uid=self.actions.map_uid(study, STUDY_INSTANCE_UID),
                     accession=accession.strip(),
                     original_study_uid=study,
                     had_reason=known[2],
@@ -208,150 +153,123 @@ class Deidentifier:
             own = self._own[known] = {e.tag: encode_element(e, level.target) for e in elements}
         return own
 
-    def _pieces(self, dataset: DataSet, plan: _Plan, *, root: bool = False) -> dict[int, bytes]:
+    def _pieces(self, dataset: DataSet, plan: Plan, *, root: bool = False) -> dict[int, bytes]:
         """The encoded elements of a level's copy."""
         pieces: dict[int, bytes] = {}
-        content, treatments = dataset.content, plan.treatments
-        for tag, (begin, _, stop, declared) in dataset.places.items():
-            key = (tag, declared)
+        treatments = plan.treatments
+        for tag, place in dataset.places.items():
+            key = (tag, place[3])
             try:
                 treatment = treatments[key]
             except KeyError:
-                treatment = treatments[key] = self._treatment(plan, tag, declared, root=root)
-            if treatment is None:
-                continue
-            if stop - begin > _REMEMBERED_BYTES:
-                piece = treatment.make(dataset, tag)
-            else:
-                raw, made = content[begin:stop], treatment.made
-                known = made.get(raw)
-                if known is None:
-                    if len(made) >= _REMEMBERED_VALUES:
-                        made.clear()
-                    known = made[raw] = treatment.make(dataset, tag)
-                piece = known
-            if piece:
-                pieces[tag] = piece
+                treatment = treatments[key] = self._treatment(plan, tag, place[3], root=root)
+            if treatment is not None:
+                piece = treatment.piece(dataset, tag)
+                if piece:
+                    pieces[tag] = piece
+        if self._keeps_private:
+            pieces.update(self._private_pieces(dataset, plan))
         return pieces
 
-    def _treatment(self, plan: _Plan, tag: int, declared: str, *, root: bool) -> _Treatment | None:
+    def _treatment(self, plan: Plan, tag: int, declared: str, *, root: bool) -> Treatment | None:
         """How an attribute is treated on a level; None where it is removed, or written anew."""
         level = plan.level
         if tag == SPECIFIC_CHARACTER_SET or (root and tag >> 16 == _DEIDENTIFICATION_GROUP):
             return None
         if tag in PIXEL_TAGS:
-            return _Treatment(_pixels_of(level.target)) if root else None
+            return levels.of_pixels(level.target) if root else None
         code = level.rules.code(tag, declared, level.parents)
-        if code is Code.REMOVE and tag not in self._pseudonyms:
+        if code is Code.REMOVE and not self.actions.is_made(tag):
             return None
         if effective_vr(tag, declared) == "SQ":
             return self._sequence(plan, tag, declared, code)
-        return self._value(level, tag, declared, self.action(code, tag, declared))
+        vr = levels.written_vr(tag, declared, level)
+        return levels.of_value(level, vr, self.actions.of(code, tag, declared))
 
-    def _value(self, level: _Level, tag: int, declared: str, action: Action) -> _Treatment:
-        vr, encodings, target = _written_vr(tag, declared, level), level.encodings, level.target
-
-        def make(dataset: DataSet, tag: int) -> bytes:
-            _, start, stop, _ = dataset.places[tag]
-            if _is_undefined(dataset, start):
-                return b""  # in something that is no sequence: not understood
-            new = action(Field(tag, vr, dataset.content[start:stop], encodings))
-            return b"" if new is None else encode_element(Element(tag, vr, new), target)
-
-        return _Treatment(make)
-
-    def _sequence(self, plan: _Plan, tag: int, declared: str, code: Code) -> _Treatment | None:
-        target, in_un = plan.level.target, declared == "UN"
+    def _sequence(self, plan: Plan, tag: int, declared: str, code: Code) -> Treatment | None:
+        level, in_un = plan.level, declared == "UN"
         if code is Code.EMPTY:
-            empty = header(tag, "SQ", 0, target)
-            return _Treatment(lambda _dataset, _tag: empty)
-        if in_un and not plan.level.source.little:
+            return levels.of_emptied_sequence(tag, level.target)
+        if in_un and not level.source.little:
             return None  # its numbers are little endian, the file's are not
         if code is Code.REPLACE:
-            return _Treatment(lambda dataset, tag: _dummy_sequence(dataset, tag, target, in_un=in_un))
+            return levels.of_dummy_sequence(level.target, in_un=in_un)
         if code not in {Code.KEEP, Code.CLEAN}:
             return None
 
         def make(dataset: DataSet, tag: int) -> bytes:
-            items = _items(dataset, tag, len(plan.level.parents), in_un=in_un)
-            if items is None:
+            found = levels.items_of(dataset, tag, len(level.parents), in_un=in_un)
+            if found is None:
                 return b""
-            parts = [_joined(self._pieces(item, self._below(plan, tag, item))) for item in items]
-            value = b"".join(_item(part, target) for part in parts)
-            return header(tag, "SQ", len(value), target) + value
+            parts = [levels.joined(self._pieces(one, self._below(plan, tag, one))) for one in found]
+            value = b"".join(levels.item(part, level.target) for part in parts)
+            return header(tag, "SQ", len(value), level.target) + value
 
-        return _Treatment(make)
+        return Treatment(make)
 
-    def _below(self, plan: _Plan, tag: int, item: DataSet) -> _Plan:
+    def _below(self, plan: Plan, tag: int, item: DataSet) -> Plan:
         level = plan.level
         encodings = encodings_of(item, level.encodings)
         known = (tag, encodings, item.syntax)
         below = plan.below.get(known)
         if below is None:
-            inner = _Level(
-                level.rules, (*level.parents, tag), encodings, item.syntax, level.target, level.signed
-            )
-            below = plan.below[known] = _Plan(inner)
+            parents = (*level.parents, tag)
+            inner = Level(level.rules, parents, encodings, item.syntax, level.target, level.signed)
+            below = plan.below[known] = Plan(inner)
         return below
 
+    def _private_pieces(self, dataset: DataSet, plan: Plan) -> dict[int, bytes]:
+        """Private elements that the safe list knows, and the creators that they need (PS3.15 E.3.10)."""
+        pieces: dict[int, bytes] = {}
+        blocks = PrivateBlocks()
+        for tag, (_, start, stop, declared) in dataset.places.items():
+            if not tag & 0x10000:
+                continue
+            if is_creator_tag(tag):
+                blocks.seen(tag, dataset.content[start:stop])
+                continue
+            creator = blocks.creator_of(tag)
+            if creator is None:
+                continue
+            key = (tag, declared, creator)
+            if key not in plan.private:
+                plan.private[key] = self._private(plan, tag, declared, creator)
+            treatment = plan.private[key]
+            piece = treatment.piece(dataset, tag) if treatment is not None else b""
+            if piece:
+                pieces[tag] = piece
+                blocks.stays(tag)
+        for tag in blocks.creators_that_stay():
+            creator = blocks.creator_of(tag & 0xFFFF0000 | tag << 8 & 0xFF00) or ""
+            pieces[tag] = encode_element(text_element(tag, "LO", creator), plan.level.target)
+        return pieces
 
-def _joined(pieces: dict[int, bytes]) -> bytes:
-    return b"".join([pieces[tag] for tag in sorted(pieces)])
-
-
-def _item(content: bytes, syntax: Syntax) -> bytes:
-    length = len(content).to_bytes(4, "little" if syntax.little else "big")
-    return (b"\xfe\xff\x00\xe0" if syntax.little else b"\xff\xfe\xe0\x00") + length + content
-
-
-def _is_undefined(dataset: DataSet, start: int) -> bool:
-    return dataset.content[start - 4 : start] == b"\xff\xff\xff\xff"
-
-
-def _pixels_of(target: Syntax) -> Make:
-    """Pixel Data of an instance that is whole in memory: as it stands there."""
-
-    def make(dataset: DataSet, tag: int) -> bytes:
-        _, start, stop, declared = dataset.places[tag]
-        undefined = _is_undefined(dataset, start)
-        length = UNDEFINED if undefined else stop - start
-        return header(tag, declared or "OW", length, target) + dataset.content[start:stop]
-
-    return make
-
-
-def _written_vr(tag: int, declared: str, level: _Level) -> str:
-    """The VR to write: UN is resolved through the dictionary, `US or SS` through Pixel Representation."""
-    if declared and declared != "UN":
-        return declared
-    if declared == "UN" and not level.source.little:
-        return "UN"  # always little endian inside (PS3.5 6.2.2): resolving it would swap its numbers
-    known = standard_vr(tag) or "UN"
-    if known == "US or SS":
-        return "SS" if level.signed else "US"
-    return "OW" if " or " in known else known
-
-
-def _items(dataset: DataSet, tag: int, depth: int, *, in_un: bool) -> list[DataSet] | None:
-    """The items of a sequence; None where bytes of unknown VR are no items: not understood means removed."""
-    try:
-        return dataset.items(tag, in_un=in_un, depth=depth)
-    except Permanent:
-        if in_un:
+    def _private(self, plan: Plan, tag: int, declared: str, creator: str) -> Treatment | None:
+        level = plan.level
+        row = safe_private(creator, canonical(tag))
+        code = level.rules.private(creator, canonical(tag), declared)
+        if row is None or code is Code.REMOVE:
             return None
-        raise
+        if (declared if declared not in {"", "UN"} else row.vr) == "SQ":
+            return self._sequence(plan, tag, declared, code)
+        vr = row.vr if declared in {"", "UN"} and level.source.little and len(row.vr) == 2 else declared
+        inner = levels.of_value(level, vr or "UN", self.actions.of(code, tag, vr))
 
+        def make(dataset: DataSet, tag: int) -> bytes:
+            return inner.make(dataset, tag) if fits(row, declared or "UN", dataset.value(tag)) else b""
 
-def _dummy_sequence(dataset: DataSet, tag: int, target: Syntax, *, in_un: bool) -> bytes:
-    found = _items(dataset, tag, 0, in_un=in_un)
-    if found is None:
-        return b""
-    return encode_element(Element(tag, "SQ", [_dummy_code() for _ in found[:1]]), target)
+        return Treatment(make)
 
-
-def _dummy_code() -> list[Element]:
-    return [
-        text_element(0x00080100, "SH", "REMOVED"),
-        text_element(0x00080102, "SH", "99FIONA"),
-        text_element(0x00080104, "LO", "Removed"),
-    ]
+    def _document(self, dataset: DataSet, level: Level) -> dict[int, bytes]:
+        """An encapsulated document, made anew, and its length (PS3.3 C.24.2)."""
+        order: Literal["little", "big"] = "little" if level.source.little else "big"
+        value, length = dataset.value(_ENCAPSULATED_DOCUMENT), dataset.value(_DOCUMENT_LENGTH)
+        if len(length) == 4:
+            value = value[: int.from_bytes(length, order)]
+        action = self.actions.document(first_text(dataset, _MIME_TYPE))
+        new = action(Field(_ENCAPSULATED_DOCUMENT, "OB", value, level.encodings)) or b""
+        elements = [
+            Element(_ENCAPSULATED_DOCUMENT, "OB", new),
+            Element(_DOCUMENT_LENGTH, "UL", len(new).to_bytes(4, order)),
+        ]
+        return {one.tag: encode_element(one, level.target) for one in elements}

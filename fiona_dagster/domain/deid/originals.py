@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from fiona_dagster.domain.deid.names import full_names, name_words
 from fiona_dagster.domain.deid.notation import dates_in, fold, spellings
@@ -30,17 +30,33 @@ class OriginalValues:
         self.dates: set[dt.date] = set()
         self.date_texts: set[tuple[str, str]] = set()
         self.uids: set[str] = set()
-        self._seen: set[tuple[int, bytes]] = set()
+        self.retained: set[str] = set()
+        self._seen: set[tuple[int, bytes, bool]] = set()
 
-    def gather(self, elements: Iterable[Found]) -> None:
-        """Add what identifies in elements (those of the file meta information are some of them), private ones too."""
+    def gather(self, elements: Iterable[Found], stays: Callable[[Found], bool] | None = None) -> None:
+        """Add what identifies in elements (those of the file meta information are some of them), private ones too.
+
+        `stays` tells whether the profile keeps a value as it is: what equipment and institutions are called may then
+        stand in copies, also elsewhere.
+        """
         kinds = identifying()
         for found in elements:
             kind = kinds.get(found.tag, "")
-            key = (found.tag, found.value)
-            if (kind or found.vr in {"PN", "DA", "DT", "UI"}) and found.value and key not in self._seen:
-                self._seen.add(key)
+            if not found.value or not (kind or found.vr in {"PN", "DA", "DT", "UI"}):
+                continue
+            kept = stays is not None and kind != "" and stays(found)
+            key = (found.tag, found.value, kept)
+            if key in self._seen:
+                continue
+            self._seen.add(key)
+            if kept:
+                self._retain(found)
+            else:
                 self._add(found, kind)
+
+    def _retain(self, found: Found) -> None:
+        for text in found.readings():
+            self.retained |= spellings(text) | _phrases(text)
 
     def _add(self, found: Found, kind: str) -> None:
         for text in found.texts() if found.vr in {"UI", "DA", "DT"} else found.readings():
@@ -57,7 +73,7 @@ class OriginalValues:
                 known = self.identifiers if kind == "identifier" else self.devices
                 known |= {s for s in spellings(text) if len(s) >= SHORTEST_IDENTIFIER}
             else:
-                self._add_place(text)
+                self.phrases |= _phrases(text)
                 if kind == "telephone":
                     self.telephones.add("".join(c for c in text if c.isdigit())[-TELEPHONE_DIGITS:])
 
@@ -67,12 +83,11 @@ class OriginalValues:
         if match:
             self.dates |= dates_in(f"{match[1]}-{match[2]}-{match[3]}")
 
-    def _add_place(self, text: str) -> None:
-        """Addresses, institutions, telephone numbers: as a whole and line by line."""
-        for part in {text, *re.split(r"[\r\n,;]+", text)}:
-            folded = " ".join(fold(part).split())
-            if len(folded) >= SHORTEST_IDENTIFIER:
-                self.phrases.add(folded)
+
+def _phrases(text: str) -> set[str]:
+    """Addresses, institutions, telephone numbers: as a whole and line by line, folded."""
+    parts = (" ".join(fold(part).split()) for part in {text, *re.split(r"[\r\n,;]+", text)})
+    return {part for part in parts if len(part) >= SHORTEST_IDENTIFIER}
 
 
 def _names_content(tag: int) -> bool:

@@ -52,6 +52,8 @@ _MANUFACTURERS = frozenset(
     {"siemens", "philips", "general", "electric", "toshiba", "canon", "hitachi", "fujifilm", "agfa", "kodak"}
 )
 
+_NO_ATTRIBUTE = Found((0,), "UT", "UT", b"", ("utf8",))
+
 
 @cache
 def vocabulary() -> frozenset[str]:
@@ -75,14 +77,15 @@ class ResidualSearch:
         self._written = frozenset(written)
         self._dates = values.dates if dates else set()
         self._uids = values.uids if uids else set()
-        terms = values.names | values.identifiers | values.devices | values.phrases
-        self._equipment = (values.devices | values.phrases) - values.names - values.identifiers
+        equipment = (values.devices | values.phrases) - values.retained
+        terms = values.names | values.identifiers | equipment
+        self._equipment = equipment - values.names - values.identifiers
         self._terms = _pattern(terms)
         self._full_names = _full_name_pattern(values.full_names)
         self._parts = _part_pattern(values)
         self._numbers = {
             number
-            for t in values.identifiers | values.devices | values.telephones
+            for t in values.identifiers | (values.devices - values.retained) | values.telephones
             if (number := significant(compact(t))).isdigit() and _is_telling(number)
         }
         self._day_numbers = {f"{day:%Y%m%d}" for day in self._dates}
@@ -100,6 +103,10 @@ class ResidualSearch:
         if not leaking and len(self._clear) < 200_000:
             self._clear.add((found.tag, found.value))
         return leaking
+
+    def in_text(self, text: str) -> bool:
+        """Whether an original value stands in a text that belongs to no attribute."""
+        return self._in_text(text, _NO_ATTRIBUTE)
 
     def _leaks(self, found: Found) -> bool:
         vr = found.vr

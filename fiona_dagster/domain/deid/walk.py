@@ -30,8 +30,13 @@ class Found:
     declared_vr: str
     value: bytes
     encodings: Sequence[str]
-    creator: str = ""
-    """The Private Creator of a private element."""
+    creators: tuple[str, ...] = ()
+    """The Private Creator of every private element of the path, '' for the others; () where none is private."""
+
+    @property
+    def creator(self) -> str:
+        """The Private Creator of a private element."""
+        return self.creators[-1] if self.creators else ""
 
     @property
     def tag(self) -> int:
@@ -79,12 +84,13 @@ class Level:
 
     dataset: DataSet
     path: tuple[int, ...]
+    creators: tuple[str, ...]
     encodings: Sequence[str]
 
 
 def first_level(dataset: DataSet) -> Level:
     """Where a walk begins."""
-    return Level(dataset, (), encodings_of(dataset, (default_encoding,)))
+    return Level(dataset, (), (), encodings_of(dataset, (default_encoding,)))
 
 
 def walk_element(level: Level, tag: int, enter: Enter | None = None) -> Iterator[Found]:
@@ -95,12 +101,14 @@ def walk_element(level: Level, tag: int, enter: Enter | None = None) -> Iterator
     if vr == "SQ" and enter is not None and not enter(tag, declared):
         return
     path = (*level.path, tag)
+    creator = creator_of(dataset, tag) if tag & 0x10000 else ""
+    creators = (*(level.creators or ("",) * len(level.path)), creator) if creator or level.creators else ()
     found = _items(dataset, tag, declared, vr, len(level.path)) if vr in {"SQ", "UN"} else None
     if found is None:
-        yield Found(path, vr, declared, dataset.value(tag), level.encodings, creator_of(dataset, tag))
+        yield Found(path, vr, declared, dataset.value(tag), level.encodings, creators)
         return
     for item in found:
-        below = Level(item, path, encodings_of(item, level.encodings))
+        below = Level(item, path, creators, encodings_of(item, level.encodings))
         for inner in item.places:
             yield from walk_element(below, inner, enter)
 

@@ -1,0 +1,97 @@
+"""The actions of one project and participant: what each of a profile's codes does to a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+from fiona_dagster.domain.deid.actions import (
+    Action,
+    Empty,
+    Keep,
+    MapUid,
+    Pseudonym,
+    Remove,
+    Replace,
+    ShiftDate,
+)
+from fiona_dagster.domain.deid.cleaning import CleanDocument, CleanHeader, CleanText
+from fiona_dagster.domain.deid.conventions import pseudonyms
+from fiona_dagster.domain.deid.dates import DateShift, shift_days
+from fiona_dagster.domain.deid.free_text import FreeText, KnownNames
+from fiona_dagster.domain.deid.originals import OriginalValues
+from fiona_dagster.domain.deid.profile import Code, Option, Profile, effective_vr
+from fiona_dagster.domain.deid.residuals import ResidualSearch
+from fiona_dagster.domain.deid.uids import uid_map
+from fiona_dagster.domain.deidentification import ReleaseRequest
+
+Originals = Callable[[], OriginalValues]
+"""What identifies in all originals of a study; asked for only where an action looks inside of values."""
+
+
+class ChosenActions:
+    """What happens to values, for one profile, project and participant."""
+
+    def __init__(self, profile: Profile, request: ReleaseRequest, key: bytes, originals: Originals) -> None:
+        """Raises ConfigurationError where the UID root is unusable."""
+        project = request.project
+        self._originals = originals
+        self.map_uid = uid_map(project, key, retained=Option.RETAIN_UIDS in profile.options)
+        self._kept_uid = MapUid(
+            uid_map(project, key, retained=True),
+            "kept; what is no UID is replaced by the project's keyed UID",
+        )
+        shift = DateShift(
+            shift_days(project, request.participant, key), year_only=project.date_mode == "year"
+        )
+        self._actions: dict[Code, Action] = {
+            Code.KEEP: Keep(),
+            Code.REMOVE: Remove(),
+            Code.EMPTY: Empty(),
+            Code.REPLACE: Replace(),
+            Code.UID: MapUid(self.map_uid),
+            Code.DATE: ShiftDate(shift),
+            Code.CLEAN: CleanText(self._cleaned),
+            Code.CSA: CleanHeader(self._identifies),
+        }
+        self._pseudonyms: dict[int, Action] = {
+            tag: Pseudonym(made, meaning) for tag, (made, meaning) in pseudonyms(request, key).items()
+        }
+
+    def of(self, code: Code, tag: int, declared_vr: str = "") -> Action:
+        """What happens to an attribute's value where the rules say `code`."""
+        made = self._pseudonyms.get(tag)
+        if made is not None:
+            return made
+        if code is Code.KEEP and effective_vr(tag, declared_vr) == "UI":
+            return self._kept_uid
+        return self._actions[code]
+
+    def is_made(self, tag: int) -> bool:
+        """Whether an attribute's value is made anew, wherever it stands."""
+        return tag in self._pseudonyms
+
+    def document(self, mime: str) -> Action:
+        """What happens to an encapsulated document of a MIME type."""
+        return CleanDocument(mime, self._identifies)
+
+    def _cleaned(self, text: str) -> str:
+        return self._free_text.clean(text)
+
+    def _identifies(self, text: str) -> bool:
+        return self._search.in_text(text)
+
+    @cached_property
+    def _values(self) -> OriginalValues:
+        return self._originals()
+
+    @cached_property
+    def _free_text(self) -> FreeText:
+        values = self._values
+        return FreeText(
+            KnownNames(frozenset(values.names), frozenset(values.full_names), frozenset(values.identifiers))
+        )
+
+    @cached_property
+    def _search(self) -> ResidualSearch:
+        return ResidualSearch(self._values, ())
