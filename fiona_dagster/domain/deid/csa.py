@@ -179,13 +179,29 @@ def clean_protocol(text: bytes, terms: Terms | None = None) -> bytes:
         kept = mark[0] if mark else _PLAIN_BEGIN[: first - begin]
         made[begin : begin + len(kept)] = kept
         made[end : end + len(_PROTOCOL_END)] = _PROTOCOL_END
-        lines = [(match.start(), match[0]) for match in _LINE.finditer(text, first, end) if _may_stay(match)]
-        if terms is not None and terms(b"\n".join(line for _, line in lines).decode("ascii")):
-            lines = [(start, line) for start, line in lines if not terms(line.decode("ascii"))]
-        for start, line in lines:
-            made[start : start + len(line)] = line
+        _fill(
+            made,
+            [
+                (match.start(), match[0], match[0].partition(b"=")[2])
+                for match in _LINE.finditer(text, first, end)
+                if _may_stay(match)
+            ],
+            terms,
+        )
         begin = text.find(_PROTOCOL_BEGIN, end)
     return bytes(made)
+
+
+def _fill(made: bytearray, kept: list[tuple[int, bytes, bytes]], terms: Terms | None) -> None:
+    """Write what may stay, as place, bytes and the value in them. Equal values, of which many are, are asked once."""
+    found: set[bytes] = set()
+    if terms is not None:
+        values = dict.fromkeys(value for _, _, value in kept)
+        if terms("\n".join(value.decode("ascii").strip() for value in values)):
+            found = {value for value in values if terms(value.decode("ascii").strip())}
+    for start, some, value in kept:
+        if value not in found:
+            made[start : start + len(some)] = some
 
 
 def _may_stay(line: re.Match[bytes]) -> bool:
@@ -207,6 +223,7 @@ def _clean_header(value: bytes, terms: Terms | None) -> bytes:
         made[:8] = MAGIC + b"\4\3\2\1"
     made[position : position + 8] = value[position : position + 8]
     position += 8
+    kept: list[tuple[int, bytes, bytes]] = []
     first_items: int | None = None
     for _ in range(count):
         name, multiplicity, vr, syngo, items, end = _ELEMENT.unpack_from(value, position)
@@ -227,23 +244,19 @@ def _clean_header(value: bytes, terms: Terms | None) -> bytes:
             position += _ITEM.size
             if length < 0 or position + length > len(value):
                 raise _NoHeaderError
-            if not length or not known:
-                position += (length + 3) // 4 * 4
-                continue
-            kept = _kept(name, value[position : position + length].split(b"\0", 1)[0], terms)
-            made[position : position + len(kept)] = kept
+            text = value[position : position + length].split(b"\0", 1)[0] if known else b""
+            if name in _PROTOCOLS:
+                made[position : position + len(text)] = clean_protocol(text, terms)
+            elif text and _has_form(name, text.strip()):
+                kept.append((position, text, text))
             position += (length + 3) // 4 * 4
+    _fill(made, kept, terms)
     return bytes(made)
 
 
-def _kept(name: bytes, text: bytes, terms: Terms | None) -> bytes:
-    """What may stay of the value of one element, at its place."""
-    if name in _PROTOCOLS:
-        return clean_protocol(text, terms)
+def _has_form(name: bytes, text: bytes) -> bool:
     form = _NUMERIC if name in _NUMBERS else _CODES.get(name)
-    if form is None or not text or not form.fullmatch(text.strip()):
-        return b""
-    return b"" if terms is not None and terms(text.decode("ascii").strip()) else text
+    return form is not None and form.fullmatch(text) is not None
 
 
 def _check_words(*words: int) -> None:
