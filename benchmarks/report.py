@@ -221,8 +221,10 @@ def _bars(outcome: Outcome, sets: Sequence[str]) -> list[str]:
     return [
         *lines,
         "",
-        "In brackets: without the start-up of either process; ? where that is most of a run. "
-        "The verdict is on the first figure.",
+        (
+            "In brackets: without the start-up of either process; ? where that is most of a run. "
+            "The verdict is on the first figure."
+        ),
     ]
 
 
