@@ -1,0 +1,262 @@
+"""Clean Descriptors, Clean Structured Content and Clean Graphics (PS3.15 E.3.5, E.3.4, E.3.3): free text of a study.
+
+A word stays if it is on the vocabulary, a token with digits if it has one of the forms of `harmless_tokens`; all
+other words, whatever identifies by its form (`identifier_patterns`) and the names of the study go. A word that is
+also a name, a single letter and a bare number go with a removed neighbour: `Head, Peter` and `Solbakken 5` leave
+nothing. Where something went, `...` stands.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import pairwise
+from typing import Final
+
+from fiona_dagster.domain.deid.harmless_tokens import HARMLESS, NUMBER, is_bare, is_small, is_year
+from fiona_dagster.domain.deid.identifier_patterns import identifiers_in
+from fiona_dagster.domain.deid.notation import WORD, compact, fold, spellings
+from fiona_dagster.domain.deid.vocabulary import packaged
+
+MARK: Final = "..."
+SHORTEST_PART: Final = 6
+"""Letters of a name that is looked for inside of other words, too, as the residual search does."""
+SHORTEST_IDENTIFIER: Final = 3
+WORDS_OF_A_NAME: Final = 5
+REMEMBERED: Final = 50_000
+"""Values whose result is kept: a study says the same in each of its instances."""
+_LETTERS: Final = frozenset("lraphfsixyzctwd")
+"""Single letters that stay: directions, axes, parts of the spine (C, T, L, S) and with (w)."""
+_NUMBERED: Final = re.compile(
+    "patient(?:en)?|pasient(?:en)?|paciente|pas|pt|subject|participant|person|individ|id|identity|case|accession|acc|mrn"
+    "|room|rom|ward|bed|seng|sengepost|user|operator"
+)
+"""Words whose number names one person or place."""
+_SETTING: Final = re.compile(
+    "t[erid]|b|bvals?|bvalue|bw|fov|hu|[wl]|c|w[wlc]|window|level|matrix|range|to|freq|mb|time|delay|dose"
+)
+"""Words whose number is a setting, also where it could be a year."""
+_UNIT: Final = re.compile("[mc]m|m?s|ms?ec|us|min|k?hz|hu|m[lg]|mas|kvp?|mbq|mgy|bits|px|pixels|points")
+_TOKEN: Final = re.compile(r"\x00+|[^\W_](?:[^\W_]|[\u0300-\u036f])*")
+_PIECE: Final = re.compile(r"[A-Z]?[a-zæøåäöüéèß]+|[A-ZÆØÅÄÖÜÉ]+(?![a-zæøåäöüéèß])|[0-9]+")
+_SEPARATORS: Final = frozenset("!\"#$%&'()*+,-./:;<=>?[\\]^_`{|}~@ \t\r\n\f°±–—·•…≤≥«»")
+_CLOSE: Final = frozenset(" ,.^_'-/&")
+"""Marks that bind two words to one expression."""
+_INITIALS: Final = re.compile(r"(?<![^\W_])[^\W\d_]\.(?:\s?-?[^\W\d_]\.)+")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNames:
+    """Names of the people of a study, folded, as `OriginalValues` has them, and identifiers of any length."""
+
+    words: frozenset[str] = frozenset()
+    full_names: frozenset[tuple[str, ...]] = frozenset()
+    identifiers: frozenset[str] = frozenset()
+
+
+class _Fate(Enum):
+    STAYS = "stays"
+    ALONE = "stays where no removed word is beside it"
+    NUMBER = "bare number"
+    GOES = "goes"
+
+
+@dataclass(slots=True)
+class _Token:
+    start: int
+    end: int
+    text: str
+    fate: _Fate
+    folded: frozenset[str] = field(default_factory=frozenset)
+
+
+class FreeText:
+    """Cleans single values of text attributes for one study.
+
+    `known` are its names; `extra` are words that a site keeps besides the vocabulary (letters only).
+
+    Raises:
+        ConfigurationError: If an extra word is not letters alone.
+    """
+
+    def __init__(self, known: KnownNames | None = None, extra: frozenset[str] = frozenset()) -> None:
+        known = known or KnownNames()
+        vocabulary = packaged().with_extra(extra)
+        self._vocabulary = vocabulary
+        self._names = known.words
+        self._parts = tuple(sorted(name for name in known.words if len(name) >= SHORTEST_PART))
+        self._joined = frozenset("".join(name) for name in known.full_names) | frozenset(
+            joined for text in known.identifiers if len(joined := compact(fold(text))) >= SHORTEST_IDENTIFIER
+        )
+        self._memory: dict[str, str] = {}
+
+    def clean(self, text: str) -> str:
+        """`text` with what is not known to be harmless removed; '' where nothing of it is left.
+
+        Never longer than `text`; cleaning a result again changes nothing.
+        """
+        found = self._memory.get(text)
+        if found is None:
+            found = self._settled(text)
+            if len(self._memory) >= REMEMBERED:
+                self._memory.clear()
+            self._memory[text] = found
+        return found
+
+    def _settled(self, text: str) -> str:
+        """Cleaned until nothing changes: what a removal brings together may identify anew."""
+        before, after = text, self._once(text)
+        while after != before:
+            before, after = after, self._once(after)
+        return after
+
+    def _once(self, text: str) -> str:
+        plain = _visible(text)
+        blanked = list(plain)
+        spans = [(span.start, span.end) for span in identifiers_in(plain)]
+        spans += [match.span() for match in _INITIALS.finditer(plain)]
+        for start, end in spans:
+            blanked[start:end] = "\0" * (end - start)
+        tokens = self._tokens("".join(blanked))
+        self._remove_names(tokens)
+        _remove_numbers(tokens)
+        _remove_neighbours(tokens, plain)
+        return _assembled(tokens, plain)
+
+    def _tokens(self, text: str) -> list[_Token]:
+        tokens: list[_Token] = []
+        position = 0
+        while position < len(text):
+            token = self._token(text, position)
+            if token is None:
+                position += 1
+            else:
+                tokens.append(token)
+                position = token.end
+        return tokens
+
+    def _token(self, text: str, start: int) -> _Token | None:
+        """The token that begins at `start`; None for a separator."""
+        begins_word = start == 0 or not (text[start - 1].isalnum())
+        if begins_word and (match := HARMLESS.match(text, start)):
+            fate = _Fate.NUMBER if is_bare(match[0]) else _Fate.STAYS
+            return _Token(start, match.end(), match[0], fate, frozenset(spellings(match[0])))
+        if begins_word and (match := NUMBER.match(text, start)):
+            fate = _Fate.NUMBER if is_small(match[0]) else _Fate.GOES
+            return _Token(start, match.end(), match[0], fate, frozenset({match[0]}))
+        if match := _TOKEN.match(text, start):
+            folded = frozenset(spellings(match[0]))
+            return _Token(start, match.end(), match[0], self._fate(match[0], folded), folded)
+        if text[start] in _SEPARATORS:
+            return None
+        return _Token(start, start + 1, text[start], _Fate.GOES)
+
+    def _fate(self, word: str, folded: frozenset[str]) -> _Fate:
+        if len(word) == 1:
+            return _Fate.ALONE if word.lower() in _LETTERS else _Fate.GOES
+        if self._vocabulary.knows(word, folded):
+            return _Fate.STAYS if folded.isdisjoint(self._vocabulary.also_names) else _Fate.ALONE
+        return _Fate.STAYS if self._is_compound(word) else _Fate.GOES
+
+    def _is_compound(self, word: str) -> bool:
+        """Whether words of the vocabulary, told apart by capitals, and a short number make up the whole."""
+        pieces = _PIECE.findall(word)
+        if len(pieces) < 2 or "".join(pieces) != word:
+            return False
+        letters = [fold(piece) for piece in pieces if not piece.isdigit()]
+        numbers = [piece for piece in pieces if piece.isdigit()]
+        return (
+            bool(letters)
+            and all(len(piece) > 1 and piece in self._vocabulary.words for piece in letters)
+            and self._vocabulary.also_names.isdisjoint(letters)
+            and sum(map(len, numbers)) <= 4
+            and not (numbers and _any(_NUMBERED, letters))
+        )
+
+    def _remove_names(self, tokens: list[_Token]) -> None:
+        if not self._names and not self._joined:
+            return
+        for index, token in enumerate(tokens):
+            if token.fate is not _Fate.GOES and any(map(self._names_somebody, token.folded)):
+                token.fate = _Fate.GOES
+            joined = {""}
+            for end in range(index, min(index + WORDS_OF_A_NAME, len(tokens))):
+                joined = {begin + compact(more) for begin in joined for more in tokens[end].folded}
+                if not joined.isdisjoint(self._joined):
+                    for part in tokens[index : end + 1]:
+                        part.fate = _Fate.GOES
+
+    def _names_somebody(self, folded: str) -> bool:
+        if folded in self._joined or any(part in folded for part in self._parts):
+            return True
+        return any(word in self._names for word in WORD.findall(folded))
+
+
+def _visible(text: str) -> str:
+    """`text` without characters that nobody sees; blanks of every kind and control characters are blanks."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        c if c in "\t\r\n\f" else " " if unicodedata.category(c) in {"Zs", "Zl", "Zp", "Cc"} else c
+        for c in text
+        if unicodedata.category(c) != "Cf"
+    )
+
+
+def _any(pattern: re.Pattern[str], words: Iterable[str]) -> bool:
+    return any(pattern.fullmatch(word) for word in words)
+
+
+def _remove_numbers(tokens: list[_Token]) -> None:
+    """Numbers of patients and rooms, and years."""
+    for index, token in enumerate(tokens):
+        if token.fate is not _Fate.NUMBER:
+            continue
+        before = tokens[index - 1].folded if index else frozenset[str]()
+        after = tokens[index + 1].folded if index + 1 < len(tokens) else frozenset[str]()
+        is_setting = _any(_SETTING, before) or _any(_UNIT, after)
+        if _any(_NUMBERED, before) or (is_year(token.text) and not is_setting):
+            token.fate = _Fate.GOES
+
+
+def _remove_neighbours(tokens: list[_Token], text: str) -> None:
+    """What stands beside a removed word and may belong to it."""
+    changed = True
+    while changed:
+        changed = False
+        for one, other in pairwise(tokens):
+            between = text[one.end : other.start]
+            if len(between) > 3 or not _CLOSE.issuperset(between):
+                continue
+            if one.fate is _Fate.GOES and other.fate in {_Fate.ALONE, _Fate.NUMBER}:
+                other.fate, changed = _Fate.GOES, True
+            elif other.fate is _Fate.GOES and (
+                one.fate is _Fate.ALONE or (one.fate is _Fate.NUMBER and len(one.text) >= 3)
+            ):
+                one.fate, changed = _Fate.GOES, True
+
+
+def _assembled(tokens: list[_Token], text: str) -> str:
+    """What stays, with a mark for each stretch that went; separators stay where they stood."""
+    if all(token.fate is _Fate.GOES for token in tokens):
+        return ""
+    parts: list[str] = []
+    position = 0
+    index = 0
+    while index < len(tokens):
+        token = tokens[index]
+        parts.append(text[position : token.start])
+        last = index
+        if token.fate is _Fate.GOES:
+            while last + 1 < len(tokens) and tokens[last + 1].fate is _Fate.GOES:
+                last += 1
+            parts.append(MARK[: tokens[last].end - token.start])
+        else:
+            parts.append(token.text)
+        position = tokens[last].end
+        index = last + 1
+    parts.append(text[position:])
+    return "".join(parts).strip()
