@@ -17,6 +17,7 @@ EVENT_PREFIX = "EventName:"
 UNKNOWN_BODY_PART = "BODYPART"
 _REASON_FOR_THE_IMAGING_SERVICE_REQUEST = 0x00402001
 _REASON_FOR_THE_REQUESTED_PROCEDURE = 0x00401002
+_BODY_PART_EXAMINED = 0x00180015
 _LONGEST = 64
 
 
@@ -61,8 +62,12 @@ def pseudonyms(request: ReleaseRequest, key: bytes) -> dict[int, tuple[Callable[
         0x00100020: (participant, "the participant"),
         0x00080050: (accession, "a number of 16 digits"),
     }
-    if request.project.profile.standard_body_parts:
-        made[0x00180015] = (standard_body_part, f"{UNKNOWN_BODY_PART} where it is no code of PS3.16 annex L")
+    profile = request.project.profile
+    if profile.standard_body_parts and _BODY_PART_EXAMINED not in dict(profile.overrides):
+        made[_BODY_PART_EXAMINED] = (
+            standard_body_part,
+            f"{UNKNOWN_BODY_PART} where it is no code of PS3.16 annex L",
+        )
     return made
 
 

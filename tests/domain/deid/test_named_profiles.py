@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import pytest
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
@@ -133,6 +134,8 @@ def test_body_parts_that_the_standard_does_not_know_become_fionas_word() -> None
     assert standard_body_part("OLA NORDMANN") == "BODYPART"
     assert 0x00180015 in pseudonyms(request(profile=fiona_profile()), KEY)
     assert 0x00180015 not in pseudonyms(request(), KEY)
+    overridden = replace(fiona_profile(), overrides=((0x00180015, Code.REMOVE),))
+    assert 0x00180015 not in pseudonyms(request(profile=overridden), KEY)
 
 
 def written(**policy: object) -> dict[int, str]:

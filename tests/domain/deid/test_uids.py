@@ -78,7 +78,7 @@ def test_fionas_old_scheme_is_the_new_one_with_letters() -> None:
 
 def test_registered_uids_stay_in_every_scheme() -> None:
     for scheme in ("keyed", "fiona", "fiona_hex"):
-        made = uid_map(Project(name="TEST", uid_scheme=scheme), KEY)  # type: ignore[arg-type]
+        made = uid_map(Project(name="TEST", uid_scheme=scheme), KEY)
         assert made("1.2.840.10008.5.1.4.1.1.2", 0x00081150) == "1.2.840.10008.5.1.4.1.1.2"
         assert made("", 0x00081150) == ""
 

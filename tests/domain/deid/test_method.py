@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fiona_dagster.domain.deid.codes import Code, Option
+from fiona_dagster.domain.deid.encoding import Element
+from fiona_dagster.domain.deid.method import OPTION_CODES, method_digest, method_elements
+from fiona_dagster.domain.deid.named_profiles import fiona_profile
+from fiona_dagster.domain.deid.profile import Profile
+from fiona_dagster.domain.deidentification import ReleaseRequest
+from fiona_dagster.domain.project import Project
+
+PROFILE, PROJECT = Profile(), Project(name="STUDY_A")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"options": frozenset({Option.RETAIN_UIDS})},
+        {"overrides": ((0x00180060, Code.REMOVE),)},
+        {"version": "another"},
+        {"edition": "another"},
+        {"standard_body_parts": True},
+    ],
+)
+def test_a_profile_that_does_something_else_has_another_digest_and_makes_another_request(
+    change: dict[str, Any],
+) -> None:
+    other = replace(PROFILE, **change)
+    assert method_digest(other, PROJECT) != method_digest(PROFILE, PROJECT)
+    asked = ReleaseRequest(PROJECT, "P001", "", Path())
+    assert replace(asked, project=replace(PROJECT, profile=other)).identity != asked.identity
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"date_mode": "year"},
+        {"date_mode": "per_project", "date_shift_days": 42},
+        {"uid_scheme": "fiona"},
+        {"uid_scheme": "fiona_hex"},
+        {"uid_root": "1.2.826.0.1.3680043.10"},
+        {"pixels_are_clean": True},
+        {"pixel_mode": "off"},
+        {"release_raw_data": True},
+        {"project_in_institution_name": False},
+        {"event_in_referring_physician": False},
+        {"drop_secondary_capture": True},
+    ],
+)
+def test_a_project_that_decides_otherwise_has_another_digest(change: dict[str, Any]) -> None:
+    assert method_digest(PROFILE, replace(PROJECT, **change)) != method_digest(PROFILE, PROJECT)
+
+
+def test_the_digest_does_not_depend_on_the_order_in_which_things_were_written() -> None:
+    one = Profile(overrides=((0x00180060, Code.REMOVE), (0x00181030, Code.EMPTY)))
+    other = Profile(overrides=((0x00181030, Code.EMPTY), (0x00180060, Code.REMOVE)))
+    assert method_digest(one, PROJECT) == method_digest(other, PROJECT)
+
+
+def codes(profile: Profile, project: Project = PROJECT) -> list[str]:
+    sequence = next(one for one in method_elements(profile, project) if one.tag == 0x00120064)
+    assert isinstance(sequence, Element)
+    return [bytes(item[0].value).decode().strip() for item in sequence.value]  # type: ignore[index, arg-type]
+
+
+def test_every_option_has_its_code_of_cid_7050() -> None:
+    assert set(OPTION_CODES) == set(Option)
+    assert {code for code, _ in OPTION_CODES.values()} == {
+        f"1131{n:02}" for n in (1, 2, 3, 4, 5, 8, 9, 10, 11, 12)
+    }
+
+
+def test_a_copy_names_the_options_that_were_applied() -> None:
+    assert codes(PROFILE) == ["113100", "113107"]
+    assert codes(fiona_profile()) == ["113100", "113107", "113105", "113108", "113109", "113111"]
+    assert codes(PROFILE, replace(PROJECT, date_mode="remove")) == ["113100"]
+
+
+def test_a_copy_does_not_claim_that_pixels_were_cleaned() -> None:
+    pixels = {Option.CLEAN_PIXEL_DATA, Option.CLEAN_RECOGNIZABLE_VISUAL_FEATURES}
+    assert codes(Profile(options=frozenset(pixels))) == ["113100", "113107"]
