@@ -61,6 +61,7 @@ _ATTRIBUTES = {
     for name in names.split()
 }  # fmt: skip
 """Attributes that stay, where their whole value is of this form."""
+_CODES = frozenset({"code", "codeSystem", "codeSystemVersion"})
 _OID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _VOCABULARY_ROOTS = frozenset({"templateId", "typeId"})
 
@@ -76,6 +77,7 @@ class _Node:
 class _Found:
     narrative: list[str] = field(default_factory=list)
     values: list[str] = field(default_factory=list)
+    codes: list[str] = field(default_factory=list)
 
 
 def clean_cda(value: bytes) -> Document:
@@ -89,12 +91,11 @@ def clean_cda(value: bytes) -> Document:
         raise Hold("the encapsulated document is no CDA document")
     found = _Found()
     content = "".join(_header(root, found))
-    if not found.narrative and not found.values:
+    if not found.narrative and not found.codes:
         raise Hold("the CDA document has no text that could be searched")
     out = f'<?xml version="1.0" encoding="UTF-8"?>\n<ClinicalDocument xmlns="{HL7}" xmlns:xsi="{_XSI}">{content}'
-    return Document(
-        f"{out}</ClinicalDocument>".encode(), (" ".join(found.narrative), *found.narrative, *found.values)
-    )
+    texts = (" ".join(found.narrative), *found.narrative, *found.values)
+    return Document(f"{out}</ClinicalDocument>".encode(), texts, tuple(found.codes))
 
 
 def _header(root: _Node, found: _Found) -> Iterator[str]:
@@ -134,12 +135,12 @@ def _attributes(node: _Node, name: str, found: _Found) -> Iterator[str]:
     for key, value in node.attributes.items():
         allowed = _ATTRIBUTES.get(key)
         if allowed is not None and allowed.fullmatch(value):
-            found.values.append(value)
+            (found.codes if key in _CODES else found.values).append(value)
             yield f" {key}={quoteattr(value)}"
         elif key == f"{_XSI}}}type" and re.fullmatch(r"[A-Z_]{1,16}", value):
             yield f' xsi:type="{value}"'
         elif name in _VOCABULARY_ROOTS and key == "root" and _OID.fullmatch(value):
-            found.values.append(value)
+            found.codes.append(value)
             yield f' root="{value}"'
         elif name == "typeId" and key == "extension" and re.fullmatch(r"POCD_\w{1,16}", value):
             yield f' extension="{value}"'

@@ -6,8 +6,7 @@ its schema allows, a 3D model from its geometry. What cannot be read completely,
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fiona_dagster.domain.errors import Hold
@@ -15,16 +14,16 @@ from fiona_dagster.domain.errors import Hold
 LARGEST = 64 * 1024 * 1024
 """Bytes of a document that are looked at; larger ones are held."""
 _MODELS = frozenset({"model/stl", "application/sla", "application/vnd.ms-pki.stl", "model/obj", "model/mtl"})
-_OID = re.compile(r"[0-2](\.[0-9]{1,9})+")
 IsIdentifying = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
 class Document:
-    """What may stand in a copy: `value`, not padded, and all texts that it shows."""
+    """What may stand in a copy: `value`, not padded, all texts that it shows, and codes of vocabularies in it."""
 
     value: bytes
     texts: tuple[str, ...]
+    codes: tuple[str, ...] = ()
 
 
 def clean_document(value: bytes, mime: str, is_identifying: IsIdentifying | None) -> Document:
@@ -42,7 +41,7 @@ def clean_document(value: bytes, mime: str, is_identifying: IsIdentifying | None
         raise Hold("the encapsulated document is too large to be searched")
     kind = mime.partition(";")[0].strip().lower()
     document = _cleaner(kind)(value)
-    search(document.texts, is_identifying)
+    _search(document, is_identifying)
     return document
 
 
@@ -62,14 +61,14 @@ def _cleaner(kind: str) -> Callable[[bytes], Document]:
     raise Hold("an encapsulated document of a kind that has no tested handler")
 
 
-def search(texts: Iterable[str], is_identifying: IsIdentifying | None) -> None:
-    """Raises Hold where a text identifies: by a value of the originals, or by its pattern."""
-    for text in texts:
+def _search(document: Document, is_identifying: IsIdentifying | None) -> None:
+    """Raises Hold where a text identifies: by a value of the originals, or by its pattern, which codes may resemble."""
+    for text in (*document.texts, *document.codes):
         joined = "".join(text.split())
         if is_identifying is not None and (is_identifying(text) or is_identifying(joined)):
             raise Hold("the encapsulated document shows a value that identifies")
-        if not _OID.fullmatch(text) and _has_identifier(text):
-            raise Hold("the encapsulated document shows what looks like an identifier, a date or an address")
+    if any(_has_identifier(text) for text in document.texts):
+        raise Hold("the encapsulated document shows what looks like an identifier, a date or an address")
 
 
 def _has_identifier(text: str) -> bool:

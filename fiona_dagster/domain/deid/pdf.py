@@ -34,6 +34,7 @@ _SET = str.maketrans(
 """Characters that the standard fonts lack, and what is set for them; the last two are bullets of symbol fonts."""
 _CURVES = {b"c", b"v", b"y", b"sh"}
 _PAINT = {b"S", b"s", b"f", b"F", b"f*", b"B", b"B*", b"b", b"b*"}
+_SHOW = {b"Tj", b"TJ", b"'", b'"'}
 _MOST_BOXES = 1000
 _ACTIVE = ("/OpenAction", "/AA", "/AF", "/Collection", "/Perms")
 
@@ -174,13 +175,22 @@ def _check_xobject(found: Any, resources: Any, reader: PdfReader, budget: list[i
 
 
 def _runs(page: PageObject) -> Iterator[Run]:
-    """The page's text, piece by piece, with its place; pieces of forms stand where the form does."""
+    """The page's text, piece by piece, with its place; pieces of forms stand where the form does.
+
+    pypdf joins what stands on one line in the order of the file, so that order must be that of reading.
+    """
     found: list[Run] = []
     placed: list[Matrix] = [IDENTITY]
+    shown: list[Matrix] = [IDENTITY]
 
-    def before(operator: bytes, operands: Any, cm: list[float], _tm: list[float]) -> None:
+    def before(operator: bytes, _operands: Any, cm: list[float], tm: list[float]) -> None:
         if operator == b"Do":
             placed.append(_times(_matrix(cm), placed[-1]))
+        if operator in _SHOW:
+            here = _times(_times(_matrix(tm), _matrix(cm)), placed[-1])
+            if abs(here[5] - shown[-1][5]) < 1 and here[4] < shown[-1][4] - 0.5:
+                raise Hold("the PDF sets its text out of order")
+            shown.append(here)
 
     def after(operator: bytes, _operands: Any, _cm: list[float], _tm: list[float]) -> None:
         if operator == b"Do" and len(placed) > 1:
