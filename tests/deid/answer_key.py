@@ -32,7 +32,13 @@ class Action(StrEnum):
 
 
 REMOVAL = frozenset(
-    {Action.TEXT_REMOVED, Action.DATE_SHIFTED, Action.UID_CHANGED, Action.PIXELS_HIDDEN, Action.PATID_CONSISTENT}
+    {
+        Action.TEXT_REMOVED,
+        Action.DATE_SHIFTED,
+        Action.UID_CHANGED,
+        Action.PIXELS_HIDDEN,
+        Action.PATID_CONSISTENT,
+    }
 )
 """Actions that protect somebody: 100 % or nothing. The others keep what research needs."""
 
@@ -82,11 +88,19 @@ class Level:
     def row(self, action: Action, tag: int, *values: str, **more: object) -> None:
         self.key.append(Row(self.name, (*self.path, tag), action, values, **more))  # type: ignore[arg-type]
 
-    def keep(self, tag: int, vr: str, value: str | bytes | list[float], *, only: str = "", **how: object) -> None:
+    def keep(
+        self, tag: int, vr: str, value: str | bytes | list[float], *, only: str = "", **how: object
+    ) -> None:
         """Something that research needs and that identifies nobody."""
         self.put(tag, vr, value, **how)
-        values = () if isinstance(value, bytes) else (value,) if isinstance(value, str) else tuple(map(repr, value))
-        raw = (value, in_big_endian(value, vr)) if isinstance(value, bytes) else ()
+        values = (
+            ()
+            if isinstance(value, bytes)
+            else (value,)
+            if isinstance(value, str)
+            else tuple(map(repr, value))
+        )
+        raw: tuple[bytes, ...] = (value, in_big_endian(value, vr)) if isinstance(value, bytes) else ()
         if isinstance(value, list) and vr.startswith("O"):
             raw = tuple(element_bytes(Element(tag, vr, value), Syntax(big=big))[12:] for big in (False, True))
         options = frozenset({only}) if only else frozenset()
@@ -94,7 +108,13 @@ class Level:
         self.row(Action.TAG_RETAINED, tag, only=options)
 
     def gone(
-        self, tag: int, vr: str, value: str | bytes, *planted: str, unless: str | frozenset[str] = "", **how: object
+        self,
+        tag: int,
+        vr: str,
+        value: str | bytes,
+        *planted: str,
+        unless: str | frozenset[str] = "",
+        **how: object,
     ) -> None:
         """Something that no copy may hold; `planted` is what to look for, by default the whole text."""
         self.put(tag, vr, value, **how)
@@ -126,7 +146,9 @@ class Level:
         self.row(Action.PATID_CONSISTENT, tag)
         self.row(Action.TEXT_REMOVED, tag, value, raw=(self.charset.encode(value, vr),))
 
-    def item(self, tag: int, *, undefined: bool = False, declared: str = "", charset: Charset | None = None) -> Level:
+    def item(
+        self, tag: int, *, undefined: bool = False, declared: str = "", charset: Charset | None = None
+    ) -> Level:
         """A new item in a sequence, which is made by the first one."""
         existing = next((e for e in self.elements if e.tag == tag), None)
         if existing is None:
@@ -135,7 +157,9 @@ class Level:
         item = Item(undefined=undefined)
         items: list[Item] = existing.value  # type: ignore[assignment]
         items.append(item)
-        level = Level(self.name, self.key, charset or self.charset, (*self.path, tag, len(items) - 1), item.elements)
+        level = Level(
+            self.name, self.key, charset or self.charset, (*self.path, tag, len(items) - 1), item.elements
+        )
         if charset is not None and charset.terms:
             level.put(0x00080005, "CS", charset.terms.encode())
         return level

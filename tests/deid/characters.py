@@ -35,9 +35,7 @@ class Charset:
 
 ASCII = Charset()
 LATIN = Charset("ISO_IR 100", "latin-1", b"", "Bjørnstjerne-Ødegård^Åslaug^Märta", "hjerneødem")
-UTF8 = Charset(
-    "ISO_IR 192", "utf-8", b"", "Wang^XiaoDong=王^小東=ワン^シャオトン", "Kopf 頭部 мозг"
-)
+UTF8 = Charset("ISO_IR 192", "utf-8", b"", "Wang^XiaoDong=王^小東=ワン^シャオトン", "Kopf 頭部 мозг")
 CHARSETS = (
     ASCII,
     LATIN,
@@ -52,7 +50,9 @@ CHARSETS = (
     Charset("ISO_IR 148", "iso8859_9", b"", "Çavuşoğullarından^Gülşöhret", "göğüs"),
     Charset("ISO_IR 166", "tis-620", b"", "นามสกุลยาวมาก^ชื่อ", "ศีรษะ"),
     Charset("ISO_IR 13", "shift_jis", b"", "ﾔﾏﾀﾞﾀﾛｳ^ﾊﾅｺｻﾏ", "ﾉｳ"),
-    Charset(r"\ISO 2022 IR 87", "iso2022_jp_2", b"", "Yamadabayashi^Tarou=山田林^太郎=やまだばやし^たろう", "頭部"),
+    Charset(
+        r"\ISO 2022 IR 87", "iso2022_jp_2", b"", "Yamadabayashi^Tarou=山田林^太郎=やまだばやし^たろう", "頭部"
+    ),
     Charset(r"\ISO 2022 IR 149", "euc_kr", b"\x1b$)C", "Honggildong^Gil=洪金朴^吉洞=홍길동님^길동", "머리"),
     Charset(r"\ISO 2022 IR 58", "gb2312", b"\x1b$)A", "Zhangxiaodong^XD=张王李^小东方=", "头部"),
     Charset(r"\ISO 2022 IR 144", "iso8859_5", b"\x1b-L", "Преображенский^Филипп", "сердце"),

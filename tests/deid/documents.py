@@ -7,8 +7,22 @@ import zlib
 from tests.deid import csa, pixels
 from tests.deid.answer_key import SAFE_PRIVATE, Action, Level
 from tests.deid.words import (
-    CLINIC, DATES, EMAIL, FAMILY, FNR, GIVEN, PATIENT, PATIENT_ID, PHYSICIAN, Planting,
+    CLINIC,
+    DATES,
+    EMAIL,
+    FAMILY,
+    FNR,
+    GIVEN,
+    PATIENT,
+    PATIENT_ID,
+    PHYSICIAN,
+    Planting,
 )  # fmt: skip
+
+_PAGE = (
+    b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R"
+    b"/Resources<</Font<</F1<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>>"
+)
 
 
 def pdf_bytes(text: str, title: str) -> bytes:
@@ -17,8 +31,7 @@ def pdf_bytes(text: str, title: str) -> bytes:
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",
         b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R"
-        b"/Resources<</Font<</F1<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>>",
+        _PAGE,
         b"<</Filter/FlateDecode/Length %d>>stream\n%s\nendstream" % (len(stream), stream),
         b"<</Title(%s)/Author(%s)>>" % (title.encode(), PHYSICIAN.encode()),
     ]

@@ -1,4 +1,4 @@
-"""What must hold of any file whatever, however broken: a disposition, no exception, no hang, no planted value outside."""
+"""What must hold of any file, however broken: a disposition, no exception, no hang, no planted value outside."""
 
 from __future__ import annotations
 

@@ -32,7 +32,17 @@ PLANTED = ("Zwingenberger", "Eisenbarth", "Plantzq")
 KNOWN = PLANTED[:1]
 """The patient's name: verification knows it from the original, so that it can never leave in a verified copy."""
 _LENGTHS = (0, 1, 2, 7, 8, 0xFF, 0xFFFE, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
-_TAGS = (0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD, 0x7FE00010, 0x00080005, 0x00080000, 0x00081140, 0x00091001, 0x60003000)
+_TAGS = (
+    0xFFFEE000,
+    0xFFFEE00D,
+    0xFFFEE0DD,
+    0x7FE00010,
+    0x00080005,
+    0x00080000,
+    0x00081140,
+    0x00091001,
+    0x60003000,
+)
 _VRS = (*sorted(LONG), "PN", "LO", "UI", "DS", "US", "AT", "DA", "XX", "\0\0")
 Mutation = Callable[[random.Random, bytearray], None]
 
@@ -142,13 +152,15 @@ def run_plain(seconds: float, seed: int) -> int:
             found += 1
             _keep(content, folder, problem)
     working_folder().rmdir()
-    sys.stdout.write(f"seed {seed}: {sum(outcomes.values())} outcomes {dict(outcomes)}, {found} broken promises\n")
+    sys.stdout.write(
+        f"seed {seed}: {sum(outcomes.values())} outcomes {dict(outcomes)}, {found} broken promises\n"
+    )
     return found
 
 
 def run_guided(seconds: int) -> int:
     """libFuzzer, guided by coverage of the product's code; does not return while it finds nothing."""
-    import atheris  # type: ignore[import-not-found,unused-ignore]
+    import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     with atheris.instrument_imports(include=["fiona_dagster.domain.deid", "fiona_dagster.adapters"]):
         import fiona_dagster.adapters.dicom_files
@@ -173,7 +185,9 @@ def run_guided(seconds: int) -> int:
 
 
 def main() -> int:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("--seconds", type=int, default=60)
     arguments.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     arguments.add_argument("--plain", action="store_true", help="without atheris")

@@ -1,11 +1,7 @@
-"""Studies with planted identifiers and their answer key: deterministic, nothing in them is anybody's.
-
-`python -m tests.deid.generator FOLDER` writes the files, so that other tools can be scored with the same key.
-"""
+"""Studies with planted identifiers and their answer key: deterministic, nothing in them is anybody's."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -15,7 +11,7 @@ from tests.deid import documents, objects, pixels, planting
 from tests.deid.answer_key import REMOVAL, Action, Level, Row
 from tests.deid.characters import ASCII, CHARSETS, LATIN, LYING, UTF8, Charset
 from tests.deid.raw import BIG, DEFLATED, EXPLICIT, IMPLICIT, Element, part10
-from tests.deid.words import FAMILY, GIVEN, PATIENT_ID, Planting
+from tests.deid.words import FAMILY, Planting
 
 Maker = Callable[[Level, Planting], None]
 
@@ -80,7 +76,9 @@ class Author:
             maker(level, planting_)
         described = any(e.tag == 0x00280002 for e in level.elements)
         if described and native and not any(e.tag >> 16 == 0x7FE0 for e in level.elements):
-            pixels.native(level, 16 if sop_class == objects.SEG else 32, "OB" if sop_class == objects.SEG else "OW")
+            pixels.native(
+                level, 16 if sop_class == objects.SEG else 32, "OB" if sop_class == objects.SEG else "OW"
+            )
         self.study.instances.append(Instance(name, self._file(level, planting_, syntax), uid, expected))
         if expected == "held":
             rows.append(Row(name, (0x7FE00010,), Action.PIXELS_HIDDEN))
@@ -206,7 +204,9 @@ def scripts() -> Study:
         others = [_nested(CHARSETS[(number + 5) % len(CHARSETS)])] if number < len(CHARSETS) else []
         makers = [objects.image if number < len(CHARSETS) else _plain, *others, _in_script]
         name = f"script-{number:02d}-{charset.codec}"
-        author.add(name, objects.CT, "CT", makers, charset=charset, syntax=IMPLICIT if number % 2 else EXPLICIT)
+        author.add(
+            name, objects.CT, "CT", makers, charset=charset, syntax=IMPLICIT if number % 2 else EXPLICIT
+        )
     return study
 
 
@@ -235,45 +235,3 @@ def follow_up() -> Study:
 def _same_frame(level: Level, _: Planting) -> None:
     pixels.describe(level)
     level.uid(0x00200052, Planting("1").frame_of_reference())
-
-
-def hidden() -> list[Study]:
-    """A known name where only verification can find it: attributes that a copy keeps. Either it goes, or all stays."""
-    places: tuple[tuple[str, int, str, bytes], ...] = (
-        ("in-kernel", 0x00181210, "SH", FAMILY.encode()),
-        ("in-manufacturer", 0x00080070, "LO", f"{GIVEN} {FAMILY}".encode()),
-        ("in-position", 0x00185100, "CS", FAMILY.upper().encode()[:16]),
-        ("in-palette", 0x00281201, "OW", FAMILY.encode() + b"X"),
-        ("in-address-tag", 0x00280009, "AT", FAMILY.encode().ljust(16)),
-        ("in-numbers", 0x00189089, "FD", FAMILY.encode().ljust(24)),
-        ("in-profile", 0x00282000, "OB", b"icc " + FAMILY.encode("utf-16-le")),
-        ("in-sequence-name", 0x00180024, "SH", f"se_{PATIENT_ID}".encode()),
-        ("in-columns", 0x00280011, "US", FAMILY.encode().ljust(16)),
-        ("in-window", 0x00281055, "LO", f"window of {FAMILY}".encode()),
-        ("in-trigger", 0x00181060, "DS", PATIENT_ID.encode()),
-    )
-    studies = []
-    for number, (name, tag, vr, value) in enumerate(places):
-        study = Study(name, Planting(f"4{number}"), may_stay=True)
-        what = PATIENT_ID if PATIENT_ID.encode() in value else FAMILY
-
-        def plant(level: Level, _: Planting, tag: int = tag, vr: str = vr, value: bytes = value, what: str = what) -> None:
-            level.elements = [e for e in level.elements if e.tag != tag]
-            level.gone(tag, vr, value, what)
-            pixels.describe(level)
-
-        Author(study).add(name, objects.CT, "CT", [plant], expected="")
-        study.key = [r for r in study.key if r.action is Action.TEXT_REMOVED]
-        studies.append(study)
-    return studies
-
-
-def studies() -> list[Study]:
-    """The whole suite."""
-    return [modalities(), scripts(), follow_up(), *hidden()]
-
-
-if __name__ == "__main__":
-    for made in studies():
-        written = made.write(Path(sys.argv[1]) / made.name)
-        sys.stdout.write(f"{made.name}: {len(written)} files, {len(made.key)} rows of the key\n")

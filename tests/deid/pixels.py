@@ -28,7 +28,13 @@ def describe(level: Level, *, samples: int = 1, photometric: str = "MONOCHROME2"
     """The Image Pixel module (PS3.3 C.7.6.3) of 4 by 4 pixels."""
     level.keep(0x00280002, "US", [samples])
     level.keep(0x00280004, "CS", photometric)
-    for tag, value in ((0x00280010, 4), (0x00280011, 4), (0x00280100, bits), (0x00280101, bits), (0x00280102, bits - 1)):
+    for tag, value in (
+        (0x00280010, 4),
+        (0x00280011, 4),
+        (0x00280100, bits),
+        (0x00280101, bits),
+        (0x00280102, bits - 1),
+    ):
         if not any(e.tag == tag for e in level.elements):
             level.keep(tag, "US", [value])
     level.keep(0x00280103, "US", [0])
@@ -47,7 +53,11 @@ def floating(level: Level, *, double: bool = False) -> None:
     """Float and Double Float Pixel Data of parametric maps."""
     tag, vr = (0x7FE00009, "OD") if double else (0x7FE00008, "OF")
     level.put(tag, vr, [n / 3 for n in range(16)])
-    level.row(Action.PIXELS_RETAINED, tag, raw=(struct.pack("<16d" if double else "<16f", *(n / 3 for n in range(16))),))
+    level.row(
+        Action.PIXELS_RETAINED,
+        tag,
+        raw=(struct.pack("<16d" if double else "<16f", *(n / 3 for n in range(16))),),
+    )
 
 
 def encapsulated(level: Level, syntax_uid: str, *, offsets: bool = False) -> None:

@@ -8,13 +8,28 @@ from tests.deid.answer_key import DEVICE, INSTITUTION, PATIENT_CHARACTERISTICS, 
 from tests.deid.characters import ASCII, Charset
 from tests.deid.raw import Element, Syntax, encode
 from tests.deid.words import (
-    ACCESSION, CLINIC, DATES, FAMILY, FREE_TEXTS, GIVEN, HARMLESS, PATIENT, PATIENT_ID, PHYSICIAN, SITE,
-    SOURCES_OF_TEXT, STREET, TELEPHONE, TIME, Planting,
+    ACCESSION,
+    CLINIC,
+    DATES,
+    FAMILY,
+    FREE_TEXTS,
+    GIVEN,
+    HARMLESS,
+    PATIENT,
+    PATIENT_ID,
+    PHYSICIAN,
+    SITE,
+    SOURCES_OF_TEXT,
+    STREET,
+    TELEPHONE,
+    TIME,
+    Planting,
 )  # fmt: skip
 
 ALL_VRS = (
-    "AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV"
-).split()
+    "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "OB", "OD", "OF", "OL", "OV", "OW", "PN",
+    "SH", "SL", "SQ", "SS", "ST", "SV", "TM", "UC", "UI", "UL", "UN", "UR", "US", "UT", "UV",
+)  # fmt: skip
 """The 34 VRs of PS3.5 section 6.2."""
 _WAY_DOWN = (
     0x52009229, 0x00081140, 0x00082112, 0x00081115, 0x00089124, 0x0040A170, 0x00081250, 0x00081199,
@@ -22,7 +37,9 @@ _WAY_DOWN = (
 """Sequences that a copy keeps, of which each may stand in the one before."""
 
 
-def identity(level: Level, planting: Planting, *, sop_class: str, modality: str, series: int, number: int) -> str:
+def identity(
+    level: Level, planting: Planting, *, sop_class: str, modality: str, series: int, number: int
+) -> str:
     """Patient, study, series and equipment: what every composite object has (PS3.3 A.1.3). Gives the instance's UID."""
     uid = f"{planting.series_uid(series)}.{number}"
     level.keep(0x00080016, "UI", sop_class)
@@ -175,4 +192,3 @@ def structure(level: Level, planting: Planting) -> None:
     signatures = level.item(0xFFFAFFFA)
     signatures.gone(0x04000110, "OB", planting.mark().encode() * 3)
     signatures.gone(0x04000115, "OB", f"{FAMILY} {planting.mark()}".encode(), FAMILY)
-

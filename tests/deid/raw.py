@@ -81,7 +81,9 @@ def element_bytes(element: Element, syntax: Syntax) -> bytes:
     vr = element.declared or element.vr
     if vr not in LONG and len(value) > 0xFFFF:
         vr = "UN"
-    return _header(element.tag, vr, length, syntax) + value + (_delimiter(0xE0DD, syntax) if undefined else b"")
+    return (
+        _header(element.tag, vr, length, syntax) + value + (_delimiter(0xE0DD, syntax) if undefined else b"")
+    )
 
 
 def _value(element: Element, syntax: Syntax) -> tuple[bytes, bool]:
@@ -94,7 +96,9 @@ def _value(element: Element, syntax: Syntax) -> tuple[bytes, bool]:
     if isinstance(value, list):
         numbers = [one for one in value if not isinstance(one, Item)]
         if element.vr == "AT":
-            return b"".join(struct.pack(syntax.order + "HH", int(n) >> 16, int(n) & 0xFFFF) for n in numbers), False
+            return b"".join(
+                struct.pack(syntax.order + "HH", int(n) >> 16, int(n) & 0xFFFF) for n in numbers
+            ), False
         kind = NUMBERS[element.vr]
         order = "<" if element.declared == "UN" and syntax.explicit else syntax.order
         cast = float if kind in "fd" else int
@@ -136,8 +140,8 @@ def _header(tag: int, vr: str, length: int, syntax: Syntax) -> bytes:
 def _fragments(element: Element, syntax: Syntax) -> bytes:
     pieces = []
     for fragment in element.fragments or ():
-        fragment += b"\0" * (len(fragment) % 2)
-        pieces.append(struct.pack(syntax.order + "HHL", 0xFFFE, 0xE000, len(fragment)) + fragment)
+        even = fragment + b"\0" * (len(fragment) % 2)
+        pieces.append(struct.pack(syntax.order + "HHL", 0xFFFE, 0xE000, len(even)) + even)
     return b"".join(pieces) + _delimiter(0xE0DD, syntax)
 
 
@@ -160,7 +164,7 @@ def part10(
         *meta,
     ]
     start = encode(written, Syntax())
-    length = element_bytes(Element(0x00020000, "UL", [len(start)]), Syntax()) if group_length else b""
+    length = element_bytes(Element(0x00020000, "UL", [float(len(start))]), Syntax()) if group_length else b""
     body = encode(elements, syntax_of(syntax_uid)) + behind
     if syntax_uid == DEFLATED:
         packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)

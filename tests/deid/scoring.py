@@ -31,8 +31,9 @@ from fiona_dagster.domain.identifiers import is_valid_uid
 from fiona_dagster.domain.project import Project
 from fiona_dagster.domain.verification import Check, QuarantinedStudy, VerifiedStudy
 from tests.deid.answer_key import REMOVAL, Action, Row
-from tests.deid.generator import Study, studies
+from tests.deid.generator import Study
 from tests.deid.raw import DEFLATED
+from tests.deid.suite import studies
 
 KEY, PARTICIPANT = b"p" * 32, "P-001"
 _CODECS = (
@@ -104,7 +105,7 @@ class Copy:
             if tag not in here or number >= len(here[tag].value or []):
                 return None
             here = here[tag].value[number]
-        return here[path[-1]] if path[-1] in here else None
+        return here.get(path[-1])
 
 
 @dataclass
@@ -187,7 +188,9 @@ def score(outcomes: Sequence[Outcome], options: Iterable[str] = ()) -> Score:
     for outcome, row in rows:
         if row.action is Action.UID_CONSISTENT and (copy := outcome.copies.get(row.instance)):
             new_uids[row.values[0]].add(_text(copy.element(row.path)))
-    shared = {uid for made in new_uids.values() for uid in made if sum(uid in m for m in new_uids.values()) > 1}
+    shared = {
+        uid for made in new_uids.values() for uid in made if sum(uid in m for m in new_uids.values()) > 1
+    }
     for outcome, row in rows:
         copy = outcome.copies.get(row.instance)
         if row.action is Action.UID_CONSISTENT and copy is not None:
@@ -234,7 +237,11 @@ def _is_right(row: Row, copy: Copy | None, shift: int) -> bool:  # noqa: PLR0911
         moved = (_day(row.values[0]) + dt.timedelta(days=shift)).strftime("%Y%m%d") + row.values[0][8:]
         return shift != 0 and text == moved
     if row.action is Action.UID_CHANGED:
-        return text != row.values[0] and is_valid_uid(text) and row.values[0].encode() + b"\0" not in copy.content
+        return (
+            text != row.values[0]
+            and is_valid_uid(text)
+            and row.values[0].encode() + b"\0" not in copy.content
+        )
     if row.action is Action.PATID_CONSISTENT:
         return text == PARTICIPANT
     return element is not None and element.value in row.raw
@@ -250,8 +257,8 @@ def _text(element: DataElement | None) -> str:
 
 def _retained(row: Row, element: DataElement) -> bool:
     if row.within:
-        held = element.value if isinstance(element.value, bytes) else _text(element).encode()
-        return all(value.encode() in held for value in row.values)
+        text = element.value if isinstance(element.value, bytes) else _text(element).encode()
+        return all(value.encode() in text for value in row.values)
     if row.raw:
         return element.value in row.raw
     if len(row.values) == 1 and _text(element) == row.values[0]:

@@ -52,7 +52,7 @@ leaves = st.builds(
 )
 
 
-def _sequence(children: list[list[Element]], tag: int, undefined: list[bool], declared: str) -> Element:  # noqa: FBT001
+def _sequence(children: list[list[Element]], tag: int, undefined: list[bool], declared: str) -> Element:
     items = [Item(unique(elements), undefined[1]) for elements in children]
     return Element(tag, "SQ", items, declared=declared, undefined=undefined[0])
 
@@ -150,7 +150,9 @@ def test_a_vr_that_does_not_exist_is_no_way_out(extra: list[Element], syntax: st
 
 @settings(max_examples=75)
 @given(st.lists(leaves, min_size=1, max_size=4), syntaxes, st.booleans())
-def test_elements_twice_or_out_of_order_are_no_way_out(extra: list[Element], syntax: str, again: bool) -> None:  # noqa: FBT001
+def test_elements_twice_or_out_of_order_are_no_way_out(
+    extra: list[Element], syntax: str, again: bool
+) -> None:
     from tests.deid.raw import encode, syntax_of
 
     behind = b"" if syntax == DEFLATED else encode(extra, syntax_of(syntax), ordered=False)
@@ -160,6 +162,6 @@ def test_elements_twice_or_out_of_order_are_no_way_out(extra: list[Element], syn
 
 @settings(max_examples=150)
 @given(st.binary(max_size=400), st.booleans())
-def test_bytes_that_are_no_dicom_at_all_fail_or_are_held(content: bytes, headed: bool) -> None:  # noqa: FBT001
+def test_bytes_that_are_no_dicom_at_all_fail_or_are_held(content: bytes, headed: bool) -> None:
     examined = examine(b"\0" * 128 + b"DICM" + content if headed else content)
     assert examined.disposition in {"failed", "held"}

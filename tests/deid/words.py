@@ -43,8 +43,12 @@ FREE_TEXTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("seen December 24, 2019 and 2019-12-23", ("December 24, 2019", "2019-12-23")),
     ("op. 24/12-19 og 24.des.2019", ("24/12-19", "24.des.2019")),
     (f"mor: {RELATIVE}, bor {STREET}", ("Hildegunn", FAMILY, STREET)),
-    (f"Dr. {PHYSICIAN.split('^')[0]} ({CLINIC})", ("Eisenbarth", CLINIC)),
+    (f"Dr. Eisenbarth ({CLINIC})", ("Eisenbarth", CLINIC)),
     (f"MRN:{PATIENT_ID};ACC={ACCESSION}", (PATIENT_ID, ACCESSION)),
+    ("fodt 030261, CT 24-12-2019", ("030261", "24-12-2019")),
+    (f"{FAMILY}s MR den 24. desember 2019", (FAMILY, "24. desember 2019")),
+    ("24DEC2019 2019.12.24 Dec 24th, 2019", ("24DEC2019", "2019.12.24", "Dec 24th, 2019")),
+    (f"PID{PATIENT_ID[:4]}-{PATIENT_ID[4:]} ny CT", (f"{PATIENT_ID[:4]}-{PATIENT_ID[4:]}",)),
     (f"{FAMILY.upper()}_{GIVEN.lower()}_T1", (FAMILY.upper(), GIVEN.lower())),
 )
 """Free text in Norwegian and English, and what of it identifies."""
