@@ -14,6 +14,7 @@ from fiona_dagster.adapters.conformance import conformance_difference
 from fiona_dagster.adapters.releases import deidentify_study, verify_release
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deid.table import is_registered, sop_classes
+from fiona_dagster.domain.deid.tables import generate_object_types
 from fiona_dagster.domain.deid.uids import uid_map
 from fiona_dagster.domain.deidentification import SourceInstance
 from fiona_dagster.domain.verification import VerifiedStudy
@@ -67,14 +68,14 @@ def identifies(value: object) -> bool:
     return isinstance(value, str) and any(word in value for word in GONE)
 
 
-def released(dataset: FileDataset, folder: Path) -> tuple[FileDataset, FileDataset]:
+def released(dataset: FileDataset, folder: Path, **policy: object) -> tuple[FileDataset, FileDataset]:
     """Original and verified copy, both read from disk."""
     originals = [ct_instance(1), dataset]
     sources = [
         SourceInstance(saved(one, folder / "in" / f"{number}.dcm"), number, str(one.SOPInstanceUID))
         for number, one in enumerate(originals, 1)
     ]
-    asked = request(folder / "out")
+    asked = request(folder / "out", **policy)
     study = deidentify_study(sources, asked, KEY, Profile())
     result = study.instances[1]
     assert (result.disposition, result.reason) == ("released", "")
@@ -101,3 +102,21 @@ def elements(dataset: Dataset) -> Iterator[object]:
                 yield from elements(one)
         else:
             yield element
+
+
+def test_the_published_table_is_the_one_that_is_used() -> None:
+    page = Path(__file__).parents[3] / "docs" / "object-types.md"
+    assert page.read_text(encoding="utf-8") == generate_object_types.page(), (
+        "make it anew: python -m fiona_dagster.domain.deid.tables.generate_object_types > docs/object-types.md"
+    )
+
+
+@pytest.mark.parametrize(
+    "uid", [u for u, row in sop_classes().items() if row.handling == "project"], ids=keyword
+)
+def test_raw_data_that_a_project_asks_for_loses_its_private_elements(uid: str, tmp_path: Path) -> None:
+    original, copy = released(planted(uid).dataset, tmp_path, release_raw_data=True)
+    content = Path(copy.filename).read_bytes().lower()
+    assert [word for word in GONE if word.lower().encode() in content] == []
+    assert any(element.tag.is_private for element in original)
+    assert not any(element.tag.is_private for element in copy)
