@@ -27,6 +27,7 @@ FIRST_BYTES = 1 << 16
 IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 EXPLICIT_LITTLE_UID = "1.2.840.10008.1.2.1"
 _UNDEFINED = 0xFFFFFFFF
+_NATIVE = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE_UID, EXPLICIT_BIG})
 _STRAY_DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _BLANK_PREAMBLE = b"\0" * 128 + b"DICM"
 _PATIENT_ID, _SOP_CLASS_UID = 0x00100020, 0x00080016
@@ -119,6 +120,10 @@ class _Reader:
             places, stop = self._grow(start, syntax)
             dataset = DataSet(self._content, places, syntax)
             pixels, behind = self._pixels(stop, syntax)
+            if pixels is not None and pixels.undefined_length and syntax_uid in _NATIVE:
+                raise Permanent(
+                    "the pixel data is encapsulated, which the transfer syntax excludes: ask for it again"
+                )
         if _SOP_CLASS_UID not in dataset and _MEDIA_STORAGE_SOP_CLASS_UID not in meta:
             raise Permanent("not a DICOM instance")
         blank = self._content.startswith(_BLANK_PREAMBLE)

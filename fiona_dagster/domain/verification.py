@@ -15,6 +15,7 @@ from fiona_dagster.domain.deid.dates import DateShift
 from fiona_dagster.domain.deid.encoding import Element
 from fiona_dagster.domain.deid.method import method_elements
 from fiona_dagster.domain.deid.originals import OriginalValues
+from fiona_dagster.domain.deid.private import canonical, fits, safe_private
 from fiona_dagster.domain.deid.profile import Code, Option, Profile, Rules
 from fiona_dagster.domain.deid.table import is_registered
 from fiona_dagster.domain.deid.uids import is_acceptable_uid
@@ -208,9 +209,16 @@ def profile_problem(found: Found, rules: Rules) -> str | None:
         problem = "is there"
     elif code is Code.EMPTY and found.value.strip(b" \0"):
         problem = "is not empty"
+    elif found.creator and not _fits(found):
+        problem = "is not what the safe list says"
     elif code is Code.REPLACE and any(t not in {"", DUMMY_TEXT, *DUMMIES.values()} for t in found.texts()):
         problem = "is not a dummy"
     return f"{found.keyword} {problem}" if problem else None
+
+
+def _fits(found: Found) -> bool:
+    row = safe_private(found.creator, canonical(found.tag))
+    return row is not None and fits(row, found.declared_vr or "UN", found.value)
 
 
 def _code(found: Found, rules: Rules, depth: int, vr: str) -> Code:

@@ -4,7 +4,7 @@ identify."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fiona_dagster.domain.deid.actions import Field
 from fiona_dagster.domain.deid.csa import clean_csa
@@ -28,14 +28,25 @@ class CleanText:
         return "cleaned: words of the vocabulary stay"
 
 
+_REMEMBERED_HEADERS = 4
+
+
 @dataclass(frozen=True, slots=True)
 class CleanHeader:
-    """A vendor's header or protocol, with its safe settings alone; removed where it cannot be read."""
+    """A vendor's header or protocol, with its safe settings alone; removed where it cannot be read.
+
+    The last few are remembered: a series header is long, and the same in every image.
+    """
 
     is_identifying: Callable[[str], bool]
+    _made: dict[bytes, bytes | None] = field(default_factory=dict)
 
     def __call__(self, field: Field) -> bytes | None:
-        return clean_csa(field.value, self.is_identifying)
+        if field.value not in self._made:
+            if len(self._made) >= _REMEMBERED_HEADERS:
+                self._made.pop(next(iter(self._made)))
+            self._made[field.value] = clean_csa(field.value, self.is_identifying)
+        return self._made[field.value]
 
     def describe(self) -> str:
         return "cleaned: settings that are known to be safe stay"
