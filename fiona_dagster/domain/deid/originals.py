@@ -44,7 +44,7 @@ class OriginalValues:
             kind = kinds.get(found.tag, "")
             if not found.value or not (kind or found.vr in {"PN", "DA", "DT", "UI"}):
                 continue
-            kept = stays is not None and kind != "" and stays(found)
+            kept = stays is not None and (kind != "" or found.vr == "UI") and stays(found)
             key = (found.tag, found.value, kept)
             if key in self._seen:
                 continue
@@ -55,6 +55,8 @@ class OriginalValues:
                 self._add(found, kind)
 
     def _retain(self, found: Found) -> None:
+        if found.vr == "UI":
+            return  # what it names may stand in copies; where it does not stay, it is added
         for text in found.readings():
             self.retained |= spellings(text) | _phrases(text)
 

@@ -129,6 +129,12 @@ def _code(tag: int, action: Written, place: str) -> Code:
             f"'{action.text}' is not an action", place=action.place, remedy=f"use {', '.join(ACTIONS)}"
         )
     code, vr = Code(action.text), standard_vr(tag) or ""
+    if code is Code.KEEP and vr in {"DA", "DT"}:
+        raise ConfigurationError(
+            f"{keyword_for_tag(tag)} is a date, and a date that stays tells by how much the others moved",
+            place=place,
+            remedy="use date: what happens to dates is the project's deid_date_mode",
+        )
     wrong = code in _ONLY_FOR and vr not in _ONLY_FOR[code]
     if wrong or (vr == "SQ" and code not in {Code.KEEP, Code.REMOVE, Code.EMPTY}):
         raise ConfigurationError(

@@ -192,6 +192,7 @@ def test_a_profile_file_is_read() -> None:
         ("name: a\noptions: [retain_uids, retain_uids]", ":2", "twice"),
         ("name: a\noverrides:\n  KVP: remove\n  '0018,0060': empty", ":4", "twice"),
         ("name: a\noverrides:\n  KVP: csa", ":3", "not an action"),
+        ("name: a\nweakens: yes\noverrides:\n  StudyDate: keep", ":4", "deid_date_mode"),
         ("name: a\noverrides:\n  StudyDate: clean", ":3", "does not fit"),
         ("name: a\noverrides:\n  '0019,1008': remove", ":3", "keyword"),
         ("name: a\nbase: fiona\noverrides:\n  StationName: keep", ":4", "weakens FIONA"),
