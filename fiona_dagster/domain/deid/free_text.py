@@ -3,7 +3,7 @@
 A word stays if it is on the vocabulary, a token with digits if it has one of the forms of `harmless_tokens`; all
 other words, whatever identifies by its form (`identifier_patterns`) and the names of the study go. A word that is
 also a name, a single letter and a bare number go with a removed neighbour: `Head, Peter` and `Solbakken 5` leave
-nothing. Where something went, `...` stands.
+nothing; so do two words beside each other that are both names, too (`Iris Head`). Where something went, `...` stands.
 """
 
 from __future__ import annotations
@@ -25,13 +25,12 @@ MARK: Final = "..."
 SHORTEST_PART: Final = 6
 """Letters of a name that is looked for inside of other words, too, as the residual search does."""
 SHORTEST_IDENTIFIER: Final = 3
-WORDS_OF_A_NAME: Final = 5
 REMEMBERED: Final = 50_000
 """Values whose result is kept: a study says the same in each of its instances."""
 _LETTERS: Final = frozenset("lraphfsixyzctwd")
 """Single letters that stay: directions, axes, parts of the spine (C, T, L, S) and with (w)."""
 _NUMBERED: Final = re.compile(
-    "patient(?:en)?|pasient(?:en)?|paciente|pas|pt|subject|participant|person|individ|id|identity|case|accession|acc|mrn"
+    "sub|patient(?:en)?|pasient(?:en)?|paciente|pas|pt|subject|participant|person|individ|id|identity|case|accession|acc|mrn"
     "|room|rom|ward|bed|seng|sengepost|user|operator"
 )
 """Words whose number names one person or place."""
@@ -45,12 +44,17 @@ _PIECE: Final = re.compile(r"[A-Z]?[a-zæøåäöüéèß]+|[A-ZÆØÅÄÖÜÉ]+
 _SEPARATORS: Final = frozenset("!\"#$%&'()*+,-./:;<=>?[\\]^_`{|}~@ \t\r\n\f°±–—·•…≤≥«»")
 _CLOSE: Final = frozenset(" ,.^_'-/&")
 """Marks that bind two words to one expression."""
+_PAIRING: Final = frozenset(" ,^-")
+_PARTICLE: Final = re.compile("de|del|la|le|di|da|du|den|der|per|van|von")
 _INITIALS: Final = re.compile(r"(?<![^\W_])[^\W\d_]\.(?:\s?-?[^\W\d_]\.)+")
 
 
 @dataclass(frozen=True, slots=True)
 class KnownNames:
-    """Names of the people of a study, folded, as `OriginalValues` has them, and identifiers of any length."""
+    """Names of the people of a study, folded, as `OriginalValues` has them.
+
+    `identifiers` are whatever else of the study must not stay: numbers, stations, institutions, in any grouping.
+    """
 
     words: frozenset[str] = frozenset()
     full_names: frozenset[tuple[str, ...]] = frozenset()
@@ -91,6 +95,7 @@ class FreeText:
         self._joined = frozenset("".join(name) for name in known.full_names) | frozenset(
             joined for text in known.identifiers if len(joined := compact(fold(text))) >= SHORTEST_IDENTIFIER
         )
+        self._longest = max(map(len, self._joined), default=0)
         self._memory: dict[str, str] = {}
 
     def clean(self, text: str) -> str:
@@ -123,6 +128,7 @@ class FreeText:
         tokens = self._tokens("".join(blanked))
         self._remove_names(tokens)
         _remove_numbers(tokens)
+        _remove_pairs(tokens, plain)
         _remove_neighbours(tokens, plain)
         return _assembled(tokens, plain)
 
@@ -166,11 +172,12 @@ class FreeText:
         pieces = _PIECE.findall(word)
         if len(pieces) < 2 or "".join(pieces) != word:
             return False
-        letters = [fold(piece) for piece in pieces if not piece.isdigit()]
+        words = [piece for piece in pieces if not piece.isdigit()]
+        letters = list(map(fold, words))
         numbers = [piece for piece in pieces if piece.isdigit()]
         return (
             bool(letters)
-            and all(len(piece) > 1 and piece in self._vocabulary.words for piece in letters)
+            and all(len(word) > 1 and self._vocabulary.knows(word, frozenset({fold(word)})) for word in words)
             and self._vocabulary.also_names.isdisjoint(letters)
             and sum(map(len, numbers)) <= 4
             and not (numbers and _any(_NUMBERED, letters))
@@ -180,19 +187,24 @@ class FreeText:
         if not self._names and not self._joined:
             return
         for index, token in enumerate(tokens):
-            if token.fate is not _Fate.GOES and any(map(self._names_somebody, token.folded)):
+            if self._names_somebody(token):
                 token.fate = _Fate.GOES
             joined = {""}
-            for end in range(index, min(index + WORDS_OF_A_NAME, len(tokens))):
+            for end in range(index, len(tokens)):
                 joined = {begin + compact(more) for begin in joined for more in tokens[end].folded}
+                joined = {begin for begin in joined if len(begin) <= self._longest}
+                if not joined:
+                    break
                 if not joined.isdisjoint(self._joined):
                     for part in tokens[index : end + 1]:
                         part.fate = _Fate.GOES
 
-    def _names_somebody(self, folded: str) -> bool:
-        if folded in self._joined or any(part in folded for part in self._parts):
+    def _names_somebody(self, token: _Token) -> bool:
+        if any(part in folded for part in self._parts for folded in token.folded):
             return True
-        return any(word in self._names for word in WORD.findall(folded))
+        words = {word for folded in token.folded for word in WORD.findall(folded)}
+        words |= {fold(piece) for piece in _PIECE.findall(token.text)}
+        return not words.isdisjoint(self._names)
 
 
 def _visible(text: str) -> str:
@@ -219,6 +231,21 @@ def _remove_numbers(tokens: list[_Token]) -> None:
         after = tokens[index + 1].folded if index + 1 < len(tokens) else frozenset[str]()
         is_setting = _any(_SETTING, before) or _any(_UNIT, after)
         if _any(_NUMBERED, before) or (is_year(token.text) and not is_setting):
+            token.fate = _Fate.GOES
+
+
+def _remove_pairs(tokens: list[_Token], text: str) -> None:
+    """Two words side by side that are both names, too: Iris Head, Hand, Mann."""
+    pairs = [
+        (one, other)
+        for one, other in pairwise(tokens)
+        if one.fate is other.fate is _Fate.ALONE
+        and min(len(one.text), len(other.text)) > 1
+        and _PAIRING.issuperset(text[one.end : other.start])
+        and not (_any(_PARTICLE, one.folded) or _any(_PARTICLE, other.folded))
+    ]
+    for pair in pairs:
+        for token in pair:
             token.fate = _Fate.GOES
 
 

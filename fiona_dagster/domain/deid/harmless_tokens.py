@@ -1,7 +1,7 @@
 """Tokens with digits that say something about an image, not about a person: sizes, weightings, vertebrae, kernels.
 
 Everything is written out: a number without a unit has four digits at most, a letter before digits is one of a list.
-Sources: PS3.3 C.8 (attributes of the modalities), UCUM units of PS3.16 CID 82 and 7181, names of isotopes (CID 18).
+Sources: PS3.3 C.8 (attributes of the modalities), UCUM units, isotopes of PS3.16 CID 18 and 4020.
 """
 
 from __future__ import annotations
@@ -25,26 +25,29 @@ _HEADS: Final = (
     r"|frame|roi|seg|segment|set|test|level|day|week|wk|visit|tp|pe|phase|vol|ss|fc|fl|fb"
     r"|kv|rev|ver|version|site|protocol|bval)"
 )
-_ELEMENT: Final = r"(?:H|He|C|N|O|F|Na|P|K|Cu|Ga|Kr|Rb|Zr|Y|Tc|In|I|Xe|Sm|Ho|Lu|Re|Ir|Tl|Ra|Ac)"
-_MASS: Final = (
-    r"(?:99m|81m|[123](?=H)|1[13589]|23|31|39|6[478]|82|89|90|111|12[3459]|13[13]"
-    r"|153|166|177|18[68]|192|201|22[35])"
+_ISOTOPES: Final = (
+    "1H|2H|3He|11C|13C|13N|15O|18F|19F|23Na|31P|39K|64Cu|67Ga|68Ga|81mKr|82Rb|89Zr|90Y|99mTc|111In|123I|124I|125I|129Xe"
+    "|131I|133Xe|153Sm|166Ho|177Lu|186Re|188Re|192Ir|201Tl|223Ra|225Ac"
+)
+_NUCLIDES: Final = "|".join(
+    f"{mass}-?{element}|{element}-?{mass}"
+    for mass, element in re.findall(r"([0-9]+m?)([A-Z][a-z]?)", _ISOTOPES)
 )
 
 
 _FORMS: Final = (
-    rf"{_MASS}-?{_ELEMENT}|{_ELEMENT}-?{_MASS}",
+    _NUCLIDES,
     r"T1rho|T1ρ|[TR][12](?:\*|(?:star|ster)?(?:[_-]?(?:w|wi|map))?)",
     r"x-?rays?",
-    r"[wc]/o|s/p|r/o|h/o|f/u|[mu]/k|[um]/(?=[ ])|w/",
+    r"[wc]/o|s/p|r/o|h/o|f/u|[mu]/(?:iv|k)?|w/",
     r"C\+/-|C\+|\+C|C-(?=[\s)/]|$)",
     r"(?:C[1-8]|T(?:h|H)?(?:1[0-2]|[1-9])|D(?:1[0-2]|[1-9])|L[1-6]|S[1-5]|Co?[1-4])",
     r"b(?:val(?:ue)?)?[-_=]?[0-9]{1,4}(?:s/mm2|s/mm²)?",
     r"[BHIJUQDTS][rvlfcbmp]?[0-9]{2}[a-z]?",
     r"[vpribsxqmnefth][0-9]{1,2}",
     rf"{_HEADS}[0-9]{{1,4}}",
-    r"[234]D1?",
-    r"(?:epfid|epse|ep|fl|fm|gr|tser?|tfl|tirR?|spcR?|spcir|h|se|ci|fi|swi|tof|me)[123]d[0-9]{1,3}(?:t[0-9])?",
+    r"[234]D1?|pat[2-9]",
+    r"(?:epfid|epse|ep|fl|fm|gr|tser?|tfl|tirR?|spcR?|spcir|h|se|ci|fi|swi|tof|me)[123]d(?:[0-9]{1,3}(?:t[0-9])?)?",
     rf"{_FACTORS}(?:{_UNITS})?",
     rf"{_NUMBER}(?:{_UNITS})",
 )

@@ -48,6 +48,7 @@ _DATE_FORMS = (
     rf"(?<![\d.])(?:0?[1-9]|1[0-2])[/.-]{_YEAR}(?![\d.])",
     rf"(?<![\d.]){_YEAR}[/-](?:0[1-9]|1[0-2])(?![\d.])",
     rf"(?<!\d){_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:T?{_COMPACT_TIME})?(?!\d)",
+    r"(?<!\w)['’]\d{2}(?![^\W_])",
     r"(?<![^\W_])(?:født|fødd|f\.|born|dob|geb\.?|fdato|fødselsdato|birth ?date)\s*:?\s*\d{6,8}(?!\d)",
 )
 _BARE_TIME = (
@@ -181,6 +182,7 @@ _KINDS: Final[tuple[tuple[str, tuple[re.Pattern[str], ...]], ...]] = (
     ("digits", _compile(*_DIGITS)),
     ("accession", _compile(_ACCESSION)),
 )
+_WITHOUT_DIGITS: Final = frozenset({"url", "e-mail"})
 _PERSONS: Final = _compile(*_TITLES, flags=0)
 _ELEVEN: Final = re.compile(rf"(?<!\d)(?=(\d(?:[ .,\-–/_]{{0,3}}\d){{{IDENTITY_DIGITS - 1}}})(?!\d))")
 _TWELVE: Final = re.compile(rf"(?<!\d)(?:19|20)\d\d(?:[ .,\-–/_]?\d){{{DUF_DIGITS - 4}}}(?!\d)")
@@ -192,15 +194,17 @@ def identifiers_in(text: str) -> list[Span]:
     Names behind a title or a label do not include the title itself.
     """
     found = [Span(m.start("name"), m.end("name"), "name") for p in _PERSONS for m in p.finditer(text)]
-    if any(c.isdigit() or c in "@:./" for c in text):
+    has_digit = any(map(str.isdigit, text))
+    for kind, patterns in _KINDS:
+        if has_digit or kind in _WITHOUT_DIGITS:
+            found += [Span(m.start(), m.end(), kind) for p in patterns for m in p.finditer(text)]
+    if has_digit:
         found += [
             Span(m.start(1), m.end(1), "identity_number")
             for m in _ELEVEN.finditer(text)
             if is_identity_number(m[1])
         ]
         found += [Span(m.start(), m.end(), "duf_number") for m in _TWELVE.finditer(text)]
-        for kind, patterns in _KINDS:
-            found += [Span(m.start(), m.end(), kind) for p in patterns for m in p.finditer(text)]
         found += _eight_digits(text)
     return sorted(set(found))
 

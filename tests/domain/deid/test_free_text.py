@@ -3,18 +3,22 @@ from __future__ import annotations
 import re
 import string
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom import dcmread
 
 from fiona_dagster.domain.deid import harmless_tokens
 from fiona_dagster.domain.deid.free_text import MARK, FreeText, KnownNames
 from fiona_dagster.domain.deid.names import full_names, name_words
 from fiona_dagster.domain.deid.notation import fold, spellings
 from fiona_dagster.domain.deid.table import table_bytes
+from fiona_dagster.domain.deid.tables import generate_vocabulary
 from fiona_dagster.domain.deid.vocabulary import packaged
 from fiona_dagster.domain.errors import ConfigurationError
+from tests.conftest import need_shared
 
 CLEANER = FreeText()
 NAMES = (
@@ -75,6 +79,11 @@ def known(name: str) -> KnownNames:
         ("as", None),
         ("Head, Peter", ""),
         ("MR Head", None),
+        ("Iris Head", ""),
+        ("Hand, Mann CT", "... CT"),
+        ("RM DE LA CABEZA", None),
+        ("sub-0012_ses-02", "sub-..._ses-02"),
+        ("MR '73 caput", "MR ... caput"),
         ("Dr. Hand MR Head", "Dr. ... MR Head"),
         ("A. H. knee", "... knee"),
         ("A-P knee", None),
@@ -90,6 +99,17 @@ def known(name: str) -> KnownNames:
 )
 def test_vocabulary_and_forms_stay_and_the_rest_goes(text: str, cleaned: str | None) -> None:
     assert CLEANER.clean(text) == (text if cleaned is None else cleaned)
+
+
+@pytest.mark.parametrize(
+    "word",
+    re.findall(
+        r"\S+",
+        "no not non without ikke ingen uten nicht kein ohne pas sans sin não sem niet geen inte utan uden",
+    ),
+)
+def test_a_negation_always_stays(word: str) -> None:
+    assert CLEANER.clean(f"Zzyzx {word} Xyzzy") == f"... {word} ..."
 
 
 @pytest.mark.parametrize("name", ["Head^Iris", "Abdomen^Kari", "An^Li", "Head^Per"])
@@ -110,6 +130,17 @@ def test_short_identifiers_of_the_study_go() -> None:
     assert cleaner.clean("MR 17 42 caput") == "MR ... caput"
     assert cleaner.clean("MR 1742 caput") == "MR ... caput"
     assert CLEANER.clean("MR 17 42 caput") == "MR 17 42 caput"
+
+
+def test_an_institution_of_the_study_goes_although_its_words_are_ordinary() -> None:
+    cleaner = FreeText(KnownNames(identifiers=frozenset({"regional hospital, department of radiology east"})))
+    assert cleaner.clean("MR knee Regional Hospital Department of Radiology East") == "MR knee ..."
+    assert cleaner.clean("regional perfusion") == "regional perfusion"
+
+
+def test_a_name_of_the_study_goes_also_where_capitals_glue_it_to_a_word() -> None:
+    assert CLEANER.clean("CT TomoHD") == "CT TomoHD"
+    assert FreeText(known("Tomo^Ola")).clean("CT TomoHD") == "CT ..."
 
 
 def test_a_site_adds_words_of_letters_only() -> None:
@@ -211,3 +242,35 @@ def test_the_table_is_sorted_says_its_sources_and_has_words_of_letters_only() ->
     assert words == sorted(set(words))
     assert all(word.isalpha() for word in words)
     assert MARK not in words
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["C1234", "12345", "A12B3", "1234.56789", "P123", "nr1234", "Patient12", "1973", "AB12", "T123456"],
+)
+def test_tokens_that_may_be_numbers_of_a_person_go(token: str) -> None:
+    assert CLEANER.clean(f"MR {token} caput").replace(".", "") == "MR  caput"
+
+
+def test_making_the_table_anew_keeps_our_own_rows_and_leaves_names_out(tmp_path: Path) -> None:
+    table = tmp_path / "vocabulary.csv"
+    table.write_text("word,source,also_name\nhead,list,yes\nxyzzy,list,\nolder,PS3.16,\n", "utf-8")
+    generate_vocabulary.write(["Abdomen", "Head"], table)
+    rows = table.read_text("utf-8").splitlines()
+    assert "head,list,yes" in rows
+    assert "xyzzy,list," in rows
+    assert "older,PS3.16," not in rows
+    assert "thorax,PS3.16," in rows
+    assert not any(row.startswith(("abdomen,", "danelius,", "hadlock,")) for row in rows)
+
+
+def test_descriptions_of_real_research_sequences_survive() -> None:
+    kept = total = 0
+    for path in sorted(need_shared("corpus", "dcm_qa_nih", "In").rglob("*.dcm"))[::5]:
+        dataset = dcmread(path, stop_before_pixels=True)
+        for keyword in ("SeriesDescription", "ProtocolName"):
+            words = re.findall(r"[^\W_]+", str(dataset.get(keyword, "")))
+            rest = re.findall(r"[^\W_]+", CLEANER.clean(str(dataset.get(keyword, ""))))
+            kept, total = kept + len(rest), total + len(words)
+    assert total
+    assert kept / total >= 0.85
