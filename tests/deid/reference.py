@@ -21,7 +21,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
-from fiona_dagster.domain.deid.profile import Code, Rules
+from fiona_dagster.domain.deid.profile import Code, Option, Rules
 from fiona_dagster.domain.deid.table import is_registered
 
 _BY_CHARSET = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
@@ -63,7 +63,7 @@ class Reference:
             tag = int(key)
             if not parents and (tag in _CONVENTIONS or tag >> 16 == 0x0012):
                 continue
-            if tag == 0x00080005:
+            if tag == 0x00080005 or tag >> 16 == 0xFFFE:  # a delimiter that delimits nothing
                 continue
             problem = self._element(original, copy, key, parents, encodings)
             if problem is not None:
@@ -163,7 +163,8 @@ class Reference:
         values = text.split("\\") if vr not in _SINGLE else [text]
         if code is Code.DATE:
             return "\\".join(self._moved(vr, one.strip(" \0")) for one in values)
-        return "\\".join(self._uid(one.strip(" \0"), keep=code is Code.KEEP) for one in values)
+        retained = Option.RETAIN_UIDS in self.rules.options
+        return "\\".join(self._uid(one.strip(" \0"), keep=code is Code.KEEP or retained) for one in values)
 
     def _uid(self, uid: str, *, keep: bool) -> str:
         if not uid or is_registered(uid) or (keep and UID(uid).is_valid):

@@ -20,6 +20,12 @@ from tests.deid.test_planted import need_option
 
 LARGEST_SERIES = 4 << 20
 AT_LEAST = 30
+EXCEPTIONS = {
+    "HOLOGIC": "the pixels themselves lie in a private element",
+    "GH064.dcm": "private sequences stand in UN, which dcm2niix skips; the copy says SQ, and it reads them",
+    "pm-example-dcm.zip": "another tool took the private creators: no list can know the elements",
+}
+"""Series that differ even where safe private elements stay, by a part of a file's path, with the reason."""
 _TWINS = ("mr_0005", "mr_0006", "mr_0007")
 """Three more acquisitions like dcm_qa_nih's GE mr_0004: 150 files each, and nothing new in them."""
 
@@ -68,13 +74,14 @@ def _files(members: list[Series]) -> list[tuple[Path, str]]:
     return [(path, one.name) for one in members for path in one.files]
 
 
-def without_private(files: list[Path], folder: Path) -> list[Path]:
-    """The originals as they are, but for private elements and overlays, of which dcm2niix makes volumes, too."""
+def without(files: list[Path], folder: Path, *, private: bool) -> list[Path]:
+    """The originals without overlays, of which dcm2niix makes volumes, too; and without private elements."""
     folder.mkdir(parents=True)
     made = []
     for number, path in enumerate(files):
         dataset = dcmread(path)
-        dataset.remove_private_tags()
+        if private:
+            dataset.remove_private_tags()
         for tag in [t for t in dataset.keys() if t.group >> 8 == 0x60]:  # noqa: SIM118 — iterating converts values
             del dataset[tag]
         made.append(folder / f"{number}.dcm")
@@ -99,7 +106,7 @@ def test_the_default_profile_costs_what_private_elements_hold_and_nothing_else(
         after = converted(program, copies[name], tmp_path / f"copy-{number}")
         if differing := difference(before, after):
             lost[name] = differing
-            plain = without_private(list(by_name[name].files), tmp_path / f"plain-{number}")
+            plain = without(list(by_name[name].files), tmp_path / f"plain-{number}", private=True)
             expected = converted(program, plain, tmp_path / f"bare-{number}")
             if differing := difference(expected, after):
                 wrong[name] = differing
@@ -121,9 +128,13 @@ def test_nothing_is_lost_where_safe_private_elements_stay(
 ) -> None:
     need_option("retain_safe_private")
     copies = copies_of(series, tmp_path / "copies", profile_with("retain_safe_private"))
-    lost: dict[str, str] = {}
+    by_name, lost = {one.name: one for one in series}, {}
     for number, (name, before) in enumerate(originals.items()):
-        if name in copies:
-            differing = difference(before, converted(program, copies[name], tmp_path / str(number)))
-            lost |= {name: differing} if differing else {}
+        if name not in copies or any(known in name + str(by_name[name].files[0]) for known in EXCEPTIONS):
+            continue
+        after = converted(program, copies[name], tmp_path / str(number))
+        if difference(before, after):
+            plain = without(list(by_name[name].files), tmp_path / f"plain-{number}", private=False)
+            if differing := difference(converted(program, plain, tmp_path / f"bare-{number}"), after):
+                lost[name] = differing
     assert lost == {}

@@ -25,6 +25,10 @@ from tests.deid.scoring import KEY, PARTICIPANT, profile_with, request
 OF_ONE_FOLDER = 12
 """Files of one folder that are looked at: acquisitions of hundreds of like images say the same again and again."""
 AT_LEAST = 250
+MISREAD = {
+    "GH179A.dcm": "a VR of two blanks: DCMTK and we take a length of 16 bit, pydicom one of 32 and loses what follows"
+}
+"""Files in which the reference is wrong, with the reason."""
 RETAINING = (
     "retain_patient_characteristics",
     "retain_device_identity",
@@ -97,7 +101,7 @@ def test_every_file_of_the_corpus_equals_the_reference(tmp_path: Path) -> None:
     equal = 0
     for number, (folder, paths) in enumerate(folders.items()):
         step = max(1, len(paths) // OF_ONE_FOLDER) if len(paths) > 100 else 1
-        for path in paths[::step]:
+        for path in (one for one in paths[::step] if one.name not in MISREAD):
             found = compared(path, tmp_path / str(number), Profile())
             equal += found == []
             differing |= {f"{folder.name}/{path.name}": found} if found else {}
