@@ -16,6 +16,7 @@ from fiona_dagster.adapters.dicom_files import (
     read_instance,
 )
 from fiona_dagster.adapters.seen_elements import SeenElements
+from fiona_dagster.domain.deid.familiar import Familiar
 from fiona_dagster.domain.deidentification import (
     DeidentifiedInstance,
     DeidentifiedStudy,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from fiona_dagster.domain.verification import Findings
 
 
+_ENCAPSULATED_DOCUMENT = 0x00420011
 _REFERENCED_SOP_INSTANCE_UID = 0x00081155
 
 
@@ -68,6 +70,7 @@ class ReleaseReader:
         self._shift = DateShift(shift_days(project, request.participant, key), year_only=self.dates == "year")
         self._written = written_values(profile, request)
         self._originals, self._copies = SeenElements(), SeenElements()
+        self._like_originals, self._like_copies = Familiar(), Familiar()
 
     def read_original(self, source: SourceInstance, *, released: bool) -> Original | None:
         """Gather the identifying values of a source; None where it cannot be read (it is then not released)."""
@@ -76,7 +79,7 @@ class ReleaseReader:
         from fiona_dagster.domain.verification import reference_uids, stays
 
         try:
-            file = read_instance(source.path)
+            file = read_instance(source.path, self._like_originals)
             sop_class = first_text(file.dataset, SOP_CLASS_UID)
             rules = self.profile.rules(sop_class, self.dates)
 
@@ -116,7 +119,7 @@ class ReleaseReader:
         read_by_another: set[str] = set()
         for instance, original in pairs:
             try:
-                file = read_instance(self.request.folder / instance.path)
+                file = read_instance(self.request.folder / instance.path, self._like_copies)
             except Permanent:
                 self.findings.add("still_readable", instance.path)
                 continue
@@ -151,9 +154,12 @@ class ReleaseReader:
         self, file: InstanceFile, search: ResidualSearch, allowed: set[str] | None
     ) -> set[str]:
         """Walk one copy; returns its UIDs."""
+        from fiona_dagster.domain.deid.admission import is_document
+        from fiona_dagster.domain.deid.documents import is_made_anew
         from fiona_dagster.domain.verification import profile_problem, uid_problems
 
         sop_class = _first_text(file.dataset, 0x00080016)
+        mime = _first_text(file.dataset, 0x00420012) if is_document(sop_class) else ""
         rules = self.profile.rules(sop_class, self.dates)
 
         def check(elements: Iterator[Found]) -> tuple[bool, set[str]]:
@@ -162,7 +168,11 @@ class ReleaseReader:
             for found in elements:
                 if found.tag >> 16 == 0x7FE0 and len(found.path) == 1:
                     continue
-                problem = profile_problem(found, rules)
+                if mime and found.path == (_ENCAPSULATED_DOCUMENT,):
+                    made = is_made_anew(found.value, mime, search.in_text)
+                    problem = None if made else f"{found.keyword} is not made of searched text alone"
+                else:
+                    problem = profile_problem(found, rules)
                 if problem is None and search.leaks(found):
                     problem = f"{found.keyword} has an original value"
                 if problem is None and allowed is not None and _is_other_date(found, allowed):

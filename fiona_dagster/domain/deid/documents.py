@@ -45,6 +45,18 @@ def clean_document(value: bytes, mime: str, is_identifying: IsIdentifying | None
     return document
 
 
+def is_made_anew(value: bytes, mime: str, is_identifying: IsIdentifying | None) -> bool:
+    """Whether a copy's document is, byte for byte, what `clean_document` makes of it: so nothing else can be in it.
+
+    One NUL of padding does not count.
+    """
+    try:
+        made = clean_document(value, mime, is_identifying).value
+    except Hold:
+        return False
+    return value in (made, made + b"\0")
+
+
 def _cleaner(kind: str) -> Callable[[bytes], Document]:
     if kind == "application/pdf":
         from fiona_dagster.domain.deid.pdf import clean_pdf

@@ -131,9 +131,9 @@ def planted(sop_class: str) -> Planted:
 
 def family(sop_class: str) -> tuple[str, Build]:
     """Modality and builder of an object type."""
-    from tests.domain.deid import objects_images, objects_records
+    from tests.domain.deid import objects_documents, objects_images, objects_records
 
-    for families in (objects_records.FAMILIES, objects_images.FAMILIES):
+    for families in (objects_documents.FAMILIES, objects_records.FAMILIES, objects_images.FAMILIES):
         if sop_class.removeprefix(SOP) in families:
             return families[sop_class.removeprefix(SOP)]
     return {**objects_images.KINDS, **objects_records.KINDS}[sop_classes()[sop_class].kind]

@@ -21,8 +21,10 @@ from fiona_dagster.domain.verification import VerifiedStudy
 from tests.conftest import need_program
 from tests.domain.deid.objects import GONE, family, planted
 from tests.domain.deid.planted import KEY, ct_instance, request, saved
+from tests.domain.deid.test_documents import pdf
 
-CLEAN = [uid for uid, row in sop_classes().items() if row.handling == "clean"]
+PDF, CDA, OBJ = (f"1.2.840.10008.5.1.4.1.1.104.{number}" for number in (1, 2, 4))
+CLEAN = [uid for uid, row in sop_classes().items() if row.handling in {"clean", "document"}]
 WRITTEN_BY_US = "(ClinicalTrialSubject)"
 """The module that every copy gets alike: it is no matter of the object type."""
 ONE_A_FAMILY = list({family(uid): uid for uid in reversed(CLEAN)}.values())
@@ -102,6 +104,31 @@ def elements(dataset: Dataset) -> Iterator[object]:
                 yield from elements(one)
         else:
             yield element
+
+
+@pytest.mark.parametrize(
+    ("uid", "shown"), [(PDF, b"No findings."), (CDA, b"Nodule size"), (OBJ, b"v 0 1 0.25\n")]
+)
+def test_a_document_is_released_made_anew(uid: str, shown: bytes, tmp_path: Path) -> None:
+    _, copy = released(planted(uid).dataset, tmp_path)
+    assert shown in copy.EncapsulatedDocument
+    assert (
+        copy.EncapsulatedDocument.rstrip(b"\0")
+        == copy.EncapsulatedDocument[: copy.EncapsulatedDocumentLength]
+    )
+    assert copy.DocumentTitle == ""
+    assert copy.HL7InstanceIdentifier == "REMOVED"
+
+
+def test_a_document_that_names_somebody_of_the_study_is_held(tmp_path: Path) -> None:
+    dataset = planted(PDF).dataset
+    dataset.EncapsulatedDocument = pdf(b"BT /F 12 Tf 72 700 Td (Discussed with Dr. Ottokar) Tj ET")
+    dataset.EncapsulatedDocumentLength = len(dataset.EncapsulatedDocument)
+    source = SourceInstance(saved(dataset, tmp_path / "in" / "1.dcm"), 1, str(dataset.SOPInstanceUID))
+    result = deidentify_study([source], request(tmp_path / "out"), KEY, Profile()).instances[0]
+    assert result.disposition == "held"
+    assert "ottokar" not in result.reason.lower()
+    assert "the encapsulated document shows" in result.reason
 
 
 def test_the_published_table_is_the_one_that_is_used() -> None:
