@@ -74,6 +74,10 @@ class Keyring:
         """The id of the key that new participants get; makes the key where there is none. Raises as `project_key`."""
         return self._project(name)[0].active.id
 
+    def active_key_id_at(self, name: str, when: float) -> str:
+        """The id of the key that was active at `when`, seconds since the epoch. Raises as `project_key`."""
+        return self._project(name)[0].active_at(_time(when)).id
+
     def site_key(self) -> bytes:
         """The key that hashes patient identifiers for REDCap, 32 bytes. Raises as `project_key`."""
         site = self._read().site
@@ -207,7 +211,11 @@ class Keyring:
         replace_private(self.path, text.encode())
 
     def _now(self) -> str:
-        return datetime.fromtimestamp(int(self._clock()), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return _time(self._clock())
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _variable(name: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.studies import StudyRecord
+from fiona_dagster.adapters.ledger.transfer_keys import settle_key
 from fiona_dagster.adapters.proofs import prove_release
 from fiona_dagster.adapters.releases import ReleaseRequest, SourceInstance, deidentify_study, verify_release
 from fiona_dagster.domain.deid.method import method_digest
@@ -68,9 +69,7 @@ def deidentify_transfer(
         raise Hold(CLEANED_UP)
     request = _request(gateway, study, transfer)
     sources = _sources(gateway, study, study.revision)
-    result = deidentify_study(
-        sources, request, gateway.keyring.project_key(transfer.project), request.project.profile
-    )
+    result = deidentify_study(sources, request, _key(gateway, transfer), request.project.profile)
     rows = [_row(one, request.folder, gateway.datadir(study.site)) for one in result.instances]
     ledger.transfers.record_release(transfer.id, study.revision, rows, now=gateway.now(), run_id=run_id)
     if transfer.state in (TransferState.HELD, TransferState.FAILED):
@@ -104,7 +103,7 @@ def verify_transfer(
     ledger, now = gateway.ledger, gateway.now()
     revision = ledger.transfers.released_revision(transfer.id)
     request = _request(gateway, study, transfer)
-    key = gateway.keyring.project_key(transfer.project)
+    key = _key(gateway, transfer)
     copy = _deidentified(ledger, transfer, request, gateway.datadir(study.site))
     # of that revision: late images may have arrived since the copies were made
     sources = _sources(gateway, study, revision)
@@ -170,6 +169,18 @@ def release_proof(gateway: GatewayResource, study: StudyRecord, transfer: Transf
 def release_identity(gateway: GatewayResource, transfer: Transfer) -> str:
     """For whom and by which policy the copies of a transfer are made."""
     return _request(gateway, gateway.ledger.studies.get(transfer.study_key), transfer).identity
+
+
+def _key(gateway: GatewayResource, transfer: Transfer) -> bytes:
+    """The project's key that the transfer was begun under, which a rotation does not change."""
+    project, ring = transfer.project, gateway.keyring
+    key_id = settle_key(
+        gateway.ledger,
+        transfer.id,
+        ring.active_key_id(project),
+        lambda when: ring.active_key_id_at(project, when),
+    )
+    return ring.project_key(project, key_id)
 
 
 def _request(gateway: GatewayResource, study: StudyRecord, transfer: Transfer) -> ReleaseRequest:

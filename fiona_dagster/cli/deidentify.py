@@ -70,6 +70,9 @@ def deidentify(
     Copies are made beside OUT, verified by reading them again, and only then moved into it, study by study: a study
     that does not pass leaves nothing there. Signed proofs of what passed come into OUT.proofs. Prints a JSON summary.
     Exit status 1 when anything was not released and no rule excluded it; 2 when the command cannot run.
+
+    Copies are made by the project's active key: after `fiona keys rotate` a participant gets other UIDs and dates here
+    than before. The gateway knows the key of each participant; this command keeps no account.
     """
     from fiona_dagster.adapters.proofs import prove_release
     from fiona_dagster.domain.deid.codes import Option

@@ -12,7 +12,6 @@ import click
 if TYPE_CHECKING:
     from fiona_dagster.adapters.keyring import Keyring
     from fiona_dagster.adapters.signing import SigningKey
-    from fiona_dagster.settings import Settings
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -21,10 +20,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 class _Keys:
     """The keys that the command is about."""
 
-    settings: Settings
     ring: Keyring
     site: SigningKey
-    of_the_gateway: bool
 
 
 @dataclass(frozen=True)
@@ -42,12 +39,7 @@ class _Chosen:
 
         settings = load_settings(self.config_file)
         path = self.keyring_file or settings.keyring
-        return _Keys(
-            settings,
-            Keyring(path, settings.environment),
-            SigningKey.beside(path, settings.environment),
-            path == settings.keyring,
-        )
+        return _Keys(Keyring(path, settings.environment), SigningKey.beside(path, settings.environment))
 
 
 @click.group()
@@ -91,12 +83,10 @@ def list_keys(chosen: _Chosen) -> None:
 def rotate(chosen: _Chosen, project: str) -> None:
     """Make a new active key for PROJECT; the older ones stay for what was begun under them.
 
-    Refused while the gateway has transfers of the project: their late images would get other UIDs and dates.
+    The gateway goes on with the key of a participant's first study. `fiona deidentify` knows of no earlier studies and
+    always uses the active key.
     """
-    asked = chosen.open()
-    if asked.of_the_gateway:
-        _refuse_with_transfers(asked.settings, project)
-    click.echo(f"the active key of {project} is now {asked.ring.rotate(project)}")
+    click.echo(f"the active key of {project} is now {chosen.open().ring.rotate(project)}")
 
 
 @keys.command()
@@ -187,16 +177,3 @@ def _show_certificate(asked: _Keys, project: str, output: Path | None) -> None:
     click.echo(text.decode(), nl=False)
     if output is not None:
         write_durably(output.absolute(), text)
-
-
-def _refuse_with_transfers(settings: Settings, project: str) -> None:
-    from fiona_dagster.adapters.ledger import Ledger
-    from fiona_dagster.domain.errors import ConfigurationError
-
-    if settings.ledger_url.startswith("sqlite") and not settings.layout.ledger.exists():
-        return
-    if any(one.project == project for one in Ledger(settings.ledger_url).transfers.all()):
-        raise ConfigurationError(
-            f"project {project} has transfers in the gateway under its present key",
-            remedy="begin a new project for new participants: late images need the key of their study",
-        )

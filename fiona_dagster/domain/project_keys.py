@@ -60,6 +60,10 @@ class ProjectKeys:
     def find(self, wanted: str) -> ProjectKey | None:
         return next((one for one in self.keys if one.id == wanted), None)
 
+    def active_at(self, when: str) -> ProjectKey:
+        """The key that was active at a time, written as `created` is; the oldest one before all of them."""
+        return next((one for one in reversed(self.keys) if one.created <= when), self.keys[0])
+
 
 @dataclass(frozen=True)
 class KeyStore:

@@ -40,7 +40,10 @@ GIVEN_UP = "given up: "
 
 @dataclass(frozen=True)
 class Transfer:
-    """A transfer as the ledger has it. `revision`: the newest that the research PACS confirmed."""
+    """A transfer as the ledger has it. `revision`: the newest that the research PACS confirmed.
+
+    `key_id` and `method_digest`: of the project's key and of the method that made the newest copies.
+    """
 
     id: int
     transfer_key: str
@@ -59,6 +62,8 @@ class Transfer:
     requested_by: str
     changed_at: float
     registry_state: str
+    key_id: str = ""
+    method_digest: str = ""
 
     def __repr__(self) -> str:
         return f"Transfer({self.id}, {self.project}, {self.state.value})"

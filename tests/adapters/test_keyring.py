@@ -243,3 +243,11 @@ def test_keys_do_not_show_when_they_are_printed(path: Path) -> None:
     shown = repr(Keyring(path).projects()) + repr(Keyring(path)._read())
     assert key.hex() not in shown
     assert repr(key) not in shown
+
+
+def test_the_key_that_was_active_at_a_time_is_found_again(path: Path) -> None:
+    ring = Keyring(path, clock=lambda: NOON)
+    first = ring.active_key_id("STUDY_A")
+    assert Keyring(path, clock=lambda: NOON + 60).rotate("STUDY_A") == ring.active_key_id("STUDY_A") != first
+    found = [ring.active_key_id_at("STUDY_A", NOON + after) for after in (-60.0, 0.0, 59.9, 60.0, 1e6)]
+    assert found == [first, first, first, ring.active_key_id("STUDY_A"), ring.active_key_id("STUDY_A")]

@@ -15,13 +15,13 @@ from fiona_dagster.adapters.ledger.schema import instance, transfer
 from fiona_dagster.domain.errors import Permanent, Transient
 from fiona_dagster.domain.routing import TransferRequest
 from fiona_dagster.domain.transfer import TransferState
-from tests.adapters import test_ledger, test_ledger_reception
+from tests.adapters import test_ledger, test_ledger_reception, test_ledger_version, test_transfer_keys
 from tests.conftest import free_port
 from tests.factories import received
 from tests.postgres import Postgres, running_postgres
 
 _SQLITE_ONLY = {"test_another_site_is_another_world"}  # adds up booleans in SQL, as only SQLite does
-for _module in (test_ledger, test_ledger_reception):
+for _module in (test_ledger, test_ledger_reception, test_transfer_keys):
     globals().update(
         {
             name: one
@@ -168,3 +168,8 @@ def test_a_reader_sees_one_moment(ledger: Ledger) -> None:
         assert connection.execute(counting).scalar_one() == before
     with ledger.read() as connection:
         assert connection.execute(counting).scalar_one() == before + 1
+
+
+def test_a_ledger_of_version_2_is_brought_forward_and_keeps_its_account(postgres: Postgres) -> None:
+    old, new = postgres.url(postgres.database()), postgres.url(postgres.database())
+    test_ledger_version.check_migration(old, new)

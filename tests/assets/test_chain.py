@@ -112,6 +112,46 @@ def test_late_images_follow_as_a_revision_under_the_same_pseudonyms_and_only_the
     assert len(packages(gateway)) == 1
 
 
+def test_after_a_rotation_late_images_follow_their_study_and_a_new_participant_gets_the_new_key(
+    gateway: Gateway,
+) -> None:
+    gateway.receive("mr-head")
+    gateway.settle()
+    old = only_transfer(gateway, "mr-head")
+    first = {r.sop_instance_uid: r.sha256 for r in gateway.ledger.transfers.release_rows(old.id)}
+    rotated = CliRunner().invoke(fiona, ["keys", "--config", str(gateway.config_file), "rotate", "BRAINAGE"])
+    assert rotated.exit_code == 0, rotated.output
+    gateway.send(*gateway.samples["mr-head"].late)
+    gateway.receive("ct-thorax")
+    gateway.settle()
+    rows = gateway.ledger.transfers.release_rows(old.id)
+    second = {r.sop_instance_uid: r.sha256 for r in rows}
+    assert (len(first), len(second)) == (11, 14)
+    assert first.items() <= second.items(), "the same bytes: UIDs, dates and accession number"
+    assert len({r.study_instance_uid for r in rows}) == 1
+    keys = gateway.resource.keyring.projects()["BRAINAGE"].keys
+    late, new = only_transfer(gateway, "mr-head"), only_transfer(gateway, "ct-thorax")
+    assert [late.key_id, new.key_id] == [keys[0].id, keys[1].id] == [old.key_id, keys[1].id]
+    assert (late.state, new.state) == (TransferState.DELIVERED, TransferState.DELIVERED)
+    proofs = gateway.settings.layout.datadir / "proofs"
+    named = {json.loads(one.read_text())["content"]["key_id"] for one in proofs.rglob("*.json")}
+    assert named == {keys[0].id, keys[1].id}
+    command(
+        gateway,
+        "assign",
+        gateway.study("ct-thorax").key,
+        "--project",
+        "BRAINAGE",
+        "--participant",
+        old.participant,
+    )
+    gateway.settle()
+    assert {one.key_id for one in gateway.ledger.transfers.of_study(gateway.study("ct-thorax").key)} == {
+        keys[0].id,
+        keys[1].id,
+    }, "a participant keeps the key of the first study"
+
+
 def test_sending_again_changes_nothing_at_the_destinations(gateway: Gateway) -> None:
     study = gateway.receive("sr-report")
     gateway.settle()

@@ -7,7 +7,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fiona_dagster.adapters.keyring import Keyring
-from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.signing import SigningKey
 from fiona_dagster.cli.keys import keys
 from fiona_dagster.domain.errors import ConfigurationError
@@ -46,25 +45,6 @@ def test_keys_are_listed_rotated_and_never_shown(ring: Keyring) -> None:
     shown = run("list").output + rotated.output + run("public").output
     material = [ring.project_key("STUDY_A", one).hex() for one in (old, new)]
     assert not [key for key in (*material, ring.site_key().hex()) if key in shown]
-
-
-def test_a_project_that_the_gateway_works_on_is_not_rotated(
-    ring: Keyring, datadir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ring.project_key("STUDY_A")
-    key = ring.active_key_id("STUDY_A")
-    Ledger(f"sqlite:///{datadir / 'ledger.sqlite'}")
-    assert run("rotate", "STUDY_A").exit_code == 0
-
-    class Transfer:
-        project = "STUDY_A"
-
-    monkeypatch.setattr("fiona_dagster.adapters.ledger.transfers.Transfers.all", lambda _: [Transfer()])
-    refused = run("rotate", "STUDY_A")
-    assert isinstance(refused.exception, ConfigurationError)
-    assert "late images" in str(refused.exception)
-    assert len(ring.projects()["STUDY_A"].keys) == 2
-    assert ring.project_key("STUDY_A", key)
 
 
 def test_destruction_asks_for_the_name_and_gives_a_certificate(ring: Keyring, datadir: Path) -> None:

@@ -11,10 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, create_engine, event, func, insert, inspect, select
+from sqlalchemy import Connection, create_engine, event, func, insert, inspect, select, update
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
+from fiona_dagster.adapters.ledger.migrations import migrate
 from fiona_dagster.adapters.ledger.schema import SCHEMA_VERSION, meta, metadata, study
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 
@@ -77,7 +78,7 @@ class Ledger:
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
 
     def _prepare(self, connection: Connection) -> None:
-        """Make the tables of a new ledger, and refuse one with other tables than ours before anything fails in it."""
+        """Make the tables of a new ledger, bring an older one forward, and refuse what we do not know."""
         if not inspect(connection).has_table(study.name):
             metadata.create_all(connection)
             connection.execute(insert(meta), {"name": _VERSION, "value": SCHEMA_VERSION})
@@ -85,12 +86,15 @@ class Ledger:
         found = 1
         if inspect(connection).has_table(meta.name):
             found = connection.execute(select(meta.c.value).where(meta.c.name == _VERSION)).scalar_one()
-        if found != SCHEMA_VERSION:
+        if found == SCHEMA_VERSION:
+            return
+        if found > SCHEMA_VERSION or not migrate(connection, found, SCHEMA_VERSION):
             raise ConfigurationError(
                 f"the ledger has schema version {found}, this gateway needs {SCHEMA_VERSION}",
                 remedy="run the version of the gateway that made it, or name a new data directory and ledger "
                 "(DATADIR, LEDGER) and keep the old one",
             )
+        connection.execute(update(meta).where(meta.c.name == _VERSION).values(value=SCHEMA_VERSION))
 
     def upsert(self, connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
         """Insert `rows`, replacing every other column where the primary key exists."""
@@ -199,7 +203,9 @@ def _prepare_file(path: Path) -> None:
     One process after the other: two that change the mode at once do not wait for each other, SQLite lets one fail.
     """
     path.touch(mode=0o640)  # SQLite would make it readable by everybody
-    folder = os.open(path.parent, os.O_RDONLY)  # closing a second descriptor of the file would drop SQLite's locks
+    folder = os.open(
+        path.parent, os.O_RDONLY
+    )  # closing a second descriptor of the file would drop SQLite's locks
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:

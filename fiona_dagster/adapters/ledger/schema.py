@@ -21,8 +21,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 2
-"""Raised with every change of a table below. 1: a ledger that has no version yet."""
+SCHEMA_VERSION = 3
+"""Raised with every change of a table below, with a step in `migrations`. 1: a ledger that has no version yet."""
 
 metadata = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")
@@ -177,6 +177,11 @@ transfer = Table(
     Column("attempts", Integer, nullable=False, default=0),
     Column("registry_state", String(64), nullable=False, default=""),  # what REDCap was told last
     Column("changed_at", Float, nullable=False),
+    # the project's key that made the copies; '' before the first release, and where version 2 made them
+    Column("key_id", String(16), nullable=False, default="", server_default=""),
+    Column(
+        "method_digest", String(64), nullable=False, default="", server_default=""
+    ),  # of the newest copies
     UniqueConstraint("study_key", "project", "participant", "event"),
 )
 Index("transfer_state", transfer.c.state)
@@ -196,8 +201,10 @@ release = Table(
     Column("transfer_syntax_uid", String(64), nullable=False, default=""),
     Column("modality", Text, nullable=False, default=""),
     Column("path", Text, nullable=False, default=""),  # relative to the DATADIR
-    Column("sha256", String(64), nullable=False, default=""),  # of the whole file
+    Column("sha256", String(64), nullable=False, default=""),  # of the whole file, since its verification
     Column("size_bytes", BigInteger, nullable=False, default=0),
+    # of what is not pixels, as it was written
+    Column("header_sha256", String(64), nullable=False, default="", server_default=""),
     Column("purged", Boolean, nullable=False, default=False),  # the copy was cleaned up with its study
 )
 Index("release_copy", release.c.sop_instance_uid)
@@ -210,6 +217,7 @@ verification = Table(
     Column("passed", Boolean, nullable=False),
     Column("at", Float, nullable=False),
     Column("manifest_sha256", String(64), nullable=False),
+    Column("method_digest", String(64), nullable=False, default="", server_default=""),
     Column("checks", JSON, nullable=False),  # name -> {passed, found}; never a value
 )
 
@@ -240,6 +248,7 @@ sent_copy = Table(  # what a PACS was given under a SOP Instance UID: known befo
     ),  # for whom and by which policy, see ReleaseRequest.identity
     Column("transfer_id", ForeignKey("transfer.id"), nullable=False),
     Column("at", Float, nullable=False),
+    Column("sha256", String(64), nullable=False, default="", server_default=""),  # of the file that was given
 )
 
 transition = Table(

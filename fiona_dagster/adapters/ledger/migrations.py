@@ -1,0 +1,36 @@
+"""Steps from a ledger of an older version to the present one, so that a site keeps its account.
+
+A step only adds: a gateway that still runs while another one is started goes on until it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, text
+
+STEPS: Mapping[int, tuple[str, ...]] = {
+    2: (
+        "ALTER TABLE transfer ADD COLUMN key_id VARCHAR(16) NOT NULL DEFAULT ''",
+        "ALTER TABLE transfer ADD COLUMN method_digest VARCHAR(64) NOT NULL DEFAULT ''",
+        "ALTER TABLE release ADD COLUMN header_sha256 VARCHAR(64) NOT NULL DEFAULT ''",
+        "ALTER TABLE verification ADD COLUMN method_digest VARCHAR(64) NOT NULL DEFAULT ''",
+        "ALTER TABLE sent_copy ADD COLUMN sha256 VARCHAR(64) NOT NULL DEFAULT ''",
+    ),
+}
+"""Statements by the version that they start from, in the SQL that SQLite and PostgreSQL share."""
+
+
+def migrate(connection: Connection, found: int, wanted: int) -> bool:
+    """Bring the tables from version `found` to `wanted`, within the caller's transaction.
+
+    Returns:
+        False where no steps lead there; nothing was done then.
+    """
+    steps = range(found, wanted)
+    if not all(version in STEPS for version in steps):
+        return False
+    for version in steps:
+        for statement in STEPS[version]:
+            connection.execute(text(statement))
+    return True
