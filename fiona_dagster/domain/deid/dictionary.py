@@ -33,6 +33,11 @@ def tag_of(keyword: str) -> int | None:
     return _keywords().get(keyword)
 
 
+def standard_tags() -> frozenset[int]:
+    """The tags of all attributes; repeating groups are not among them."""
+    return frozenset(_dictionary()[0])
+
+
 def is_registered(uid: str) -> bool:
     """Whether the standard itself registers `uid`, so that it names a class, syntax or well-known instance.
 
