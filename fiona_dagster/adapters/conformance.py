@@ -14,8 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom.datadict import keyword_for_tag
-
+from fiona_dagster.domain.deid.dictionary import keyword_of
 from fiona_dagster.domain.deid.proof import Conformance as ConformanceSummary
 
 TOOL = "dciodvfy"
@@ -124,6 +123,6 @@ def _without_values(line: str) -> str:
     kind = max((kind for kind in KINDS if message.startswith(kind)), key=len, default=ANOTHER)
     # private creators stand quoted in paths
     tags = [int(g + e, 16) for g, e in _TAG.findall(_QUOTED.sub('"', path or ""))]
-    where = "/".join(keyword_for_tag(tag) or ("private" if tag >> 16 & 1 else "unknown") for tag in tags)
+    where = "/".join(keyword_of(tag) or ("private" if tag >> 16 & 1 else "unknown") for tag in tags)
     module = _MODULE.match(message.removeprefix(kind))
     return " ".join(part for part in (kind, where, f"({module[1]})" if module else "") if part)

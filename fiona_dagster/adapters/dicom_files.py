@@ -259,13 +259,12 @@ def _inflated(content: bytes) -> bytes:
 
 def patient_of(file: InstanceFile) -> tuple[str, str]:
     """Study Instance UID and PatientID as they stand in a file, stripped."""
-    from pydicom.charset import default_encoding
-
     from fiona_dagster.domain.deid.admission import STUDY_INSTANCE_UID
+    from fiona_dagster.domain.deid.character_sets import DEFAULT_ENCODING
     from fiona_dagster.domain.deid.text import decode, encodings_of, first_text
 
     value = file.dataset.value(_PATIENT_ID)
-    text = decode(value, "LO", encodings_of(file.dataset, (default_encoding,)))
+    text = decode(value, "LO", encodings_of(file.dataset, (DEFAULT_ENCODING,)))
     patient = value.decode("latin-1") if text is None else text
     return first_text(file.dataset, STUDY_INSTANCE_UID), patient.strip(" \0")
 
@@ -274,24 +273,6 @@ def patient_of(file: InstanceFile) -> tuple[str, str]:
 def syntax_of(transfer_syntax_uid: str) -> Syntax:
     """How the elements of a data set in this transfer syntax are encoded."""
     return Syntax(implicit=transfer_syntax_uid == IMPLICIT_LITTLE, little=transfer_syntax_uid != EXPLICIT_BIG)
-
-
-def pydicom_agrees(file: InstanceFile) -> bool:
-    """Whether pydicom, another reader, finds the same elements at the first level, with the same values."""
-    from pydicom import dcmread
-    from pydicom.dataelem import RawDataElement
-
-    try:
-        with quiet_pydicom():
-            read = dcmread(file.path, stop_before_pixels=file.pixels is not None)
-            found = {int(tag): read.get_item(tag) for tag in read.keys()}  # noqa: SIM118 — iterating converts values
-    except Exception:  # noqa: BLE001 — whatever it says: another reader cannot read the copy
-        return False
-    return found.keys() == file.dataset.places.keys() and all(
-        one.value == file.dataset.value(tag)
-        for tag, one in found.items()
-        if isinstance(one, RawDataElement) and one.length != _UNDEFINED
-    )
 
 
 def file_digest(path: Path) -> str:

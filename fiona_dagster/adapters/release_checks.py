@@ -10,11 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fiona_dagster.adapters.dicom_copies import pixel_value, same_pixels
-from fiona_dagster.adapters.dicom_files import (
-    file_digest,
-    pydicom_agrees,
-    read_instance,
-)
+from fiona_dagster.adapters.dicom_files import file_digest, read_instance
 from fiona_dagster.adapters.seen_elements import SeenElements
 from fiona_dagster.domain.deid.familiar import Familiar
 from fiona_dagster.domain.deidentification import (
@@ -116,7 +112,6 @@ class ReleaseReader:
         )
         for name in self.findings.examined.keys() - {"conservation"}:
             self.findings.examined[name] = len(pairs)
-        read_by_another: set[str] = set()
         for instance, original in pairs:
             try:
                 file = read_instance(self.request.folder / instance.path, self._like_copies)
@@ -126,10 +121,6 @@ class ReleaseReader:
             self._check_identity(file, instance, original)
             if not same_pixels(original.pixels, pixel_value(file)):
                 self.findings.add("pixels_unchanged", instance.path)
-            if instance.series_instance_uid not in read_by_another:
-                read_by_another.add(instance.series_instance_uid)
-                if not pydicom_agrees(file):
-                    self.findings.add("still_readable", instance.path)
             uids = self._check_elements(file, search, allowed if moved else None)
             wanted = {self.map_uid(uid, _REFERENCED_SOP_INSTANCE_UID) for uid in original.references & known}
             for _ in wanted - uids:

@@ -12,12 +12,12 @@ from pathlib import Path
 from fiona_dagster.domain.deid.actions import DUMMIES, DUMMY_TEXT
 from fiona_dagster.domain.deid.conventions import EVENT_PREFIX
 from fiona_dagster.domain.deid.dates import DateShift
+from fiona_dagster.domain.deid.dictionary import is_registered
 from fiona_dagster.domain.deid.encoding import Element
 from fiona_dagster.domain.deid.method import method_elements
 from fiona_dagster.domain.deid.originals import OriginalValues
 from fiona_dagster.domain.deid.private import canonical, fits, safe_private
 from fiona_dagster.domain.deid.profile import Code, Option, Profile, Rules
-from fiona_dagster.domain.deid.table import is_registered
 from fiona_dagster.domain.deid.uids import is_acceptable_uid
 from fiona_dagster.domain.deid.walk import Found
 from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy, ReleaseRequest

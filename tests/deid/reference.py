@@ -21,8 +21,8 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
+from fiona_dagster.domain.deid.dictionary import is_registered
 from fiona_dagster.domain.deid.profile import Code, Option, Rules
-from fiona_dagster.domain.deid.table import is_registered
 
 _BY_CHARSET = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _TEXT = _BY_CHARSET | {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"}

@@ -11,8 +11,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from fiona_dagster.domain.deid.codes import Option
+from fiona_dagster.domain.deid.dictionary import is_transfer_syntax
 from fiona_dagster.domain.deid.recognizable import recognizable_reason
-from fiona_dagster.domain.deid.table import SopClassRow, is_transfer_syntax, rows, sop_classes
+from fiona_dagster.domain.deid.table import SopClassRow, rows, sop_classes
 from fiona_dagster.domain.deid.text import all_text, first_text
 from fiona_dagster.domain.project import Project
 

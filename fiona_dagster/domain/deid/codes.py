@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from fiona_dagster.domain.deid.table import standard_vr
+from fiona_dagster.domain.deid.dictionary import standard_vr
 
 DateMode = Literal["keep", "per_project", "per_participant", "remove", "year"]
 """What a project does to dates: the two Retain Longitudinal Temporal Information options, or neither."""

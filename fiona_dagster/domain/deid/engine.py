@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydicom.charset import default_encoding
-
 from fiona_dagster.domain.deid import levels
 from fiona_dagster.domain.deid.actions import Field
 from fiona_dagster.domain.deid.admission import (
@@ -25,6 +23,7 @@ from fiona_dagster.domain.deid.admission import (
     admit,
     is_document,
 )
+from fiona_dagster.domain.deid.character_sets import DEFAULT_ENCODING
 from fiona_dagster.domain.deid.chosen_actions import ChosenActions, Originals
 from fiona_dagster.domain.deid.conventions import check_request, root_elements
 from fiona_dagster.domain.deid.elements import EMPTY, PIXEL_TAGS, DataSet
@@ -122,7 +121,7 @@ class Deidentifier:
         )
 
     def _root(self, dataset: DataSet, sop_class: str) -> Plan:
-        encodings = encodings_of(dataset, (default_encoding,))
+        encodings = encodings_of(dataset, (DEFAULT_ENCODING,))
         representation = dataset.value(_PIXEL_REPRESENTATION)
         signed = len(representation) == 2 and max(representation) == 1  # 0 or 1 in either byte order
         known = (sop_class, encodings, dataset.syntax, signed)

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from typing import TypeVar
 
-from pydicom.datadict import tag_for_keyword
-
+from fiona_dagster.domain.deid.dictionary import tag_of
 from fiona_dagster.domain.deid.table import rows
 
 EDITION = "2024e"
@@ -53,6 +52,6 @@ def _modules() -> dict[str, list[str]]:
 def _types() -> dict[str, dict[Path, str]]:
     found: dict[str, dict[Path, str]] = {}
     for row in rows(f"module_types_{EDITION}.csv"):
-        path = tuple(tag_for_keyword(keyword) or 0 for keyword in row["path"].split("."))
+        path = tuple(tag_of(keyword) or 0 for keyword in row["path"].split("."))
         found.setdefault(row["module"], {})[path] = row["type"]
     return found

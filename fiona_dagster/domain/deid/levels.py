@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fiona_dagster.domain.deid.actions import Action, Field
+from fiona_dagster.domain.deid.dictionary import standard_vr
 from fiona_dagster.domain.deid.elements import UNDEFINED, DataSet
 from fiona_dagster.domain.deid.encoding import Element, Syntax, encode_element, header, text_element
 from fiona_dagster.domain.deid.profile import Rules
-from fiona_dagster.domain.deid.table import standard_vr
 from fiona_dagster.domain.errors import Permanent
 
 _REMEMBERED_BYTES, _REMEMBERED_VALUES = 16_384, 256

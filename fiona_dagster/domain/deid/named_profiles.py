@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from pydicom.datadict import tag_for_keyword
-
 from fiona_dagster.domain.deid.codes import Code, Option
+from fiona_dagster.domain.deid.dictionary import tag_of
 from fiona_dagster.domain.deid.profile import Profile, default_profile
 from fiona_dagster.domain.deid.table import EDITION, rows
 
@@ -40,7 +39,7 @@ def fiona_profile() -> Profile:
             }
         ),
         overrides=tuple(
-            sorted((tag_for_keyword(row["keyword"]) or 0, Code(row["action"])) for row in rows("fiona.csv"))
+            sorted((tag_of(row["keyword"]) or 0, Code(row["action"])) for row in rows("fiona.csv"))
         ),
         version=f"{FIONA_LIST} PS3.15 {EDITION}",
         standard_body_parts=True,

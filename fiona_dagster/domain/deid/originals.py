@@ -6,9 +6,10 @@ import datetime as dt
 import re
 from collections.abc import Callable, Iterable
 
+from fiona_dagster.domain.deid.dictionary import is_registered
 from fiona_dagster.domain.deid.names import full_names, name_words
 from fiona_dagster.domain.deid.notation import dates_in, fold, spellings
-from fiona_dagster.domain.deid.table import identifying, is_registered
+from fiona_dagster.domain.deid.table import identifying
 from fiona_dagster.domain.deid.walk import Found
 
 SHORTEST_IDENTIFIER = 5

@@ -6,11 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pydicom.datadict import keyword_for_tag, tag_for_keyword
-
 from fiona_dagster.domain.deid.codes import TEXT_VRS, Code, Option, is_removed_group
+from fiona_dagster.domain.deid.dictionary import keyword_of, standard_vr, tag_of
 from fiona_dagster.domain.deid.profile import Profile
-from fiona_dagster.domain.deid.table import standard_vr
 from fiona_dagster.domain.deid.written import is_written_by_us
 from fiona_dagster.domain.errors import ConfigurationError
 
@@ -65,7 +63,7 @@ def profile_of(base: Profile, wishes: Wishes) -> Profile:
         tag = _tag(attribute)
         if tag in overrides:
             raise ConfigurationError(
-                f"'{keyword_for_tag(tag)}' stands twice", place=attribute.place, remedy="remove one"
+                f"'{keyword_of(tag)}' stands twice", place=attribute.place, remedy="remove one"
             )
         overrides[tag] = _code(tag, action, attribute.place)
         _check_intention(base, chosen, tag, overrides[tag], attribute.place, wishes)
@@ -108,14 +106,14 @@ def _option(asked: Written) -> Option:
 
 def _tag(attribute: Written) -> int:
     match = _TAG.match(attribute.text)
-    tag = int(match[1] + match[2], 16) if match else tag_for_keyword(attribute.text)
+    tag = int(match[1] + match[2], 16) if match else tag_of(attribute.text)
     if tag is None or standard_vr(tag) is None:
         raise ConfigurationError(
             f"'{attribute.text}' is not a keyword of the data dictionary",
             place=attribute.place,
             remedy="check the spelling",
         )
-    keyword = keyword_for_tag(tag)
+    keyword = keyword_of(tag)
     if is_written_by_us(keyword) or is_removed_group(tag) or not tag & 0xFFFF:
         raise ConfigurationError(
             f"{keyword} cannot be overridden", place=attribute.place, remedy="leave it out"
@@ -131,14 +129,14 @@ def _code(tag: int, action: Written, place: str) -> Code:
     code, vr = Code(action.text), standard_vr(tag) or ""
     if code is Code.KEEP and vr in {"DA", "DT"}:
         raise ConfigurationError(
-            f"{keyword_for_tag(tag)} is a date, and a date that stays tells by how much the others moved",
+            f"{keyword_of(tag)} is a date, and a date that stays tells by how much the others moved",
             place=place,
             remedy="use date: what happens to dates is the project's deid_date_mode",
         )
     wrong = code in _ONLY_FOR and vr not in _ONLY_FOR[code]
     if wrong or (vr == "SQ" and code not in {Code.KEEP, Code.REMOVE, Code.EMPTY}):
         raise ConfigurationError(
-            f"{code} does not fit {keyword_for_tag(tag)}, which has VR {vr}",
+            f"{code} does not fit {keyword_of(tag)}, which has VR {vr}",
             place=place,
             remedy="use another action; the items of a sequence that is kept are treated one by one",
         )
@@ -148,7 +146,7 @@ def _code(tag: int, action: Written, place: str) -> Code:
 def _check_intention(
     base: Profile, chosen: Profile, tag: int, code: Code, place: str, wishes: Wishes
 ) -> None:
-    vr, keyword = standard_vr(tag) or "", keyword_for_tag(tag)
+    vr, keyword = standard_vr(tag) or "", keyword_of(tag)
     in_base = base.code(tag, vr, "per_participant")
     by_options = replace(base, options=chosen.options).code(tag, vr, "per_participant")
     if _STRICTNESS[code] < _STRICTNESS[by_options] and not wishes.weakens:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from pydicom.datadict import keyword_for_tag
-
 from fiona_dagster.domain.deid.codes import Code, DateMode, is_removed_group
+from fiona_dagster.domain.deid.dictionary import keyword_of, standard_vr
 from fiona_dagster.domain.deid.iods import demanded
 from fiona_dagster.domain.deid.profile import Profile
-from fiona_dagster.domain.deid.table import annex_e, sop_classes, standard_vr, unlisted
+from fiona_dagster.domain.deid.table import annex_e, sop_classes, unlisted
 from fiona_dagster.domain.deid.written import is_written_by_us
 
 Places = set[tuple[str, tuple[int, ...]]]
@@ -49,7 +48,7 @@ def profile_table(profiles: Sequence[Profile], dates: DateMode, sop_class_uid: s
     nested = _nested()
     for tag in sorted(_listed(profiles)):
         row = annex_e().get(tag)
-        keyword = keyword_for_tag(tag) or (row.keyword if row else "")
+        keyword = keyword_of(tag) or (row.keyword if row else "")
         cells = [_outcome(profile, tag, keyword, dates, sop_class_uid, nested) for profile in profiles]
         basic = row.basic if row else "–"
         vr = standard_vr(tag) or "–"

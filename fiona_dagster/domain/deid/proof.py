@@ -14,8 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
-from pydicom.datadict import keyword_for_tag
-
+from fiona_dagster.domain.deid.dictionary import keyword_of
 from fiona_dagster.domain.deid.profile import Code, DateMode, Option, Profile
 from fiona_dagster.domain.deidentification import DISPOSITIONS, DeidentifiedInstance
 from fiona_dagster.domain.errors import ConfigurationError
@@ -139,7 +138,7 @@ def _method(study: VerifiedStudy, project: Project, profile: Profile) -> dict[st
     return {
         **profile.policy,
         "overrides": [
-            {"tag": f"{tag:08x}", "keyword": keyword_for_tag(tag), "action": code.value}
+            {"tag": f"{tag:08x}", "keyword": keyword_of(tag), "action": code.value}
             for tag, code in sorted(profile.overrides)
         ],
         "digest": study.method_digest,

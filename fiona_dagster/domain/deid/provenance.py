@@ -1,12 +1,11 @@
-"""What the engine is made of, as a digest: its tables, its own source and the library that parses for it."""
+"""What the engine is made of, as a digest: its tables, its own source and the library that decodes ISO 2022 for it."""
 
 from __future__ import annotations
 
 import hashlib
 from functools import cache
+from importlib.metadata import version
 from importlib.resources import files
-
-import pydicom
 
 from fiona_dagster.domain.deid.table import table_bytes, table_names
 
@@ -14,7 +13,7 @@ from fiona_dagster.domain.deid.table import table_bytes, table_names
 @cache
 def engine_digest() -> str:
     """SHA-256, in hexadecimal digits; another engine, table or library has another."""
-    digest = hashlib.sha256(f"pydicom {pydicom.__version__}".encode())
+    digest = hashlib.sha256(f"pydicom {version('pydicom')}".encode())
     for name in table_names():
         digest.update(name.encode() + table_bytes(name))
     folder = files("fiona_dagster.domain.deid")

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from functools import cache
 from itertools import pairwise
 
+from fiona_dagster.domain.deid.dictionary import is_registered, standard_names
 from fiona_dagster.domain.deid.notation import (
     WORD,
     compact,
@@ -22,7 +23,6 @@ from fiona_dagster.domain.deid.notation import (
     whole_number,
 )
 from fiona_dagster.domain.deid.originals import TELEPHONE_DIGITS, OriginalValues
-from fiona_dagster.domain.deid.table import is_registered, standard_names
 from fiona_dagster.domain.deid.walk import Found
 from fiona_dagster.domain.identifiers import is_valid_uid
 

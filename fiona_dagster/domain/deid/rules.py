@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fiona_dagster.domain.deid.codes import TEXT_VRS, Code, DateMode, Option, effective_vr, is_removed_group
+from fiona_dagster.domain.deid.dictionary import standard_vr
 from fiona_dagster.domain.deid.iods import demanded, folded
 from fiona_dagster.domain.deid.private import safe_private
-from fiona_dagster.domain.deid.table import AnnexERow, annex_e, standard_vr, unlisted
+from fiona_dagster.domain.deid.table import AnnexERow, annex_e, unlisted
 
 _REMEMBERED = 65536
 

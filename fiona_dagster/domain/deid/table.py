@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from pydicom.datadict import DicomDictionary, dictionary_VR  # type: ignore[attr-defined]
-from pydicom.uid import UID_dictionary  # type: ignore[attr-defined]
-
 EDITION = "2026c"
 _FOLDER = files("fiona_dagster.domain.deid.tables")
 
@@ -93,30 +90,3 @@ def sop_classes() -> dict[str, SopClassRow]:
 def identifying() -> dict[int, str]:
     """Kind of identifying value (name, identifier, place, telephone) by tag."""
     return {int(row["tag"], 16): row["kind"] for row in rows("identifying.csv")}
-
-
-def is_registered(uid: str) -> bool:
-    """Whether the standard itself registers `uid`, so that it names a class, syntax or well-known instance.
-
-    A UID below 1.2.840.10008 that is not registered is somebody's instance under a borrowed root.
-    """
-    return uid in UID_dictionary or uid in sop_classes()
-
-
-def is_transfer_syntax(uid: str) -> bool:
-    """Whether `uid` is a transfer syntax of the standard, retired ones included."""
-    return uid in UID_dictionary and UID_dictionary[uid][1] == "Transfer Syntax"
-
-
-def standard_names() -> list[str]:
-    """Names of all attributes and registered UIDs: the standard's own vocabulary."""
-    return [entry[2] for entry in DicomDictionary.values()] + [entry[0] for entry in UID_dictionary.values()]
-
-
-@cache
-def standard_vr(tag: int) -> str | None:
-    """VR in the data dictionary (`US or SS` where it depends), None where the standard does not know the tag."""
-    try:
-        return dictionary_VR(tag)
-    except KeyError:
-        return None

@@ -6,8 +6,12 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from pydicom.charset import convert_encodings, decode_bytes, default_encoding
-
+from fiona_dagster.domain.deid.character_sets import (
+    DEFAULT_ENCODING,
+    LATIN,
+    decode_extended,
+    encodings_named,
+)
 from fiona_dagster.domain.deid.elements import DataSet
 
 OUTPUT_CHARACTER_SET = "ISO_IR 192"
@@ -17,8 +21,6 @@ SPECIFIC_CHARACTER_SET = 0x00080005
 SINGLE_VALUED = frozenset({"LT", "ST", "UT", "UR"})
 """VRs in which a backslash is text."""
 TEXT = BY_CHARACTER_SET | {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"}
-_LATIN = frozenset({"iso8859", "latin_1", "iso8859_2", "iso8859_3", "iso8859_4"})
-"""pydicom's names of the default repertoire and the Latin sets: they decode any bytes."""
 _DELIMITERS = {0x0D, 0x0A, 0x09, 0x0C}
 _BETWEEN_VALUES = _DELIMITERS | {0x5C}
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
@@ -31,16 +33,6 @@ def encodings_of(dataset: DataSet, inherited: Sequence[str]) -> Sequence[str]:
     return encodings_named(dataset.value(SPECIFIC_CHARACTER_SET))
 
 
-@lru_cache(maxsize=256)
-def encodings_named(value: bytes) -> tuple[str, ...]:
-    """Python encodings for a value of Specific Character Set; the default repertoire for what nobody knows."""
-    names = [part.strip(" \0") for part in value.decode("latin-1").split("\\")]
-    try:
-        return tuple(convert_encodings(names)) or (default_encoding,)
-    except (LookupError, ValueError):
-        return (default_encoding,)
-
-
 def decode(value: bytes, vr: str, encodings: Sequence[str]) -> str | None:
     """`value` as text, None where it is not text in its character set.
 
@@ -49,15 +41,15 @@ def decode(value: bytes, vr: str, encodings: Sequence[str]) -> str | None:
     """
     if value.isascii() and b"\x1b" not in value:
         return value.decode("ascii").rstrip(" \0")
-    used = encodings if vr in BY_CHARACTER_SET else [default_encoding]
+    used = encodings if vr in BY_CHARACTER_SET else [DEFAULT_ENCODING]
     try:
         if b"\x1b" not in value:
-            as_utf8 = _as_utf8(value) if used[0] in _LATIN else None
+            as_utf8 = _as_utf8(value) if used[0] in LATIN else None
             if as_utf8 is not None:
                 return as_utf8
             return _CONTROLS.sub("", value.decode(used[0])).rstrip(" \0")
         delimiters = {0x5E, 0x3D} | _BETWEEN_VALUES if vr == "PN" else _BETWEEN_VALUES
-        text = decode_bytes(value, used, delimiters if vr not in SINGLE_VALUED else _DELIMITERS)
+        text = decode_extended(value, used, delimiters if vr not in SINGLE_VALUED else _DELIMITERS)
     except (UnicodeError, LookupError):
         return _as_utf8(value)
     if "�" in text:

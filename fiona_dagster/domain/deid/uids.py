@@ -11,7 +11,7 @@ import hmac
 import re
 from typing import Protocol
 
-from fiona_dagster.domain.deid.table import is_registered
+from fiona_dagster.domain.deid.dictionary import is_registered
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.identifiers import UID_MAXIMUM_LENGTH, is_valid_uid
 from fiona_dagster.domain.project import Project

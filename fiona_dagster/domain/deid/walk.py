@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pydicom.charset import default_encoding
-from pydicom.datadict import keyword_for_tag
-
+from fiona_dagster.domain.deid.character_sets import DEFAULT_ENCODING
+from fiona_dagster.domain.deid.dictionary import keyword_of, standard_vr
 from fiona_dagster.domain.deid.elements import DataSet
-from fiona_dagster.domain.deid.table import standard_vr
 from fiona_dagster.domain.deid.text import decode, encodings_of, readings, split
 from fiona_dagster.domain.errors import Permanent
 
@@ -45,7 +43,7 @@ class Found:
     @property
     def keyword(self) -> str:
         """Keywords joined by dots, tags in hexadecimal digits where there is none."""
-        return ".".join(keyword_for_tag(tag) or f"{tag:08X}" for tag in self.path)
+        return ".".join(keyword_of(tag) or f"{tag:08X}" for tag in self.path)
 
     def texts(self) -> list[str]:
         """The values as text, stripped; bytes that are no text in their character set are read as Latin-1."""
@@ -90,7 +88,7 @@ class Level:
 
 def first_level(dataset: DataSet) -> Level:
     """Where a walk begins."""
-    return Level(dataset, (), (), encodings_of(dataset, (default_encoding,)))
+    return Level(dataset, (), (), encodings_of(dataset, (DEFAULT_ENCODING,)))
 
 
 def walk_element(level: Level, tag: int, enter: Enter | None = None) -> Iterator[Found]:

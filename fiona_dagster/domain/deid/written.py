@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydicom.datadict import tag_for_keyword
+from fiona_dagster.domain.deid.dictionary import tag_of
 
 ALWAYS_WRITTEN = frozenset(
     {
@@ -28,5 +28,5 @@ ALWAYS_WRITTEN = frozenset(
 
 def is_written_by_us(keyword: str) -> bool:
     """Whether the gateway sets the attribute itself."""
-    tag = tag_for_keyword(keyword)
+    tag = tag_of(keyword)
     return keyword in ALWAYS_WRITTEN or (tag is not None and tag >> 16 in {0x0002, 0x0012})

@@ -10,10 +10,11 @@ from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
 from fiona_dagster.domain.deid.codes import TEXT_VRS, Code, Option
 from fiona_dagster.domain.deid.conventions import pseudonyms, root_elements, standard_body_part
+from fiona_dagster.domain.deid.dictionary import standard_vr
 from fiona_dagster.domain.deid.named_profiles import NAMES, body_parts, fiona_profile, named_profile
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deid.profile_checks import Wishes, profile_of
-from fiona_dagster.domain.deid.table import annex_e, rows, standard_vr
+from fiona_dagster.domain.deid.table import annex_e, rows
 from fiona_dagster.domain.deid.written import is_written_by_us
 from fiona_dagster.domain.deidentification import ReleaseRequest
 from fiona_dagster.domain.project import Project

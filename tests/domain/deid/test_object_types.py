@@ -12,8 +12,9 @@ from pydicom.dataset import Dataset, FileDataset
 
 from fiona_dagster.adapters.conformance import conformance_difference
 from fiona_dagster.adapters.releases import deidentify_study, verify_release
+from fiona_dagster.domain.deid.dictionary import is_registered
 from fiona_dagster.domain.deid.profile import Profile
-from fiona_dagster.domain.deid.table import is_registered, sop_classes
+from fiona_dagster.domain.deid.table import sop_classes
 from fiona_dagster.domain.deid.tables import generate_object_types
 from fiona_dagster.domain.deid.uids import uid_map
 from fiona_dagster.domain.deidentification import SourceInstance

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 from pydicom.datadict import DicomDictionary, keyword_for_tag, tag_for_keyword
 
+from fiona_dagster.domain.deid.dictionary import standard_vr
 from fiona_dagster.domain.deid.profile import Code, Option, Profile
 from fiona_dagster.domain.deid.profile_file import profile_from_yaml
-from fiona_dagster.domain.deid.table import annex_e, rows, sop_classes, standard_vr, unlisted
+from fiona_dagster.domain.deid.table import annex_e, rows, sop_classes, unlisted
 from fiona_dagster.domain.deid.tables.generate import COLUMNS, difference, main, rows_from
 from fiona_dagster.domain.errors import ConfigurationError
 from tests.conftest import need_shared

@@ -4,9 +4,10 @@ import pytest
 from pydicom.datadict import tag_for_keyword
 
 from fiona_dagster.domain.deid.codes import Code, DateMode, Option, is_removed_group
+from fiona_dagster.domain.deid.dictionary import standard_vr
 from fiona_dagster.domain.deid.iods import demanded, folded
 from fiona_dagster.domain.deid.profile import Profile
-from fiona_dagster.domain.deid.table import EDITION, annex_e, rows, sop_classes, standard_vr
+from fiona_dagster.domain.deid.table import EDITION, annex_e, rows, sop_classes
 from fiona_dagster.domain.deid.tables.generate_iods import choices, demanded_of, demanding, main
 
 CT, ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4.1"
