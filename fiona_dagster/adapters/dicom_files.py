@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from fiona_dagster.domain.deid.elements import EMPTY, DataSet, Place, Short, find_elements
+from fiona_dagster.domain.deid.elements import EMPTY, DataSet, Place, Short, Unit, find_elements
 from fiona_dagster.domain.deid.encoding import EXPLICIT_LITTLE as EXPLICIT
 from fiona_dagster.domain.deid.encoding import Syntax
+from fiona_dagster.domain.deid.familiar import Familiar
 from fiona_dagster.domain.errors import Permanent
 
 FIRST_BYTES = 1 << 16
@@ -80,10 +81,14 @@ def quiet_pydicom() -> Iterator[list[warnings.WarningMessage]]:
         logger.setLevel(level)
 
 
-def read_instance(path: Path) -> InstanceFile:
+def read_instance(path: Path, familiar: Familiar | None = None) -> InstanceFile:
     """Find the elements of a DICOM file; Pixel Data stays in the file, where `pixels` says.
 
     A missing preamble is forgiven, a missing SOP Class UID is not. Deflated files are read whole.
+
+    Args:
+        path: the file.
+        familiar: what is known of files like it, to find their elements sooner; learns of this one.
 
     Raises:
         Permanent: it is no DICOM instance, cannot be read, or ends too early. Never names a value.
@@ -91,7 +96,7 @@ def read_instance(path: Path) -> InstanceFile:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return _Reader(path, descriptor).read()
+            return _Reader(path, descriptor, familiar or Familiar()).read()
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -101,8 +106,8 @@ def read_instance(path: Path) -> InstanceFile:
 class _Reader:
     """Reads the beginning of a file, and more of it when an element asks for more."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self._path, self._descriptor = path, descriptor
+    def __init__(self, path: Path, descriptor: int, familiar: Familiar) -> None:
+        self._path, self._descriptor, self._familiar = path, descriptor, familiar
         self._size = os.fstat(descriptor).st_size
         self._content = os.pread(descriptor, FIRST_BYTES, 0)
 
@@ -117,8 +122,7 @@ class _Reader:
             places, _ = self._elements(content, 0, len(content), syntax)
             dataset, pixels, behind = DataSet(content, places, syntax), None, EMPTY
         else:
-            places, stop = self._grow(start, syntax)
-            dataset = DataSet(self._content, places, syntax)
+            dataset, stop = self._grow(start, syntax)
             pixels, behind = self._pixels(stop, syntax)
             if pixels is not None and pixels.undefined_length and syntax_uid in _NATIVE:
                 raise Permanent(
@@ -153,21 +157,22 @@ class _Reader:
             position = value + length
         return DataSet(content, places, EXPLICIT), position
 
-    def _grow(self, start: int, syntax: Syntax) -> tuple[dict[int, Place], int]:
-        """The elements of the first level before the pixels; reads on while the file has more."""
+    def _grow(self, start: int, syntax: Syntax) -> tuple[DataSet, int]:
+        """The first level before the pixels; reads on while the file has more."""
         places: dict[int, Place] = {}
+        units: list[Unit] = []
         position = start
         while True:
             try:
-                return find_elements(
-                    self._content, position, len(self._content), syntax, root=True, places=places
-                )
+                stop = self._familiar.find(self._content, position, syntax, places, units)
+                break
             except Short as short:
                 position = short.position
-            if len(self._content) < self._size:
-                self._content += self._from(len(self._content), 4 * len(self._content))
-            else:
+            if len(self._content) == self._size:
                 raise _ends_early()
+            self._content += self._from(len(self._content), 4 * len(self._content))
+        self._familiar.learn(self._content, places, units)
+        return DataSet(self._content, places, syntax, tuple(units)), stop
 
     def _elements(
         self, content: bytes, start: int, stop: int, syntax: Syntax

@@ -5,7 +5,7 @@ The checks compare what was read again from disk with the originals; `adapters.r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from fiona_dagster.domain.deid.method import method_elements
 from fiona_dagster.domain.deid.originals import OriginalValues
 from fiona_dagster.domain.deid.private import canonical, fits, safe_private
 from fiona_dagster.domain.deid.profile import Code, Option, Profile, Rules
+from fiona_dagster.domain.deid.text import TEXT
 from fiona_dagster.domain.deid.uids import is_acceptable_uid
 from fiona_dagster.domain.deid.walk import Found
 from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy, ReleaseRequest
@@ -44,7 +45,8 @@ _WRITTEN_BY_US = frozenset(
     {
         0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013,
         0x00080005, 0x00080050, 0x00080080, 0x00080090, 0x00100010, 0x00100020,
-        0x00120020, 0x00120021, 0x00120040, 0x00120050, 0x00120051, 0x00120062, 0x00120063, 0x00120064,
+        0x00120010, 0x00120020, 0x00120021, 0x00120030, 0x00120031, 0x00120040,
+        0x00120050, 0x00120051, 0x00120062, 0x00120063, 0x00120064,
         0x00200010, 0x00280303, 0x00401002, 0x00402001,
     }
 )  # fmt: skip
@@ -192,8 +194,11 @@ def _texts(elements: Iterable[Element]) -> Iterable[str]:
                 yield from _texts(item)
 
 
-def profile_problem(found: Found, rules: Rules) -> str | None:
-    """Why an element may not stand in a copy by the profile, or None: the opposite question to the engine's."""
+def profile_problem(found: Found, rules: Rules, cleaned: Callable[[str], str] | None = None) -> str | None:
+    """Why an element may not stand in a copy by the profile, or None: the opposite question to the engine's.
+
+    `cleaned` is the cleaner of free text: what was cleaned does not change when it is cleaned again.
+    """
     if len(found.path) == 1 and (found.tag in _WRITTEN_BY_US or found.tag >> 16 == 0x7FE0):
         return None
     if len(found.path) == 1 and found.tag >> 16 in {0x0002, 0x0012}:
@@ -209,11 +214,17 @@ def profile_problem(found: Found, rules: Rules) -> str | None:
         problem = "is there"
     elif code is Code.EMPTY and found.value.strip(b" \0"):
         problem = "is not empty"
+    elif code is Code.CLEAN and cleaned is not None and _is_unclean(found, cleaned):
+        problem = "is not cleaned"
     elif found.creator and not _fits(found):
         problem = "is not what the safe list says"
     elif code is Code.REPLACE and any(t not in {"", DUMMY_TEXT, *DUMMIES.values()} for t in found.texts()):
         problem = "is not a dummy"
     return f"{found.keyword} {problem}" if problem else None
+
+
+def _is_unclean(found: Found, cleaned: Callable[[str], str]) -> bool:
+    return found.vr in TEXT and any(cleaned(text) != text for text in found.texts() if text != DUMMY_TEXT)
 
 
 def _fits(found: Found) -> bool:

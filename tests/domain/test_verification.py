@@ -91,7 +91,7 @@ def test_only_the_verified_manifest_is_recalled() -> None:
         (0x00091001, "LO", b"x", "00091001 is there"),
         (0x00020016, "AE", b"x", "SourceApplicationEntityTitle is there"),
         (0x00020010, "UI", b"1.2.840.10008.1.2", None),
-        (0x00120031, "LO", b"x", "ClinicalTrialSiteName is there"),
+        (0x00120060, "LO", b"x", "ClinicalTrialCoordinatingCenterName is there"),
     ],
 )
 def test_the_profile_is_checked_from_the_other_side(

@@ -25,6 +25,8 @@ DUMMIES = {
     "UR": "urn:removed",
 }
 """Dummy values (action D) of VRs in which DUMMY_TEXT would not be valid."""
+_FORMS = {0x00080201: re.compile(rb"[+-]\d{4}[ \0]*")}  # TimezoneOffsetFromUTC
+"""Forms that kept values of an attribute must have; others are emptied."""
 _NUMBER = re.compile(rb"^[0-9+\-.eE \\]*\0*$")
 
 
@@ -57,6 +59,9 @@ class Keep:
     def __call__(self, field: Field) -> bytes | None:
         if field.vr in {"DS", "IS"}:
             return field.value if _NUMBER.match(field.value) else b""
+        form = _FORMS.get(field.tag)
+        if form is not None and not form.fullmatch(field.value):
+            return b""
         if field.vr not in TEXT or (field.value.isascii() and b"\x1b" not in field.value):
             return field.value
         text = field.text()

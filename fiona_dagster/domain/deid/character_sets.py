@@ -1,11 +1,11 @@
 """Specific Character Set (PS3.3 C.12.1.1.2) as Python's codecs. Text with code extensions is left to pydicom.
 
-Importing pydicom takes half a second: it is imported for a value with escape sequences, or for a term that nobody
-defined, and for nothing else.
+Importing pydicom takes half a second: it is imported for a value with escape sequences, and for nothing else.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -39,32 +39,39 @@ _TERMS = {
     "ISO2022IR87": "iso2022_jp",
     "ISO2022IR149": "euc_kr",
     "ISO2022IR159": "iso2022_jp_2",
-    **_STAND_ALONE,
+    "ISO2022GBK": "gbk",
+    "ISO202258": "gb2312",
     "LATIN1": "latin_1",
     "ISO88591": "latin_1",
 }
 """Defined terms and misspellings, without case, blanks and marks: `ISO-IR 100` and `ISO_IR_100` are ISO_IR 100."""
-_MARKS = re.compile(r"[ _.-]")
+_MARKS = re.compile(r"[^0-9A-Z]")
 
 
 @lru_cache(maxsize=256)
 def encodings_named(value: bytes) -> tuple[str, ...]:
-    """Python codecs for a value of Specific Character Set; the default repertoire for what nobody knows."""
-    terms = [_MARKS.sub("", part.strip(" \0")).upper() for part in value.decode("latin-1").split("\\")]
-    if not _TERMS.keys() >= set(terms):
-        return _encodings_of_unknown(value)
+    """Python codecs for a value of Specific Character Set; the default repertoire for what nobody knows.
+
+    A set that cannot be extended (UTF-8, GB18030, GBK) is alone, or does not count behind another.
+    """
+    parts = [part.strip(" \0") for part in value.decode("latin-1").split("\\")]
+    terms = [_MARKS.sub("", part.upper()) for part in parts]
     if terms[0] in _STAND_ALONE:
-        return (_TERMS[terms[0]],)
-    return (_TERMS[terms[0]], *(_TERMS[term] for term in terms[1:] if term not in _STAND_ALONE))
+        return (_STAND_ALONE[terms[0]],)
+    return tuple(
+        _TERMS.get(term) or _codec(part)
+        for term, part in zip(terms, parts, strict=True)
+        if term not in _STAND_ALONE
+    )
 
 
-def _encodings_of_unknown(value: bytes) -> tuple[str, ...]:
-    from pydicom.charset import convert_encodings
-
+def _codec(term: str) -> str:
+    """A codec of Python's that somebody wrote as a term, else the default."""
     try:
-        return tuple(convert_encodings([part.strip(" \0") for part in value.decode("latin-1").split("\\")]))
+        codecs.lookup(term)
     except (LookupError, ValueError):
-        return (DEFAULT_ENCODING,)
+        return DEFAULT_ENCODING
+    return term
 
 
 def decode_extended(value: bytes, encodings: Sequence[str], delimiters: set[int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from fiona_dagster.domain.deid.actions import (
     Action,
@@ -18,12 +19,14 @@ from fiona_dagster.domain.deid.actions import (
 from fiona_dagster.domain.deid.cleaning import CleanDocument, CleanHeader, CleanText
 from fiona_dagster.domain.deid.conventions import pseudonyms
 from fiona_dagster.domain.deid.dates import DateShift, shift_days
-from fiona_dagster.domain.deid.free_text import FreeText, KnownNames
 from fiona_dagster.domain.deid.originals import OriginalValues
 from fiona_dagster.domain.deid.profile import Code, Option, Profile, effective_vr
 from fiona_dagster.domain.deid.residuals import ResidualSearch
 from fiona_dagster.domain.deid.uids import uid_map
 from fiona_dagster.domain.deidentification import ReleaseRequest
+
+if TYPE_CHECKING:
+    from fiona_dagster.domain.deid.free_text import FreeText
 
 Originals = Callable[[], OriginalValues]
 """What identifies in all originals of a study; asked for only where an action looks inside of values."""
@@ -87,11 +90,16 @@ class ChosenActions:
 
     @cached_property
     def _free_text(self) -> FreeText:
-        values = self._values
-        return FreeText(
-            KnownNames(frozenset(values.names), frozenset(values.full_names), frozenset(values.identifiers))
-        )
+        return free_text_of(self._values)
 
     @cached_property
     def _search(self) -> ResidualSearch:
         return ResidualSearch(self._values, ())
+
+
+def free_text_of(values: OriginalValues) -> FreeText:
+    """The cleaner of free text that knows what identifies in a study."""
+    from fiona_dagster.domain.deid.free_text import FreeText, KnownNames
+
+    identifiers = values.identifiers | values.devices | values.phrases | values.telephones
+    return FreeText(KnownNames(frozenset(values.names), frozenset(values.full_names), frozenset(identifiers)))

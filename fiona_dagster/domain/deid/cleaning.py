@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fiona_dagster.domain.deid.actions import Field
+from fiona_dagster.domain.deid.actions import DUMMY_TEXT, Field
 from fiona_dagster.domain.deid.csa import clean_csa
 from fiona_dagster.domain.deid.documents import clean_document
 from fiona_dagster.domain.deid.text import encode, split
@@ -14,7 +14,7 @@ from fiona_dagster.domain.deid.text import encode, split
 
 @dataclass(frozen=True, slots=True)
 class CleanText:
-    """Every value through the cleaner of free text; what is not text in its character set is emptied."""
+    """Every value through the cleaner of free text; where nothing is left of it, a dummy stands for it."""
 
     cleaner: Callable[[str], str]
 
@@ -22,7 +22,8 @@ class CleanText:
         text = field.text()
         if text is None:
             return b""
-        return encode("\\".join(self.cleaner(one) for one in split(text, field.vr)))
+        cleaned = "\\".join(self.cleaner(one) for one in split(text, field.vr))
+        return encode(cleaned if cleaned or not text.strip() else DUMMY_TEXT)
 
     def describe(self) -> str:
         return "cleaned: words of the vocabulary stay"

@@ -109,8 +109,11 @@ def root_elements(
         text_element(0x00080090, "PN", event if project.event_in_referring_physician else ""),
         text_element(0x00200010, "SH", _study_id_in(project, original_study_uid, new_study_uid)),
         text_element(0x00080050, "SH", number),
+        text_element(0x00120010, "LO", project.name),
         text_element(0x00120020, "LO", project.name),
         text_element(0x00120021, "LO", project.name),
+        text_element(0x00120030, "LO", ""),
+        text_element(0x00120031, "LO", ""),
         text_element(0x00120040, "LO", request.participant),
     ]
     if project.project_in_institution_name:

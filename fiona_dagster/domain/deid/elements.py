@@ -53,13 +53,40 @@ _LITTLE, _BIG = _Order("<"), _Order(">")
 IMPLICIT_LITTLE = Syntax(implicit=True, little=True)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """Elements that follow each other, as they stood in one data set: `places` are those there, from `begin` on."""
+
+    content: bytes
+    begin: int
+    places: dict[int, Place]
+
+    def places_at(self, position: int) -> dict[int, Place]:
+        """The same elements where the first byte lies at `position`."""
+        shift = position - self.begin
+        if not shift:
+            return self.places
+        return {
+            tag: (begin + shift, value + shift, stop + shift, vr)
+            for tag, (begin, value, stop, vr) in self.places.items()
+        }
+
+
+Unit = int | Stretch
+"""A part of a first level: the tag of one element, or several elements that were seen before."""
+
+
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """One level: its bytes, where its elements lie, and how they are encoded."""
+    """One level: its bytes, where its elements lie, and how they are encoded.
+
+    `units` are its parts where it was read with the help of others like it, else None.
+    """
 
     content: bytes
     places: dict[int, Place]
     syntax: Syntax
+    units: tuple[Unit, ...] | None = None
 
     def __contains__(self, tag: object) -> bool:
         return tag in self.places
@@ -131,6 +158,8 @@ def find_elements(  # noqa: C901, PLR0912 — the hot loop: a call per element w
     *,
     in_item: bool = False,
     root: bool = False,
+    only_one: bool = False,
+    has_vr: bool | None = None,
     depth: int = 0,
     places: dict[int, Place] | None = None,
 ) -> tuple[dict[int, Place], int]:
@@ -143,6 +172,8 @@ def find_elements(  # noqa: C901, PLR0912 — the hot loop: a call per element w
         syntax: how they should be encoded; a level that declares no VRs is read as implicit all the same.
         in_item: an item delimiter ends the level, and must.
         root: the first level, which ends before Pixel Data.
+        only_one: stop behind the first element.
+        has_vr: whether elements of the level declare their VR; by default the first one tells.
         depth: levels above this one.
         places: to go on with after `Short`.
 
@@ -153,7 +184,8 @@ def find_elements(  # noqa: C901, PLR0912 — the hot loop: a call per element w
     found: dict[int, Place] = {} if places is None else places
     order = _LITTLE if syntax.little else _BIG
     explicit, implicit, long = order.explicit, order.implicit, order.long
-    has_vr = not syntax.implicit and _declares_vr(content, start, stop)
+    if has_vr is None:
+        has_vr = declares_vr(content, start, stop, syntax)
     position = begin = start
     try:
         while position < stop:
@@ -191,6 +223,8 @@ def find_elements(  # noqa: C901, PLR0912 — the hot loop: a call per element w
             if position > stop:
                 raise Short(begin)
             found[group << 16 | element] = (begin, value, position, vr or "")
+            if only_one:
+                break
     except (StructError, Short):  # where it ended inside, it is this level's element that is not whole
         raise Short(begin) from None
     if in_item:
@@ -227,8 +261,10 @@ def _end_of_sequence(content: bytes, position: int, stop: int, syntax: Syntax, d
             position += length
 
 
-def _declares_vr(content: bytes, start: int, stop: int) -> bool:
+def declares_vr(content: bytes, start: int, stop: int, syntax: Syntax) -> bool:
     """Whether the first element of a level declares a VR; some writers encode items implicitly in explicit files."""
+    if syntax.implicit:
+        return False
     code = content[start + 4 : start + 6]
     if stop - start < 6 or content[start : start + 2] in {b"\xfe\xff", b"\xff\xfe"}:
         return True

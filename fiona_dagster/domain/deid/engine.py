@@ -7,7 +7,7 @@ the images of a series differ in a dozen elements.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +26,7 @@ from fiona_dagster.domain.deid.admission import (
 from fiona_dagster.domain.deid.character_sets import DEFAULT_ENCODING
 from fiona_dagster.domain.deid.chosen_actions import ChosenActions, Originals
 from fiona_dagster.domain.deid.conventions import check_request, root_elements
-from fiona_dagster.domain.deid.elements import EMPTY, PIXEL_TAGS, DataSet
+from fiona_dagster.domain.deid.elements import EMPTY, PIXEL_TAGS, DataSet, Stretch
 from fiona_dagster.domain.deid.encoding import Element, Syntax, encode_element, header, text_element
 from fiona_dagster.domain.deid.levels import Level, Plan, Treatment
 from fiona_dagster.domain.deid.method import method_elements
@@ -46,6 +46,7 @@ _ACCESSION_NUMBER, _REASON_FOR_THE_REQUESTED_PROCEDURE = 0x00080050, 0x00401002
 _PIXEL_REPRESENTATION = 0x00280103
 _ENCAPSULATED_DOCUMENT, _MIME_TYPE, _DOCUMENT_LENGTH = 0x00420011, 0x00420012, 0x00420015
 _DEIDENTIFICATION_GROUP = 0x0012
+_REMEMBERED_STRETCHES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,20 +156,43 @@ class Deidentifier:
     def _pieces(self, dataset: DataSet, plan: Plan, *, root: bool = False) -> dict[int, bytes]:
         """The encoded elements of a level's copy."""
         pieces: dict[int, bytes] = {}
-        treatments = plan.treatments
-        for tag, place in dataset.places.items():
-            key = (tag, place[3])
+        if dataset.units is None:
+            self._add_pieces(dataset, plan, dataset.places, pieces, root=root)
+        else:
+            for unit in dataset.units:
+                if isinstance(unit, Stretch):
+                    pieces.update(self._stretch(dataset, plan, unit))
+                else:
+                    self._add_pieces(dataset, plan, (unit,), pieces, root=root)
+        if self._keeps_private:
+            pieces.update(self._private_pieces(dataset, plan))
+        return pieces
+
+    def _stretch(self, dataset: DataSet, plan: Plan, stretch: Stretch) -> dict[int, bytes]:
+        """The copies of elements that were seen before; made anew where they are not known on this level."""
+        made = plan.stretches.get(stretch)
+        if made is None:
+            if len(plan.stretches) >= _REMEMBERED_STRETCHES:
+                plan.stretches.clear()
+            made = plan.stretches[stretch] = {}
+            self._add_pieces(dataset, plan, stretch.places, made, root=True)
+        return made
+
+    def _add_pieces(
+        self, dataset: DataSet, plan: Plan, tags: Iterable[int], pieces: dict[int, bytes], *, root: bool
+    ) -> None:
+        treatments, places = plan.treatments, dataset.places
+        for tag in tags:
+            declared = places[tag][3]
+            key = (tag, declared)
             try:
                 treatment = treatments[key]
             except KeyError:
-                treatment = treatments[key] = self._treatment(plan, tag, place[3], root=root)
+                treatment = treatments[key] = self._treatment(plan, tag, declared, root=root)
             if treatment is not None:
                 piece = treatment.piece(dataset, tag)
                 if piece:
                     pieces[tag] = piece
-        if self._keeps_private:
-            pieces.update(self._private_pieces(dataset, plan))
-        return pieces
 
     def _treatment(self, plan: Plan, tag: int, declared: str, *, root: bool) -> Treatment | None:
         """How an attribute is treated on a level; None where it is removed, or written anew."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from fiona_dagster.domain.deid.notation import dates_in
@@ -37,6 +38,7 @@ _TIME = (
 _DATE_FORMS = (
     rf"(?<!\d){_YEAR}(?P<s>[-./ ])\d{{1,2}}(?P=s)\d{{1,2}}(?!\d){_TIME}",
     rf"(?<![\d.])\d{{1,2}}(?P<t>[-./ ])\d{{1,2}}(?P=t)(?:{_YEAR}|\d{{2}})(?![\d]|\.\d){_TIME}",
+    rf"(?<![\d.])\d{{1,2}}[-./]\d{{1,2}}[-./](?:{_YEAR}|\d{{2}})(?![\d]|\.\d){_TIME}",
     r"(?<![\d.])\d{1,2}\. \d{1,2}\. ?(?:\d{4}|\d{2})(?!\d)" + _TIME,
     rf"(?<![^\W_])\d{{1,2}}(?:\.|st|nd|rd|th)?[ -]*(?:of )?{_MONTH}\.?,?[ -]*(?:{_YEAR}|'?\d{{2}})(?!\d){_TIME}",
     rf"(?<![^\W_])\d{{1,2}}(?:\.|st|nd|rd|th)?[ -]*(?:of )?{_FULL_MONTH}(?![^\W_]){_TIME}",
@@ -154,6 +156,9 @@ _DIGITS = (
 )
 _ACCESSION = r"(?<![^\W_])[A-Za-z]{1,12}[-_]?\d{6,}(?![^\W_])"
 
+_ELEVEN: Final = rf"(?<!\d)(?=(\d(?:[ .,\-–/_]{{0,3}}\d){{{IDENTITY_DIGITS - 1}}})(?!\d))"
+_TWELVE: Final = rf"(?<!\d)(?:19|20)\d\d(?:[ .,\-–/_]?\d){{{DUF_DIGITS - 4}}}(?!\d)"
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
@@ -164,28 +169,33 @@ class Span:
     kind: str
 
 
-def _compile(*forms: str, flags: int = re.IGNORECASE) -> tuple[re.Pattern[str], ...]:
-    return tuple(re.compile(form, flags) for form in forms)
+_FORMS: Final[dict[str, tuple[str, ...]]] = {
+    "url": (_URL,),
+    "e-mail": (_MAIL,),
+    "ip_address": (_IP4, *_IP6),
+    "mac_address": (_MAC,),
+    "uid": (_UID,),
+    "date": _DATE_FORMS,
+    "telephone": _TELEPHONE,
+    "age_over_89": _AGE,
+    "postal_address": _POSTAL,
+    "time": _BARE_TIME,
+    "digits": _DIGITS,
+    "accession": (_ACCESSION,),
+    "name": _TITLES,
+    "identity_number": (_ELEVEN,),
+    "duf_number": (_TWELVE,),
+}
+_CASE_COUNTS: Final = {"postal_address": re.MULTILINE, "name": re.NOFLAG}
+"""Flags of the kinds in which capitals tell something."""
+_WITHOUT_DIGITS: Final = ("url", "e-mail")
+_WHOLE_MATCHES: Final = tuple(kind for kind in _FORMS if kind not in {"name", "identity_number"})
 
 
-_KINDS: Final[tuple[tuple[str, tuple[re.Pattern[str], ...]], ...]] = (
-    ("url", _compile(_URL)),
-    ("e-mail", _compile(_MAIL)),
-    ("ip_address", _compile(_IP4, *_IP6)),
-    ("mac_address", _compile(_MAC)),
-    ("uid", _compile(_UID)),
-    ("date", _compile(*_DATE_FORMS)),
-    ("telephone", _compile(*_TELEPHONE)),
-    ("age_over_89", _compile(*_AGE)),
-    ("postal_address", _compile(*_POSTAL, flags=re.MULTILINE)),
-    ("time", _compile(*_BARE_TIME)),
-    ("digits", _compile(*_DIGITS)),
-    ("accession", _compile(_ACCESSION)),
-)
-_WITHOUT_DIGITS: Final = frozenset({"url", "e-mail"})
-_PERSONS: Final = _compile(*_TITLES, flags=0)
-_ELEVEN: Final = re.compile(rf"(?<!\d)(?=(\d(?:[ .,\-–/_]{{0,3}}\d){{{IDENTITY_DIGITS - 1}}})(?!\d))")
-_TWELVE: Final = re.compile(rf"(?<!\d)(?:19|20)\d\d(?:[ .,\-–/_]?\d){{{DUF_DIGITS - 4}}}(?!\d)")
+@cache
+def _patterns(kind: str) -> tuple[re.Pattern[str], ...]:
+    """The forms of a kind; compiled when they are first needed, as that takes a while."""
+    return tuple(re.compile(form, _CASE_COUNTS.get(kind, re.IGNORECASE)) for form in _FORMS[kind])
 
 
 def identifiers_in(text: str) -> list[Span]:
@@ -193,18 +203,19 @@ def identifiers_in(text: str) -> list[Span]:
 
     Names behind a title or a label do not include the title itself.
     """
-    found = [Span(m.start("name"), m.end("name"), "name") for p in _PERSONS for m in p.finditer(text)]
+    found = [
+        Span(m.start("name"), m.end("name"), "name") for p in _patterns("name") for m in p.finditer(text)
+    ]
     has_digit = any(map(str.isdigit, text))
-    for kind, patterns in _KINDS:
-        if has_digit or kind in _WITHOUT_DIGITS:
-            found += [Span(m.start(), m.end(), kind) for p in patterns for m in p.finditer(text)]
+    for kind in _WHOLE_MATCHES if has_digit else _WITHOUT_DIGITS:
+        found += [Span(m.start(), m.end(), kind) for p in _patterns(kind) for m in p.finditer(text)]
     if has_digit:
         found += [
             Span(m.start(1), m.end(1), "identity_number")
-            for m in _ELEVEN.finditer(text)
+            for p in _patterns("identity_number")
+            for m in p.finditer(text)
             if is_identity_number(m[1])
         ]
-        found += [Span(m.start(), m.end(), "duf_number") for m in _TWELVE.finditer(text)]
         found += _eight_digits(text)
     return sorted(set(found))
 

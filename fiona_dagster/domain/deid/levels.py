@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fiona_dagster.domain.deid.actions import Action, Field
 from fiona_dagster.domain.deid.dictionary import standard_vr
-from fiona_dagster.domain.deid.elements import UNDEFINED, DataSet
+from fiona_dagster.domain.deid.elements import UNDEFINED, DataSet, Stretch
 from fiona_dagster.domain.deid.encoding import Element, Syntax, encode_element, header, text_element
 from fiona_dagster.domain.deid.profile import Rules
 from fiona_dagster.domain.errors import Permanent
@@ -58,6 +58,7 @@ class Plan:
 
     level: Level
     treatments: dict[tuple[int, str], Treatment | None] = field(default_factory=dict)
+    stretches: dict[Stretch, dict[int, bytes]] = field(default_factory=dict)
     private: dict[tuple[int, str, str], Treatment | None] = field(default_factory=dict)
     below: dict[tuple[int, Sequence[str], Syntax], Plan] = field(default_factory=dict)
 

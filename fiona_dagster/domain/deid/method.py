@@ -44,9 +44,6 @@ OPTION_CODES = {
 }
 """Code value and meaning of each option (PS3.16 CID 7050, scheme DCM)."""
 
-_NOT_YET_APPLIED = frozenset({Option.CLEAN_PIXEL_DATA, Option.CLEAN_RECOGNIZABLE_VISUAL_FEATURES})
-"""Pixels are not cleaned: what would need it is held, and no copy claims it."""
-
 
 def method_digest(profile: Profile, project: Project) -> str:
     """SHA-256, in hexadecimal digits, of everything but the key that decides what a copy contains."""
@@ -72,7 +69,7 @@ def method_elements(profile: Profile, project: Project) -> list[Element]:
     codes = [_BASIC]
     if project.date_mode in _DATES:
         codes.append(_DATES[project.date_mode])
-    codes += sorted(OPTION_CODES[option] for option in profile.options - _NOT_YET_APPLIED)
+    codes += sorted(OPTION_CODES[option] for option in _applied(profile, project))
     return [
         text_element(0x00120062, "CS", "YES"),
         text_element(
@@ -83,6 +80,11 @@ def method_elements(profile: Profile, project: Project) -> list[Element]:
         Element(0x00120064, "SQ", [_code_item(*code) for code in codes]),
         text_element(0x00280303, "CS", _DATES_MODIFIED[project.date_mode]),
     ]
+
+
+def _applied(profile: Profile, project: Project) -> frozenset[Option]:
+    """The options that copies may claim: what would need cleaned pixels is held, unless a project vouches for them."""
+    return profile.options - {Option.CLEAN_PIXEL_DATA} if project.pixels_are_clean else profile.options
 
 
 def _code_item(value: str, meaning: str) -> list[Element]:

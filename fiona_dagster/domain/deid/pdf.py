@@ -12,6 +12,7 @@ import math
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -290,12 +291,14 @@ def _resolved(value: Any) -> Any:
     return value.get_object() if value is not None and hasattr(value, "get_object") else value
 
 
-class _quiet:  # noqa: N801 — used like contextlib's
-    """pypdf's warnings may print what stands in the document."""
-
-    def __enter__(self) -> None:
-        self._was = logging.getLogger("pypdf").disabled
-        logging.getLogger("pypdf").disabled = True
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("pypdf").disabled = self._was
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """pypdf's warnings may print what stands in the document; its modules have loggers below its own."""
+    logger, nobody = logging.getLogger("pypdf"), logging.NullHandler()
+    propagated, logger.propagate = logger.propagate, False
+    logger.addHandler(nobody)
+    try:
+        yield
+    finally:
+        logger.removeHandler(nobody)
+        logger.propagate = propagated

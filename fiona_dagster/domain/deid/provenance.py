@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from importlib.metadata import version
-from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 
 from fiona_dagster.domain.deid.table import table_bytes, table_names
 
 
 @cache
 def engine_digest() -> str:
-    """SHA-256, in hexadecimal digits; another engine, table or library has another."""
-    digest = hashlib.sha256(f"pydicom {version('pydicom')}".encode())
+    """SHA-256, in hexadecimal digits; another engine, table or decoder has another."""
+    digest = hashlib.sha256(b"pydicom.charset" + _pydicom_charset())
     for name in table_names():
         digest.update(name.encode() + table_bytes(name))
-    folder = files("fiona_dagster.domain.deid")
-    for name in sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".py")):
+    folder = Path(__file__).parent
+    for name in sorted(entry.name for entry in folder.glob("*.py")):
         digest.update(name.encode() + (folder / name).read_bytes())
     return digest.hexdigest()
+
+
+def _pydicom_charset() -> bytes:
+    """The source of pydicom's decoder. To import it, or what tells its version, takes too long."""
+    found = find_spec("pydicom")
+    if found is None or found.origin is None:
+        return b""
+    return Path(found.origin).with_name("charset.py").read_bytes()

@@ -13,6 +13,7 @@ from functools import cache
 from itertools import pairwise
 
 from fiona_dagster.domain.deid.dictionary import is_registered, standard_names
+from fiona_dagster.domain.deid.identifier_patterns import identifiers_in, is_identity_number
 from fiona_dagster.domain.deid.notation import (
     WORD,
     compact,
@@ -36,6 +37,7 @@ SHORTEST_NUMBER = 7
 LONGEST_CHANCE = 10
 """Digits behind a decimal point are many: only numbers of ten digits and more are looked for across it."""
 _UID = re.compile(r"(?<![\d.])\d+(?:\.\d+){3,}(?![\d.])")
+_ELEVEN_DIGITS = re.compile(r"(?<!\d)\d{6}[ .-]?\d{5}(?!\d)")
 _TECHNICAL = frozenset(
     {
         "CodeMeaning",
@@ -135,9 +137,9 @@ class ResidualSearch:
 
     def _in_text(self, text: str, found: Found) -> bool:
         folded = " ".join(fold(text).split())
-        if not folded:
-            return False
         keyword = found.keyword.rpartition(".")[2]
+        if not folded or (keyword not in _TECHNICAL and _has_identity(folded)):
+            return bool(folded)
         allowed = vocabulary() if found.vr == "CS" or keyword in _TECHNICAL else frozenset()
         if keyword in _MAKE:  # scanners are often called by their model, and makers are institutions, too
             allowed |= self._equipment
@@ -186,6 +188,13 @@ class ResidualSearch:
             return True
         small = value.lower()
         return any(term in small for term in self._bytes)
+
+
+def _has_identity(folded: str) -> bool:
+    """Whether an identity number or an e-mail address stands in a text, whoever's it is."""
+    if "@" in folded and any(span.kind == "e-mail" for span in identifiers_in(folded)):
+        return True
+    return any(is_identity_number(match[0]) for match in _ELEVEN_DIGITS.finditer(folded))
 
 
 def _is_telling(number: str) -> bool:

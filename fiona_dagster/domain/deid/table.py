@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 EDITION = "2026c"
-_FOLDER = files("fiona_dagster.domain.deid.tables")
+_FOLDER = Path(__file__).with_name("tables")
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,7 @@ def test_a_copy_names_the_options_that_were_applied() -> None:
     assert codes(PROFILE, replace(PROJECT, date_mode="remove")) == ["113100"]
 
 
-def test_a_copy_does_not_claim_that_pixels_were_cleaned() -> None:
-    pixels = {Option.CLEAN_PIXEL_DATA, Option.CLEAN_RECOGNIZABLE_VISUAL_FEATURES}
-    assert codes(Profile(options=frozenset(pixels))) == ["113100", "113107"]
+def test_a_copy_claims_clean_pixels_where_doubtful_ones_are_held_and_not_where_a_project_vouches() -> None:
+    pixels = Profile(options=frozenset({Option.CLEAN_PIXEL_DATA, Option.CLEAN_RECOGNIZABLE_VISUAL_FEATURES}))
+    assert codes(pixels) == ["113100", "113107", "113101", "113102"]
+    assert codes(pixels, replace(PROJECT, pixels_are_clean=True)) == ["113100", "113107", "113102"]
