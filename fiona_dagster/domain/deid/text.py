@@ -23,6 +23,8 @@ SINGLE_VALUED = frozenset({"LT", "ST", "UT", "UR"})
 TEXT = BY_CHARACTER_SET | {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"}
 _DELIMITERS = {0x0D, 0x0A, 0x09, 0x0C}
 _BETWEEN_VALUES = _DELIMITERS | {0x5C}
+_ESCAPES = re.compile(r"\x1b(?:\$[()]?[A-Z@]|[()-][A-Z])")
+"""Escape sequences that the decoder leaves: pydicom's does with that of ISO 2022 IR 58."""
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 
 
@@ -54,7 +56,7 @@ def decode(value: bytes, vr: str, encodings: Sequence[str]) -> str | None:
         return _as_utf8(value)
     if "�" in text:
         return _as_utf8(value)
-    return _CONTROLS.sub("", text).rstrip(" \0")
+    return _CONTROLS.sub("", _ESCAPES.sub("", text)).rstrip(" \0")
 
 
 def readings(value: bytes, vr: str, encodings: Sequence[str]) -> list[str]:

@@ -11,10 +11,12 @@ from pydicom.tag import Tag
 from pydicom.uid import BasicTextSRStorage, CTImageStorage, ExplicitVRLittleEndian
 
 from fiona_dagster.domain.deid.actions import Field, Keep
+from fiona_dagster.domain.deid.character_sets import encodings_named
 from fiona_dagster.domain.deid.elements import find_elements
 from fiona_dagster.domain.deid.encoding import EXPLICIT_LITTLE
 from fiona_dagster.domain.deid.engine import Deidentifier
 from fiona_dagster.domain.deid.profile import Code, Option, Profile
+from fiona_dagster.domain.deid.text import decode
 from fiona_dagster.domain.deidentification import ReleaseRequest
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.identifiers import is_valid_uid
@@ -192,6 +194,11 @@ def test_text_in_any_character_set_becomes_utf_8() -> None:
     copy = copy_of(dataset)
     assert copy.SpecificCharacterSet == "ISO_IR 192"
     assert copy.SequenceName == "脳"
+
+
+def test_no_escape_sequence_stays_in_chinese_text() -> None:
+    value = b"Zhang^San=\x1b$)A" + "张^\x1b$)A三".encode("gb2312")
+    assert decode(value, "PN", encodings_named(b"\\ISO 2022 IR 58")) == "Zhang^San=张^三"
 
 
 def test_text_that_is_not_text_in_its_character_set_is_emptied() -> None:
