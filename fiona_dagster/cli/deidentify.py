@@ -8,23 +8,24 @@ import os
 import shutil
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from fiona_dagster.cli.chosen_project import project_and_keys, project_without_ledger
+from fiona_dagster.cli.profile import from_file
+from fiona_dagster.cli.source_studies import studies_below
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fiona_dagster.adapters.keyring import Keyring
-    from fiona_dagster.adapters.signing import SigningKey
     from fiona_dagster.domain.deid.profile import Profile
     from fiona_dagster.domain.deidentification import DeidentifiedInstance, SourceInstance
     from fiona_dagster.domain.project import Project
     from fiona_dagster.domain.verification import Check, VerifiedStudy
-    from fiona_dagster.settings import Settings
 
 MAP_COLUMNS = ("source", "output", "sop_instance_uid", "new_sop_instance_uid", "disposition", "reason")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -40,7 +41,7 @@ class Row:
 
 @click.command()
 @click.argument("source", metavar="IN", type=click.Path(exists=True, path_type=Path))
-@click.argument("target", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("target", metavar="OUT", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--project", "project_name", required=True, help="Project; one that is not configured has defaults."
 )
@@ -54,9 +55,16 @@ class Row:
     "--keyring", "keyring_file", type=click.Path(dir_okay=False, path_type=Path), help="Keys of projects."
 )
 @click.option("--config", "config_file", type=_FILE, help="config.json of the gateway.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Write nothing; print what would become of IN.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="What --dry-run found, as JSON.",
+)
 def deidentify(
     source: Path,
-    target: Path,
+    target: Path | None,
     project_name: str,
     participant: str,
     event: str,
@@ -64,6 +72,8 @@ def deidentify(
     map_file: Path | None,
     keyring_file: Path | None,
     config_file: Path | None,
+    is_dry: bool,
+    json_file: Path | None,
 ) -> None:
     """De-identify the DICOM files below IN into the folder OUT.
 
@@ -73,20 +83,31 @@ def deidentify(
 
     Copies are made by the project's active key: after `fiona keys rotate` a participant gets other UIDs and dates here
     than before. The gateway knows the key of each participant; this command keeps no account.
+
+    With --dry-run nothing is written, and OUT is not wanted: prints what would become of each file, and of each element
+    as shapes and counts.
     """
+    if is_dry:
+        _dry_run(source, project_name, participant, event, profile_file, config_file, map_file, json_file)
+        return
+    if target is None:
+        raise click.UsageError("Missing argument 'OUT'.")
+    if json_file is not None:
+        raise click.UsageError("--json goes with --dry-run.")
     from fiona_dagster.adapters.proofs import prove_release
     from fiona_dagster.domain.deid.codes import Option
     from fiona_dagster.domain.deid.uids import uid_map
 
-    project, keyring, site_key = _project_and_keys(project_name, config_file, keyring_file)
+    project, keyring, site_key = project_and_keys(project_name, config_file, keyring_file)
     if profile_file is not None:
-        project = replace(project, profile=_profile(profile_file))
+        project = replace(project, profile=from_file(profile_file))
     profile = project.profile
     key = keyring.project_key(project_name)
     new_uid = uid_map(project, key, retained=Option.RETAIN_UIDS in profile.options)
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
-    studies, rows = _studies(source)
+    studies, others = studies_below(source)
+    rows = [Row(path, instance) for path, instance in others]
     checks: dict[str, tuple[Check, ...]] = {}
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -108,6 +129,33 @@ def deidentify(
     counts = Counter(row.instance.disposition for row in rows)
     click.echo(json.dumps(_summary(project, participant, profile, target, rows, checks), indent=2))
     if counts["held"] or counts["failed"]:
+        raise SystemExit(1)
+
+
+def _dry_run(
+    source: Path,
+    project_name: str,
+    participant: str,
+    event: str,
+    profile_file: Path | None,
+    config_file: Path | None,
+    map_file: Path | None,
+    json_file: Path | None,
+) -> None:
+    from fiona_dagster.cli.dry_run import as_json, dry_run, show, write_json
+
+    project = project_without_ledger(project_name, config_file)
+    if profile_file is not None:
+        project = replace(project, profile=from_file(profile_file))
+    run = dry_run(source, project, participant, event)
+    if map_file is not None:
+        _write_map(
+            map_file, [Row(path, replace(one, path="", sop_instance_uid="")) for path, one in run.files]
+        )
+    if json_file is not None:
+        write_json(json_file, as_json(run))
+    show(run)
+    if run.counts["held"] or run.counts["failed"]:
         raise SystemExit(1)
 
 
@@ -186,70 +234,6 @@ def _publish_proof(proof: Path, target: Path, verified: VerifiedStudy | None) ->
     name = f"{verified.study_instance_uid}.{verified.study.manifest_sha256[:12]}.json"
     if not same_proof(proof, folder / name):
         rename_durably(proof, folder / name)
-
-
-def _studies(source: Path) -> tuple[list[list[SourceInstance]], list[Row]]:
-    """The instances below `source` by study, and a row for every file that is none."""
-    from fiona_dagster.adapters.dicom_files import read_instance
-    from fiona_dagster.domain.deid.admission import SOP_INSTANCE_UID, STUDY_INSTANCE_UID
-    from fiona_dagster.domain.deid.text import first_text
-    from fiona_dagster.domain.deidentification import DeidentifiedInstance, SourceInstance
-    from fiona_dagster.domain.errors import Permanent
-
-    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
-    by_study: defaultdict[str, list[SourceInstance]] = defaultdict(list)
-    others = []
-    for path in files:
-        try:
-            dataset = read_instance(path).dataset
-        except Permanent as error:
-            disposition = "held" if str(error) == "not a DICOM instance" else "failed"
-            others.append(Row(path, DeidentifiedInstance(None, "", disposition, str(error))))  # type: ignore[arg-type]
-            continue
-        uid = first_text(dataset, SOP_INSTANCE_UID)
-        by_study[first_text(dataset, STUDY_INSTANCE_UID)].append(SourceInstance(path, None, uid))
-    return list(by_study.values()), others
-
-
-def _project_and_keys(
-    name: str, config_file: Path | None, keyring_file: Path | None
-) -> tuple[Project, Keyring, SigningKey]:
-    from fiona_dagster.adapters.keyring import Keyring
-    from fiona_dagster.adapters.signing import SigningKey
-    from fiona_dagster.settings import load_settings
-
-    settings = load_settings(config_file)
-    project, keyring = _project_and_keyring(name, settings, keyring_file)
-    environment = settings.environment
-    return project, Keyring(keyring, environment), SigningKey.beside(keyring, environment)
-
-
-def _project_and_keyring(name: str, settings: Settings, keyring_file: Path | None) -> tuple[Project, Path]:
-    """The configured project, else one with defaults; the named keyring, else the gateway's, else the user's own."""
-    from fiona_dagster.adapters.configuration import project_catalogue, registry
-    from fiona_dagster.adapters.ledger import Ledger
-    from fiona_dagster.domain.errors import ConfigurationError
-    from fiona_dagster.domain.project import Project
-
-    if not settings.layout.config.is_dir():
-        return Project(name=name), keyring_file or Path.home() / ".fiona" / "keyring.json"
-    known = settings.layout.ledger.exists() or not settings.ledger_url.startswith("sqlite")
-    ledger = Ledger(settings.ledger_url if known else "sqlite://")
-    catalogue = project_catalogue(settings, ledger, registry(settings))
-    project = catalogue.projects.get(name)
-    if project is None and catalogue.problems:  # its rules may be among those that cannot be read
-        raise ConfigurationError(catalogue.problems[0])
-    return project or Project(name=name), keyring_file or settings.keyring
-
-
-def _profile(path: Path) -> Profile:
-    from fiona_dagster.domain.deid.profile_file import profile_from_yaml
-    from fiona_dagster.domain.errors import ConfigurationError
-
-    try:
-        return profile_from_yaml(path.read_text(encoding="utf-8"), str(path))
-    except UnicodeDecodeError:
-        raise ConfigurationError("is not text in UTF-8", place=str(path), remedy="save it as UTF-8") from None
 
 
 def _write_map(path: Path, rows: Sequence[Row]) -> None:

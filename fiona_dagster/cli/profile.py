@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fiona_dagster.cli.profile_diff import diff
+
 if TYPE_CHECKING:
     from fiona_dagster.domain.deid.profile import Profile
 
@@ -18,6 +20,9 @@ def profile() -> None:
     """Look at De-identification Profiles."""
 
 
+profile.add_command(diff)
+
+
 @profile.command()
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -25,7 +30,7 @@ def profile() -> None:
 def check(files: tuple[Path, ...]) -> None:
     """Check profile FILES: prints what each asks for; exit status 2 and file and line where one cannot be used."""
     for path in files:
-        found = _from_file(path)
+        found = from_file(path)
         options = ", ".join(sorted(found.options)) or "no options"
         click.echo(f"{path}: {found.name}, {found.version}: {options}; {len(found.overrides)} overrides")
 
@@ -47,7 +52,7 @@ def show(wanted: tuple[str, ...], sop_class: str, dates: str) -> None:
     """Print what happens to which attribute, as a table in Markdown."""
     from fiona_dagster.domain.deid.profile_table import profile_table
 
-    profiles = [_named_or_from_file(one) for one in wanted]
+    profiles = [named_or_from_file(one) for one in wanted]
     click.echo(profile_table(profiles, dates, _sop_class_uid(sop_class)), nl=False)  # type: ignore[arg-type]
 
 
@@ -68,10 +73,18 @@ def _sop_class_uid(asked: str) -> str:
     )
 
 
-def _named_or_from_file(asked: str) -> Profile:
+def named_or_from_file(asked: str) -> Profile:
+    """The profile that comes under this name (`ps315`, `FIONA Basic`), or that stands in this file.
+
+    Raises:
+        ConfigurationError: there is neither, or the file cannot be used.
+    """
     from fiona_dagster.domain.deid.named_profiles import NAMES, named_profile
     from fiona_dagster.domain.errors import ConfigurationError
 
+    for known in map(named_profile, NAMES):
+        if known is not None and asked == known.name:
+            return known
     found = named_profile(asked)
     if found is not None:
         return found
@@ -79,10 +92,15 @@ def _named_or_from_file(asked: str) -> Profile:
         raise ConfigurationError(
             f"'{asked}' is neither a profile nor a file", place="--profile", remedy=f"use {', '.join(NAMES)}"
         )
-    return _from_file(Path(asked))
+    return from_file(Path(asked))
 
 
-def _from_file(path: Path) -> Profile:
+def from_file(path: Path) -> Profile:
+    """The profile in a file.
+
+    Raises:
+        ConfigurationError: it cannot be used.
+    """
     from fiona_dagster.domain.deid.profile_file import profile_from_yaml
     from fiona_dagster.domain.errors import ConfigurationError
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from fiona_dagster.domain.deid.actions import DUMMIES, DUMMY_TEXT
 from fiona_dagster.domain.deid.admission import SOP_CLASS_UID
 from fiona_dagster.domain.deid.codes import Code, DateMode, effective_vr
+from fiona_dagster.domain.deid.conventions import EVENT_PREFIX
 from fiona_dagster.domain.deid.dictionary import keyword_of
 from fiona_dagster.domain.deid.elements import EMPTY, PIXEL_TAGS, DataSet
 from fiona_dagster.domain.deid.encoding import LONG_VRS
+from fiona_dagster.domain.deid.iods import folded
 from fiona_dagster.domain.deid.private import canonical, is_creator_tag, safe_private
 from fiona_dagster.domain.deid.profile import Profile, Rules
 from fiona_dagster.domain.deid.shapes import value_shape
@@ -36,7 +38,7 @@ _CHANGED = {
 }
 MADE_ANEW = frozenset({0x00100010, 0x00100020, 0x00080050})
 """Attributes that are made anew at any depth."""
-_OUR_ROOT = frozenset({0x00080080, 0x00080090, 0x00200010, 0x00280303, 0x00401002, 0x00402001})
+_OUR_ROOT = frozenset({0x00080080, 0x00080090, 0x00200010, 0x00280303})
 _CHARACTER_SET, _DEIDENTIFICATION_GROUP, _ENCAPSULATED_DOCUMENT = 0x00080005, 0x0012, 0x00420011
 _UTF8 = ("utf8",)
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -54,7 +56,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An element, by keywords joined by dots, and its outcome in each copy.
+    """An element, by keywords joined by dots, and its outcome in each copy. A sequence that holds itself stands once.
 
     `alike`: it stands in all copies with the same bytes, or in none.
     """
@@ -133,9 +135,11 @@ def _level(dataset: DataSet, others: list[DataSet], place: _Place) -> Iterator[C
 def _element(dataset: DataSet, others: list[DataSet], tag: int, place: _Place) -> Iterator[Change]:
     source = dataset if tag in dataset else next(one for one in others if tag in one)
     declared = source.places[tag][3]
+    if is_creator_tag(tag):
+        return  # stays with its elements
     creator = creator_of(source, tag) if tag & 0x10000 else ""
     vr = _read_as(tag, declared, creator)
-    names = (*place.names, attribute_name(tag, creator))
+    names = folded((*place.names, attribute_name(tag, creator)))
     codes = [_code(rules, tag, declared, creator, place.parents) for rules in place.rules]
     items = _items(dataset, tag, vr, len(place.parents)) if tag in dataset else None
     if items is None and not (vr == "SQ" and tag not in dataset):
@@ -181,12 +185,14 @@ def _outcome(dataset: DataSet, copy: DataSet, tag: int, vr: str, code: Code, pla
         return Outcome("removed" if tag in dataset else "absent")
     old, new = dataset.value(tag), copy.value(tag)
     shape = value_shape(vr, new, _UTF8)
-    if tag not in dataset or _is_ours(tag, place.parents):
-        action = "made anew" if new.strip(b" \0") or not old.strip(b" \0") else "emptied"
+    if tag not in dataset:
+        action = "made anew"
     elif _same(old, new, vr, place.encodings):
         action = "kept"
     elif not new.strip(b" \0") and vr in TEXT:
         action = "emptied"
+    elif _is_ours(tag, place.parents) or new.startswith(EVENT_PREFIX.encode()):
+        action = "made anew"
     elif _is_dummy(new, vr) and code is not Code.KEEP:
         action = "replaced"
     elif vr == "UI" and code is Code.KEEP:
@@ -217,8 +223,6 @@ def _read_as(tag: int, declared: str, creator: str) -> str:
     """The VR to read an element by: the declared one, else the dictionary's or the safe list's."""
     if not tag & 0x10000 or declared not in {"", "UN"}:
         return effective_vr(tag, declared).split(" or ")[-1]
-    if is_creator_tag(tag):
-        return "LO"
     row = safe_private(creator, canonical(tag))
     return "UN" if row is None else row.vr
 
@@ -226,7 +230,7 @@ def _read_as(tag: int, declared: str, creator: str) -> str:
 def _code(rules: Rules, tag: int, declared: str, creator: str, parents: tuple[int, ...]) -> Code:
     if not tag & 0x10000:
         return rules.code(tag, declared, parents)
-    return Code.KEEP if is_creator_tag(tag) else rules.private(creator, canonical(tag), declared)
+    return rules.private(creator, canonical(tag), declared)
 
 
 def _items(dataset: DataSet, tag: int, vr: str, depth: int) -> list[DataSet] | None:
@@ -249,8 +253,5 @@ def attribute_name(tag: int, creator: str = "") -> str:
     """
     if not tag & 0x10000:
         return keyword_of(tag) or f"{tag:08X}"
-    group = f"{tag >> 16:04X}"
-    if is_creator_tag(tag):
-        return f"{group}00xx(creator)"
     row = safe_private(creator, canonical(tag))
-    return f"{group}xx{tag & 0xFF:02X}({row.creator if row else 'private'})"
+    return f"{tag >> 16:04X}xx{tag & 0xFF:02X}({row.creator if row else 'private'})"

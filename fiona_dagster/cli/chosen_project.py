@@ -1,0 +1,60 @@
+"""The project that a command names, and its keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fiona_dagster.adapters.keyring import Keyring
+    from fiona_dagster.adapters.signing import SigningKey
+    from fiona_dagster.domain.project import Project
+    from fiona_dagster.settings import Settings
+
+_NO_LEDGER = "sqlite://"
+"""In memory: what stands in none is asked of REDCap."""
+
+
+def project_and_keys(
+    name: str, config_file: Path | None, keyring_file: Path | None
+) -> tuple[Project, Keyring, SigningKey]:
+    """The project of that name, the keyring, and the key that signs."""
+    from fiona_dagster.adapters.keyring import Keyring
+    from fiona_dagster.adapters.signing import SigningKey
+    from fiona_dagster.settings import load_settings
+
+    settings = load_settings(config_file)
+    project, keyring = _project_and_keyring(name, settings, keyring_file)
+    environment = settings.environment
+    return project, Keyring(keyring, environment), SigningKey.beside(keyring, environment)
+
+
+def project_without_ledger(name: str, config_file: Path | None) -> Project:
+    """The project of that name, with no look at the ledger: opening it may bring it forward."""
+    from fiona_dagster.settings import load_settings
+
+    return _project(name, load_settings(config_file), _NO_LEDGER)
+
+
+def _project_and_keyring(name: str, settings: Settings, keyring_file: Path | None) -> tuple[Project, Path]:
+    """The configured project, else one with defaults; the named keyring, else the gateway's, else the user's own."""
+    configured = settings.layout.config.is_dir()
+    own = settings.keyring if configured else Path.home() / ".fiona" / "keyring.json"
+    known = settings.layout.ledger.exists() or not settings.ledger_url.startswith("sqlite")
+    return _project(name, settings, settings.ledger_url if known else _NO_LEDGER), keyring_file or own
+
+
+def _project(name: str, settings: Settings, ledger_url: str) -> Project:
+    """The configured project, else one with defaults."""
+    from fiona_dagster.adapters.configuration import project_catalogue, registry
+    from fiona_dagster.adapters.ledger import Ledger
+    from fiona_dagster.domain.errors import ConfigurationError
+    from fiona_dagster.domain.project import Project
+
+    if not settings.layout.config.is_dir():
+        return Project(name=name)
+    catalogue = project_catalogue(settings, Ledger(ledger_url), registry(settings))
+    project = catalogue.projects.get(name)
+    if project is None and catalogue.problems:  # its rules may be among those that cannot be read
+        raise ConfigurationError(catalogue.problems[0])
+    return project or Project(name=name)
