@@ -3,6 +3,7 @@ their originals."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -19,26 +20,32 @@ from fiona_dagster.domain.errors import Permanent
 
 _CHUNK = 1 << 20
 _UNDEFINED = 0xFFFFFFFF
+_CANNOT_SPLICE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+"""What `copy_file_range` says between file systems, or where one of them does not know it."""
 _PIXELS_INSIDE = (0x7FE00010, 0x7FE00008, 0x7FE00009, 0x56000020)
 
 
-def write_instance(
-    target: Path, clean: CleanInstance, source: InstanceFile, *, digest: bool = True
-) -> tuple[str, int]:
+def write_instance(target: Path, clean: CleanInstance, source: InstanceFile) -> tuple[str, int]:
     """Write a copy aside and rename it into place; the caller syncs the study's folder when all are there.
 
+    Folders that are missing are made.
+
+    The pixels are not looked at: verification compares them with the original's.
+
     Returns:
-        SHA-256 of the file in hexadecimal digits ('' where it is not wanted), and its size in bytes.
+        SHA-256, in hexadecimal digits, of the file without the value of its Pixel Data, and the file's size in bytes.
 
     Raises:
         OSError: the disk refuses.
+        Permanent: the original ends inside its pixel data.
     """
+    if not target.parent.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         try:
-            write = _write_hashed if digest else _splice
-            found = write(descriptor, clean, source)
+            found = _write(descriptor, clean, source)
         finally:
             os.close(descriptor)
         aside.replace(target)
@@ -48,39 +55,38 @@ def write_instance(
     return found
 
 
-def _write_hashed(descriptor: int, clean: CleanInstance, source: InstanceFile) -> tuple[str, int]:
-    digest, size = hashlib.sha256(), 0
-    for piece in _pieces(clean, source):
-        _write_all(descriptor, piece)
-        digest.update(piece)
-        size += len(piece)
-    return digest.hexdigest(), size
+def _write(descriptor: int, clean: CleanInstance, source: InstanceFile) -> tuple[str, int]:
+    before, pixels, behind = _parts(clean, source)
+    if isinstance(pixels, bytes):
+        _write_all(descriptor, before + pixels + behind)
+        size = len(pixels)
+    else:
+        _write_all(descriptor, before)
+        _splice(source.path, descriptor, pixels)
+        _write_all(descriptor, behind)
+        size = pixels.end - pixels.start
+    return hashlib.sha256(before + behind).hexdigest(), len(before) + size + len(behind)
 
 
-def _splice(descriptor: int, clean: CleanInstance, source: InstanceFile) -> tuple[str, int]:
-    """The pixels go from file to file without coming here."""
-    pixels, size = source.pixels, 0
-    for piece in _pieces(clean, source, pixels=False):
-        if piece or pixels is None:
-            _write_all(descriptor, piece)
-        else:
-            origin = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC)
+def _splice(path: Path, target: int, span: PixelSpan) -> None:
+    """The pixels go from file to file without coming here, where the file system can do that."""
+    origin = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        position = span.start
+        while position < span.end:
             try:
-                _copy_range(origin, descriptor, pixels)
-            finally:
-                os.close(origin)
-            size += pixels.end - pixels.start
-        size += len(piece)
-    return "", size
-
-
-def _copy_range(origin: int, target: int, span: PixelSpan) -> None:
-    position = span.start
-    while position < span.end:
-        copied = os.copy_file_range(origin, target, span.end - position, position)
-        if not copied:
-            raise Permanent("the file ends inside its pixel data: ask the sender for it again")
-        position += copied
+                copied = os.copy_file_range(origin, target, span.end - position, position)
+            except OSError as error:
+                if error.errno not in _CANNOT_SPLICE:
+                    raise
+                copied = 0
+            if not copied:
+                break
+            position += copied
+        for piece in _span(origin, position, span.end):
+            _write_all(target, piece)
+    finally:
+        os.close(origin)
 
 
 def _write_all(descriptor: int, piece: bytes) -> None:
@@ -89,28 +95,19 @@ def _write_all(descriptor: int, piece: bytes) -> None:
         written += os.write(descriptor, memoryview(piece)[written:])
 
 
-def _pieces(clean: CleanInstance, source: InstanceFile, *, pixels: bool = True) -> Iterator[bytes]:
-    """The bytes of a copy; an empty piece stands for the pixels where they are not wanted."""
+def _parts(clean: CleanInstance, source: InstanceFile) -> tuple[bytes, bytes | PixelSpan, bytes]:
+    """A copy: what stands before the value of Pixel Data, that value or its place in the original, what is behind."""
     syntax_uid, span = source.transfer_syntax_uid, source.pixels
     start = file_start(clean.sop_class_uid, clean.sop_instance_uid, syntax_uid)
     if syntax_uid == DEFLATED:
-        yield start + _deflated(clean.before)
-        return
+        return start + _deflated(clean.before), b"", b""
     if span is None:
-        yield start + clean.before
-        return
+        return start + clean.before, b"", b""
     length = _UNDEFINED if span.undefined_length else span.end - span.start
     start += clean.before + header(span.tag, span.vr, length, source.dataset.syntax)
-    if span.end <= len(source.dataset.content):  # it was read with the header
-        yield start + source.dataset.content[span.start : span.end] + clean.behind
-        return
-    yield start
-    if pixels:
-        yield from span_bytes(source.path, span)
-    else:
-        yield b""
-    if clean.behind:
-        yield clean.behind
+    content = source.dataset.content
+    was_read = span.end <= len(content)  # with the header
+    return start, content[span.start : span.end] if was_read else span, clean.behind
 
 
 def _deflated(content: bytes) -> bytes:
@@ -121,7 +118,7 @@ def _deflated(content: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class PixelValue:
-    """The value of Pixel Data: where it lies in a file, or the values themselves where it was read.
+    """The value of Pixel Data: where it lies in a file; what was read of it, and of a second one behind it.
 
     Float and Double Float Pixel Data and Spectroscopy Data count as pixels.
     """
@@ -132,31 +129,78 @@ class PixelValue:
 
 
 def pixel_value(file: InstanceFile) -> PixelValue:
-    """Pixel Data of a file; what is long and was read is told by its SHA-256."""
-    values = () if file.pixels else (file.dataset.value(tag) for tag in _PIXELS_INSIDE)
+    """Pixel Data of a file; what was read is told by its SHA-256."""
+    part = file.behind if file.pixels else file.dataset
+    values = (part.value(tag) for tag in _PIXELS_INSIDE)
     return PixelValue(file.path, file.pixels, tuple(hashlib.sha256(value).digest() for value in values))
 
 
-def same_pixels(one: PixelValue, other: PixelValue) -> bool:
-    """Whether two values of Pixel Data are equal, bit by bit; where there are none, whether neither has any."""
-    if one.span is None or other.span is None:
-        return one.span is other.span and one.inside == other.inside
-    if one.span.tag != other.span.tag or one.span.end - one.span.start != other.span.end - other.span.start:
-        return False
-    pairs = zip(span_bytes(one.path, one.span), span_bytes(other.path, other.span), strict=True)
-    return all(mine == its for mine, its in pairs)
+@dataclass(frozen=True, slots=True)
+class CopySums:
+    """What was found in a copy's file: SHA-256 of it without the value of Pixel Data and of the whole, in hexadecimal
+    digits; whether that value is the original's."""
+
+    header_sha256: str
+    sha256: str
+    same_pixels: bool
+
+
+def examine_copy(copy: InstanceFile, original: PixelValue) -> CopySums:
+    """Read a copy's file once, from its first byte to its last, beside the pixels of its original.
+
+    Values of Pixel Data are compared bit by bit; where one has none, neither may have any.
+
+    Raises:
+        Permanent: a file ends too early, or cannot be read.
+    """
+    mine = pixel_value(copy)
+    try:
+        descriptor = os.open(copy.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return _examined(descriptor, copy.size, mine, original)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise Permanent(f"the file cannot be read ({error.strerror})") from None
+
+
+def _examined(descriptor: int, size: int, mine: PixelValue, original: PixelValue) -> CopySums:
+    span, its = mine.span, original.span
+    header_sum = hashlib.sha256()
+    for piece in _span(descriptor, 0, size if span is None else span.start):
+        header_sum.update(piece)
+    if span is None:
+        whole = header_sum.hexdigest()
+        return CopySums(whole, whole, its is None and mine.inside == original.inside)
+    sum_of_all = header_sum.copy()
+    theirs = span_bytes(original.path, its) if its is not None and _alike(span, its) else None
+    same = theirs is not None and mine.inside == original.inside
+    for piece in _span(descriptor, span.start, span.end):
+        sum_of_all.update(piece)
+        same = same and theirs is not None and piece == next(theirs)
+    for piece in _span(descriptor, span.end, size):
+        header_sum.update(piece)
+        sum_of_all.update(piece)
+    return CopySums(header_sum.hexdigest(), sum_of_all.hexdigest(), same)
+
+
+def _alike(one: PixelSpan, other: PixelSpan) -> bool:
+    return (one.tag, one.end - one.start) == (other.tag, other.end - other.start)
 
 
 def span_bytes(path: Path, span: PixelSpan) -> Iterator[bytes]:
     """The bytes of a span, in pieces."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        position = span.start
-        while position < span.end:
-            piece = os.pread(descriptor, min(_CHUNK, span.end - position), position)
-            if not piece:
-                raise Permanent("the file ends inside its pixel data: ask the sender for it again")
-            position += len(piece)
-            yield piece
+        yield from _span(descriptor, span.start, span.end)
     finally:
         os.close(descriptor)
+
+
+def _span(descriptor: int, position: int, end: int) -> Iterator[bytes]:
+    while position < end:
+        piece = os.pread(descriptor, min(_CHUNK, end - position), position)
+        if not piece:
+            raise Permanent("the file ends inside its pixel data: ask the sender for it again")
+        position += len(piece)
+        yield piece

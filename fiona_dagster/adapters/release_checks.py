@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fiona_dagster.adapters.dicom_copies import pixel_value, same_pixels
-from fiona_dagster.adapters.dicom_files import file_digest, read_instance
+from fiona_dagster.adapters.dicom_copies import examine_copy, pixel_value
+from fiona_dagster.adapters.dicom_files import read_instance
 from fiona_dagster.adapters.seen_elements import SeenElements
 from fiona_dagster.domain.deid.familiar import Familiar
 from fiona_dagster.domain.deidentification import (
@@ -61,6 +61,7 @@ class ReleaseReader:
         self.request, self.profile, self.findings = request, profile, findings
         self.dates = project.date_mode
         self.values: OriginalValues = OriginalValues()
+        self._cleaned: Callable[[str], str] | None = None
         self._retains_uids = Option.RETAIN_UIDS in profile.options
         self.map_uid = uid_map(project, key, retained=self._retains_uids)
         self._shift = DateShift(shift_days(project, request.participant, key), year_only=self.dates == "year")
@@ -98,12 +99,29 @@ class ReleaseReader:
             frozenset(references) if released else frozenset(),
         )
 
-    def read_copies(self, pairs: Sequence[tuple[DeidentifiedInstance, Original]], known: set[str]) -> None:
-        """Check every copy. `known` are the UIDs of all originals of the study, also of those not released."""
+    def read_copies(
+        self,
+        pairs: Sequence[tuple[DeidentifiedInstance, Original]],
+        known: set[str],
+        read: Callable[[DeidentifiedInstance], InstanceFile] | None = None,
+    ) -> dict[str, str]:
+        """Check every copy.
+
+        Args:
+            pairs: copies with their originals.
+            known: UIDs of all originals of the study, also of those not released.
+            read: gives a copy whose bytes are in no file yet; by default it is read from the release's folder, and
+                its bytes and pixels are compared, too.
+
+        Returns:
+            SHA-256 of the copies' files, by path; empty where `read` gives the copies.
+        """
+        from fiona_dagster.domain.deid.chosen_actions import free_text_of
         from fiona_dagster.domain.deid.residuals import ResidualSearch
         from fiona_dagster.domain.verification import expected_dates
 
         moved = self.dates != "keep"
+        self._cleaned = free_text_of(self.values).clean
         search = ResidualSearch(self.values, self._written, dates=moved, uids=not self._retains_uids)
         allowed = (
             expected_dates(self.values, self._shift)
@@ -112,19 +130,34 @@ class ReleaseReader:
         )
         for name in self.findings.examined.keys() - {"conservation"}:
             self.findings.examined[name] = len(pairs)
+        sums: dict[str, str] = {}
         for instance, original in pairs:
             try:
-                file = read_instance(self.request.folder / instance.path, self._like_copies)
+                file = (read or self._read_copy)(instance)
             except Permanent:
                 self.findings.add("still_readable", instance.path)
+                self.findings.add("conservation", instance.path)
                 continue
             self._check_identity(file, instance, original)
-            if not same_pixels(original.pixels, pixel_value(file)):
-                self.findings.add("pixels_unchanged", instance.path)
+            if read is None:
+                sums[instance.path] = self._check_bytes(file, instance, original)
             uids = self._check_elements(file, search, allowed if moved else None)
             wanted = {self.map_uid(uid, _REFERENCED_SOP_INSTANCE_UID) for uid in original.references & known}
             for _ in wanted - uids:
                 self.findings.add("references_resolve", instance.path)
+        return sums
+
+    def _read_copy(self, instance: DeidentifiedInstance) -> InstanceFile:
+        return read_instance(self.request.folder / instance.path, self._like_copies)
+
+    def _check_bytes(self, file: InstanceFile, instance: DeidentifiedInstance, original: Original) -> str:
+        """Every byte of a copy is one that the engine wrote, or one of the original's pixels; returns its SHA-256."""
+        found = examine_copy(file, original.pixels)
+        if not found.same_pixels:
+            self.findings.add("pixels_unchanged", instance.path)
+        if not found.same_pixels or found.header_sha256 != instance.header_sha256:
+            self.findings.add("conservation", instance.path)
+        return found.sha256
 
     def _check_identity(self, file: InstanceFile, instance: DeidentifiedInstance, original: Original) -> None:
         dataset, meta, first = file.dataset, file.meta, _first_text
@@ -163,7 +196,7 @@ class ReleaseReader:
                     made = is_made_anew(found.value, mime, search.in_text)
                     problem = None if made else f"{found.keyword} is not made of searched text alone"
                 else:
-                    problem = profile_problem(found, rules)
+                    problem = profile_problem(found, rules, self._cleaned)
                 if problem is None and search.leaks(found):
                     problem = f"{found.keyword} has an original value"
                 if problem is None and allowed is not None and _is_other_date(found, allowed):
@@ -181,7 +214,10 @@ class ReleaseReader:
         return self._copies.uids(file, sop_class, check)
 
     def check_conservation(self, study: DeidentifiedStudy, sources: Sequence[SourceInstance]) -> None:
-        """Sources = released + held + excluded + failed, and on disk lie exactly the released files, as written."""
+        """Sources = released + held + excluded + failed, and on disk lie exactly the released files.
+
+        That they are as they were written is seen when they are read.
+        """
         for _ in range(abs(len(sources) - len(study.instances))):
             self.findings.add("conservation", "a source without a disposition")
         if Counter(_who(source) for source in sources) != Counter(
@@ -194,12 +230,8 @@ class ReleaseReader:
         expected = {instance.path: instance for instance in study.released}
         if len(expected) != len(study.released):
             self.findings.add("conservation", "two instances in one file")
-        present = _files(self.request.folder)
-        for path in sorted(expected.keys() ^ present):
+        for path in sorted(expected.keys() ^ _files(self.request.folder)):
             self.findings.add("conservation", path)
-        for path in sorted(expected.keys() & present):
-            if file_digest(self.request.folder / path) != expected[path].sha256:
-                self.findings.add("conservation", path)
 
 
 def _who(source: SourceInstance) -> tuple[int | None, str]:

@@ -10,6 +10,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from fiona_dagster.adapters.dicom_files import (
 )
 from fiona_dagster.adapters.durable import sync_tree
 from fiona_dagster.adapters.seen_elements import gather_originals
+from fiona_dagster.domain.deid.familiar import Familiar
 from fiona_dagster.domain.deidentification import (
     DeidentifiedInstance,
     DeidentifiedStudy,
@@ -33,13 +35,15 @@ from fiona_dagster.domain.deidentification import (
 from fiona_dagster.domain.errors import ConfigurationError, FionaError, Hold, Permanent, Transient
 
 if TYPE_CHECKING:
-    from fiona_dagster.domain.deid.engine import Deidentifier
+    from fiona_dagster.domain.deid.engine import CleanInstance, Deidentifier
     from fiona_dagster.domain.deid.profile import Profile
     from fiona_dagster.domain.verification import QuarantinedStudy, VerifiedStudy
 
 __all__ = ["ReleaseRequest", "SourceInstance", "deidentify_study", "recall_release", "verify_release"]
 Progress = Callable[[int, int], None]
 """Called with the number of instances done and the number of all."""
+Write = Callable[[Path, "CleanInstance", InstanceFile], tuple[str, int]]
+"""Takes a place, the copy and its original; returns what `write_instance` does."""
 
 _FILE_MODALITY = re.compile(r"[^A-Z0-9_]")
 
@@ -51,11 +55,12 @@ def deidentify_study(
     profile: Profile,
     progress: Progress | None = None,
     *,
-    digests: bool = True,
+    write: Write | None = None,
 ) -> DeidentifiedStudy:
     """Write the copies of one study into `request.folder`. Nothing here is verified yet.
 
-    `digests` are the SHA-256 of the copies, which verification and the ledger need.
+    The copies' pixels are not read: verification does that, and takes the SHA-256 of the files. `write` takes the
+    copies in place of the disk, which then stays as it is.
 
     An instance that cannot be read or treated is failed or held with its reason and costs no other; a study of
     several PatientIDs is held as a whole.
@@ -68,12 +73,12 @@ def deidentify_study(
     from fiona_dagster.domain.deid.method import method_digest
 
     engine = Deidentifier(profile, request, key, lambda: gather_originals(sources))
-    duplicates = _same_uid(sources)
+    duplicates, familiar = _same_uid(sources), Familiar()
     results: list[DeidentifiedInstance] = []
     patients: list[tuple[str, str] | None] = []
     study = ""
     for index, source in enumerate(sources):
-        file = _read(source)
+        file = _read(source, familiar)
         patients.append(None if isinstance(file, str) else patient_of(file))
         reason = source.held_reason or duplicates.get(index, "")
         if reason:
@@ -81,7 +86,7 @@ def deidentify_study(
         elif isinstance(file, str):
             result = _not_released(source, "failed", file)
         else:
-            result = _instance(source, file, engine, request.folder, study, digests=digests)
+            result = _instance(source, file, engine, request.folder, study, write or write_instance)
         study = study or result.study_instance_uid
         results.append(result)
         if progress is not None:
@@ -90,7 +95,8 @@ def deidentify_study(
         if not sources[index].held_reason:
             results[index] = _not_released(sources[index], "held", reason)
     study = next((one.study_instance_uid for one in results if one.study_instance_uid), "")
-    _settle(request.folder, {one.path for one in results if one.disposition == "released"})
+    if write is None:
+        _settle(request.folder, {one.path for one in results if one.disposition == "released"})
     return DeidentifiedStudy(study, tuple(results), profile.name, method_digest(profile, request.project))
 
 
@@ -139,10 +145,10 @@ def _digest_or_path(path: Path) -> str:
         return str(path)  # it will fail by itself when it is read
 
 
-def _read(source: SourceInstance) -> InstanceFile | str:
+def _read(source: SourceInstance, familiar: Familiar) -> InstanceFile | str:
     """The file, or why it cannot be treated."""
     try:
-        return read_instance(source.path)
+        return read_instance(source.path, familiar)
     except FionaError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 — one broken instance costs no other; its message may hold values
@@ -155,11 +161,10 @@ def _instance(
     engine: Deidentifier,
     folder: Path,
     study: str,
-    *,
-    digests: bool,
+    write: Write,
 ) -> DeidentifiedInstance:
     try:
-        return _released(source, file, engine, folder, study, digests=digests)
+        return _released(source, file, engine, folder, study, write)
     except Hold as error:
         return _not_released(source, "held", error.reason)
     except (ConfigurationError, Transient):
@@ -180,8 +185,7 @@ def _released(
     engine: Deidentifier,
     folder: Path,
     study: str,
-    *,
-    digests: bool,
+    write: Write,
 ) -> DeidentifiedInstance:
     from fiona_dagster.domain.deid.admission import SOP_INSTANCE_UID
     from fiona_dagster.domain.deid.text import first_text
@@ -197,10 +201,7 @@ def _released(
         raise Hold("the instance belongs to another study")
     modality = _FILE_MODALITY.sub("", clean.modality.upper())[:16] or "OT"
     path = f"{clean.series_instance_uid}/{modality}.{clean.sop_instance_uid}.dcm"
-    target = folder / path
-    if not target.parent.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-    digest, size = write_instance(target, clean, file, digest=digests)
+    digest, size = write(folder / path, clean, file)
     return DeidentifiedInstance(
         identity=source.identity,
         source_sop_instance_uid=source.sop_instance_uid,
@@ -212,7 +213,7 @@ def _released(
         sop_class_uid=clean.sop_class_uid,
         transfer_syntax_uid=file.transfer_syntax_uid,
         modality=modality,
-        sha256=digest,
+        header_sha256=digest,
         size_bytes=size,
     )
 
@@ -255,8 +256,9 @@ def verify_release(
                 known.add(original.sop_instance_uid)
                 if instance is not None and released:
                     pairs.append((instance, original))
-        reader.read_copies(pairs, known)
-    return conclude(study, request, findings, revision=revision)
+        sums = reader.read_copies(pairs, known)
+    summed = tuple(replace(one, sha256=sums.get(one.path, "")) for one in study.instances)
+    return conclude(replace(study, instances=summed), request, findings, revision=revision)
 
 
 def recall_release(

@@ -108,21 +108,24 @@ def verify_transfer(
     # of that revision: late images may have arrived since the copies were made
     sources = _sources(gateway, study, revision)
     outcome = verify_release(copy, sources, request, key, request.project.profile, revision=revision)
-    if isinstance(outcome, VerifiedStudy) and outcome.instances:
+    verified = outcome if isinstance(outcome, VerifiedStudy) else None
+    manifest = verified.study.manifest_sha256 if verified is not None else ""
+    if verified is not None and verified.instances:
         # before the ledger says that it passed: nothing leaves without its proof
-        target = _proof(gateway, study, transfer, revision, copy.manifest_sha256)
+        target = _proof(gateway, study, transfer, revision, manifest)
         site_key = gateway.signing_key
-        prove_release(target, outcome, sources, request.project, request.project.profile, key, site_key, now)
+        prove_release(target, verified, sources, request.project, request.project.profile, key, site_key, now)
     ledger.transfers.verify(
-        transfer.id, revision, passed=isinstance(outcome, VerifiedStudy), manifest_sha256=copy.manifest_sha256,
+        transfer.id, revision, passed=verified is not None, manifest_sha256=manifest,
+        sums={one.identity: one.sha256 for one in outcome.study.released if one.identity is not None},
         checks={c.name: {"passed": c.passed, "found": c.found, "places": list(c.places)} for c in outcome.checks},
         now=now, run_id=run_id,
     )  # fmt: skip
     problem = ""
-    if not isinstance(outcome, VerifiedStudy):
+    if verified is None:
         _to_quarantine(gateway.settings.site(study.site).layout, request.folder)
         problem = "verification: " + ", ".join(check.name for check in outcome.checks if not check.passed)
-    elif not outcome.instances:
+    elif not verified.instances:
         problem = "nothing may be released: every instance is held, excluded or failed"
     if problem:
         ledger.transfers.set_state(
@@ -155,6 +158,8 @@ def recall_verified(gateway: GatewayResource, study: StudyRecord, transfer: Tran
         return None
     request = _request(gateway, study, transfer)
     copy = _deidentified(ledger, transfer, request, gateway.datadir(study.site))
+    if any(not one.sha256 for one in copy.released):
+        return None  # made anew since, and not verified yet
     return recall_release(copy, request, verified_manifest=manifest, revision=revision)
 
 
@@ -235,6 +240,7 @@ def _row(one: DeidentifiedInstance, folder: Path, datadir: Path) -> ReleaseRow:
         path=str((folder / one.path).relative_to(datadir)) if released else "",
         sha256=one.sha256,
         size_bytes=one.size_bytes,
+        header_sha256=one.header_sha256,
     )
 
 
@@ -262,6 +268,7 @@ def _deidentified(
                 modality=row.modality,
                 sha256=row.sha256,
                 size_bytes=row.size_bytes,
+                header_sha256=row.header_sha256,
             )
         )
     uids = {one.study_instance_uid for one in instances if one.study_instance_uid}

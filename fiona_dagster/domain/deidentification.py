@@ -53,8 +53,12 @@ class ReleaseRequest:
 
 @dataclass(frozen=True)
 class DeidentifiedInstance:
-    """What became of one source. `path` (relative to the folder), new UIDs, `sha256` and `size_bytes` of the
-    copy's file are set for released instances only; `reason` for all others, without patient data."""
+    """What became of one source. `path` (relative to the folder), new UIDs, `header_sha256` and `size_bytes` of the
+    copy's file are set for released instances only; `reason` for all others, without patient data.
+
+    `header_sha256` is that of the file as it was written, without the value of its Pixel Data. `sha256` is that of the
+    whole file, which verification fills in.
+    """
 
     identity: int | None
     source_sop_instance_uid: str
@@ -69,6 +73,7 @@ class DeidentifiedInstance:
     modality: str = ""
     sha256: str = ""
     size_bytes: int = 0
+    header_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,13 @@ class DeidentifiedStudy:
 
     @property
     def manifest_sha256(self) -> str:
-        """SHA-256 over path, UID and digest of every released file: it stands for every byte of the release."""
+        """SHA-256 over path, UID and digest of every released file: it stands for every byte of a verified release.
+
+        Raises:
+            ValueError: verification has not taken the digests.
+        """
+        if any(not one.sha256 for one in self.released):
+            raise ValueError("the copies are not verified: they have no digests yet")
         lines = sorted(f"{one.sha256}  {one.sop_instance_uid}  {one.path}" for one in self.released)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

@@ -71,7 +71,11 @@ class Transfer:
 
 @dataclass(frozen=True)
 class ReleaseRow:
-    """What became of one instance in one transfer. Paths are relative to the site's DATADIR."""
+    """What became of one instance in one transfer. Paths are relative to the site's DATADIR.
+
+    `sha256`, of the whole file, is there since its verification; `header_sha256`, without the value of Pixel Data,
+    since it was written.
+    """
 
     instance_id: int
     disposition: Disposition
@@ -85,6 +89,7 @@ class ReleaseRow:
     path: str = ""
     sha256: str = ""
     size_bytes: int = 0
+    header_sha256: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +17,13 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
 )
 
-from fiona_dagster.adapters.dicom_copies import pixel_value, same_pixels, write_instance
+from fiona_dagster.adapters.dicom_copies import (
+    CopySums,
+    examine_copy,
+    pixel_value,
+    same_pixels,
+    write_instance,
+)
 from fiona_dagster.adapters.dicom_files import quiet_pydicom, read_instance
 from fiona_dagster.domain.errors import Permanent
 from tests.domain.deid.planted import GONE, ct_instance, engine, saved
@@ -53,7 +61,8 @@ def test_a_copy_is_read_in_the_syntax_of_its_original_with_its_pixels(tmp_path: 
     assert copy.PixelData == dcmread(source).PixelData
     assert copy.Rows == 4
     assert list(copy.ImagePositionPatient) == [-10.5, 0, 3.25]
-    assert same_pixels(*(pixel_value(read_instance(tmp_path / name)) for name in ("source.dcm", "copy.dcm")))
+    original, made = (read_instance(tmp_path / name) for name in ("source.dcm", "copy.dcm"))
+    assert examine_copy(made, pixel_value(original)).same_pixels
     if syntax != DeflatedExplicitVRLittleEndian:
         content = (tmp_path / "copy.dcm").read_bytes().lower()
         assert [value for value in GONE if value.lower().encode() in content] == []
@@ -71,15 +80,14 @@ def test_nothing_of_the_file_meta_and_preamble_is_left(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("digest", [True, False])
-def test_a_failed_write_leaves_no_part(tmp_path: Path, digest: bool) -> None:
+def test_a_failed_write_leaves_no_part(tmp_path: Path) -> None:
     source = saved(large_instance(), tmp_path / "in" / "source.dcm")
     file = read_instance(source)
     clean = engine().clean(file.dataset)
     source.write_bytes(source.read_bytes()[:400])
     (tmp_path / "out").mkdir()
     with pytest.raises(Permanent):
-        write_instance(tmp_path / "out" / "copy.dcm", clean, file, digest=digest)
+        write_instance(tmp_path / "out" / "copy.dcm", clean, file)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -91,17 +99,62 @@ def large_instance() -> FileDataset:
     return dataset
 
 
-@pytest.mark.parametrize("make", [ct_instance, large_instance])
-def test_a_copy_is_the_same_with_and_without_its_digest(
+def without_pixels() -> FileDataset:
+    dataset = ct_instance()
+    del dataset.PixelData
+    return dataset
+
+
+@pytest.mark.parametrize("make", [ct_instance, large_instance, without_pixels])
+def test_the_sum_of_a_written_file_is_that_of_all_but_its_pixels(
     tmp_path: Path, make: Callable[[], FileDataset]
 ) -> None:
     file = read_instance(saved(make(), tmp_path / "source.dcm"))
     clean = engine().clean(file.dataset, file.behind)
-    digest, size = write_instance(tmp_path / "one.dcm", clean, file)
-    assert write_instance(tmp_path / "two.dcm", clean, file, digest=False) == ("", size)
-    content = (tmp_path / "one.dcm").read_bytes()
-    assert (tmp_path / "two.dcm").read_bytes() == content
-    assert (hashlib.sha256(content).hexdigest(), len(content)) == (digest, size)
+    header_sum, size = write_instance(tmp_path / "copy.dcm", clean, file)
+    copy, content = read_instance(tmp_path / "copy.dcm"), (tmp_path / "copy.dcm").read_bytes()
+    span = copy.pixels
+    around = content if span is None else content[: span.start] + content[span.end :]
+    assert (hashlib.sha256(around).hexdigest(), len(content)) == (header_sum, size)
+    sums = examine_copy(copy, pixel_value(file))
+    assert sums == CopySums(header_sum, hashlib.sha256(content).hexdigest(), same_pixels=True)
+
+
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, 0])
+def test_where_the_file_system_cannot_splice_the_pixels_are_read_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    file = read_instance(saved(large_instance(), tmp_path / "source.dcm"))
+    clean = engine().clean(file.dataset, file.behind)
+    found = write_instance(tmp_path / "spliced.dcm", clean, file)
+    splice, calls = os.copy_file_range, []
+
+    def refused(origin: int, target: int, count: int, position: int) -> int:
+        calls.append(position)
+        if len(calls) == 1:
+            return splice(origin, target, 1000, position)
+        if code:
+            raise OSError(code, os.strerror(code))
+        return 0
+
+    monkeypatch.setattr("fiona_dagster.adapters.dicom_copies.os.copy_file_range", refused)
+    assert write_instance(tmp_path / "read.dcm", clean, file) == found
+    assert len(calls) == 2
+    assert (tmp_path / "read.dcm").read_bytes() == (tmp_path / "spliced.dcm").read_bytes()
+
+
+def test_a_full_disk_is_not_taken_for_a_file_system_that_cannot_splice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file = read_instance(saved(large_instance(), tmp_path / "source.dcm"))
+    clean = engine().clean(file.dataset, file.behind)
+    monkeypatch.setattr("fiona_dagster.adapters.dicom_copies.os.copy_file_range", full)
+    with pytest.raises(OSError, match="No space"):
+        write_instance(tmp_path / "copy.dcm", clean, file)
+    assert not list(tmp_path.glob("*copy.dcm*"))
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.9])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from pydicom.dataset import FileDataset
 
 from fiona_dagster.adapters.dicom_files import quiet_pydicom, read_instance
 from fiona_dagster.adapters.releases import deidentify_study, recall_release, verify_release
+from fiona_dagster.domain.deid.elements import EMPTY
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deid.text import first_text
 from fiona_dagster.domain.deidentification import DeidentifiedStudy, ReleaseRequest, SourceInstance
@@ -44,6 +46,14 @@ def released(
     return asked, deidentify_study(sources, asked, KEY, PROFILE)
 
 
+def verified(
+    study: DeidentifiedStudy, sources: Sequence[SourceInstance], asked: ReleaseRequest
+) -> VerifiedStudy:
+    outcome = verify_release(study, sources, asked, KEY, PROFILE)
+    assert isinstance(outcome, VerifiedStudy), outcome.checks
+    return outcome
+
+
 def content(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
@@ -62,7 +72,65 @@ def test_a_study_with_planted_identifiers_is_released_and_verified(
         file = asked.folder / one.path
         assert one.path == f"{one.series_instance_uid}/CT.{one.sop_instance_uid}.dcm"
         assert file.stat().st_size == one.size_bytes
+        assert one.sha256 == ""
         assert not [value for value in GONE if value.lower().encode() in file.read_bytes().lower()]
+
+
+def test_verification_takes_the_digest_of_every_file(tmp_path: Path, sources: list[SourceInstance]) -> None:
+    asked, study = released(sources, tmp_path)
+    with pytest.raises(ValueError, match="not verified"):
+        _ = study.manifest_sha256
+    outcome = verified(study, sources, asked)
+    files = [(asked.folder / one.path).read_bytes() for one in outcome.instances]
+    assert [one.sha256 for one in outcome.instances] == [hashlib.sha256(file).hexdigest() for file in files]
+    assert deidentify_study(sources, asked, KEY, PROFILE) == study
+    assert verified(study, sources, asked).study.manifest_sha256 == outcome.study.manifest_sha256
+
+
+def large_instance(number: int) -> FileDataset:
+    """Its pixels are not read with its header; others stand behind them."""
+    dataset = ct_instance(number)
+    dataset.Rows = dataset.Columns = 200
+    dataset.PixelData, dataset.FloatPixelData = bytes(16), bytes(n % 251 for n in range(200 * 200 * 2))
+    return dataset
+
+
+def test_a_byte_that_changed_anywhere_between_copy_and_verification_is_found(tmp_path: Path) -> None:
+    """Not at every place at once: around each border, and some hundred places between."""
+    sources = sources_of(tmp_path / "in", ct_instance(1), large_instance(2))
+    asked = request(tmp_path / "out")
+    study = deidentify_study(sources, asked, KEY, PROFILE)
+    verified(study, sources, asked)
+    assert [read_instance(asked.folder / one.path).behind == EMPTY for one in study.released] == [True, False]
+    for one in study.released:
+        path = asked.folder / one.path
+        content, span = path.read_bytes(), read_instance(path).pixels
+        assert span is not None
+        borders = [
+            0,
+            1,
+            127,
+            128,
+            131,
+            132,
+            span.start - 1,
+            span.start,
+            span.end - 1,
+            span.end,
+            len(content) - 1,
+        ]
+        for place in sorted({*borders, *range(0, len(content), len(content) // 40)} - {len(content)}):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 0x01]) + content[place + 1 :])
+            outcome = verify_release(study, sources, asked, KEY, PROFILE)
+            assert isinstance(outcome, QuarantinedStudy), place
+            failed = {check.name for check in outcome.checks if not check.passed}
+            assert "conservation" in failed
+            assert ("pixels_unchanged" in failed) or not span.start <= place < span.end
+        for other in (content + b"\0\0", content[:-2], content[: span.start] + content[span.end :]):
+            path.write_bytes(other)
+            assert isinstance(verify_release(study, sources, asked, KEY, PROFILE), QuarantinedStudy)
+        path.write_bytes(content)
+    verified(study, sources, asked)
 
 
 def test_running_twice_writes_the_same_bytes_and_removes_what_is_not_released_any_more(
@@ -247,15 +315,17 @@ def test_a_source_without_a_result_is_an_imbalance(tmp_path: Path, sources: list
 
 
 def test_a_release_is_recalled_only_as_it_was_verified(tmp_path: Path, sources: list[SourceInstance]) -> None:
-    asked, study = released(sources, tmp_path)
-    manifest = study.manifest_sha256
-    recalled = recall_release(study, asked, verified_manifest=manifest, revision=1)
+    asked, unverified = released(sources, tmp_path)
+    study = verified(unverified, sources, asked).study
+    recalled = recall_release(study, asked, verified_manifest=study.manifest_sha256, revision=1)
     assert recalled.instances == study.released
     with pytest.raises(Permanent):
         recall_release(study, asked, verified_manifest="0" * 64, revision=1)
+    with pytest.raises(Permanent):
+        recall_release(unverified, asked, verified_manifest=study.manifest_sha256, revision=1)
     (asked.folder / study.released[0].path).write_bytes(b"x")
     with pytest.raises(Permanent):
-        recall_release(study, asked, verified_manifest=manifest, revision=1)
+        recall_release(study, asked, verified_manifest=study.manifest_sha256, revision=1)
 
 
 def _studies(files: Sequence[Path]) -> dict[str, list[SourceInstance]]:
@@ -279,7 +349,6 @@ def _check_all(files: Sequence[Path], folder: Path) -> tuple[int, dict[str, tupl
         study = deidentify_study(sources, asked, KEY, PROFILE)
         assert sum(study.counts().values()) == len(sources)
         assert all(one.reason for one in study.instances if one.disposition != "released")
-        first = study.manifest_sha256
         outcome = verify_release(study, sources, asked, KEY, PROFILE)
         if isinstance(outcome, VerifiedStudy):
             count += len(outcome.instances)
@@ -288,7 +357,7 @@ def _check_all(files: Sequence[Path], folder: Path) -> tuple[int, dict[str, tupl
             assert [c.name for c in failed] == ["no_removed_value_left"], outcome.checks
             quarantined[sources[0].path.name] = failed[0].places
         if number % 4 == 0:
-            assert deidentify_study(sources, asked, KEY, PROFILE).manifest_sha256 == first
+            assert deidentify_study(sources, asked, KEY, PROFILE) == study
     return count, quarantined
 
 

@@ -6,7 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, Select, String, and_, case, cast, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    Row,
+    Select,
+    String,
+    and_,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from fiona_dagster.adapters.ledger.schema import release, revision, study, transfer, transition, verification
 from fiona_dagster.domain.errors import Permanent
@@ -220,9 +234,12 @@ class Transfers:
 
     def verify(
         self, transfer_id: int, revision: int, *, passed: bool, manifest_sha256: str,
-        checks: Mapping[str, Mapping[str, Any]], now: float, run_id: str,
+        checks: Mapping[str, Mapping[str, Any]], now: float, run_id: str, sums: Mapping[int, str] | None = None,
     ) -> None:  # fmt: skip
-        """Record a verification. Passed: what awaited it is released; failed: it is held, with the checks' names."""
+        """Record a verification. Passed: what awaited it is released; failed: it is held, with the checks' names.
+
+        `sums` are SHA-256 of the copies' files, by the instances' numbers.
+        """
         failed = ", ".join(name for name, result in checks.items() if not result["passed"])
         outcome = Disposition.RELEASED if passed else Disposition.HELD
         reason = "" if passed else f"verification: {failed}"
@@ -235,6 +252,16 @@ class Transfers:
             key = connection.execute(
                 select(transfer.c.study_key).where(transfer.c.id == transfer_id)
             ).scalar_one()
+            if sums:
+                connection.execute(
+                    update(release)
+                    .where(
+                        release.c.transfer_id == transfer_id,
+                        release.c.instance_id == bindparam("of_instance"),
+                    )
+                    .values(sha256=bindparam("of_sha256")),
+                    [{"of_instance": one, "of_sha256": digest} for one, digest in sums.items()],
+                )
             moved = connection.execute(select(release.c.instance_id).where(awaiting)).scalars().all()
             connection.execute(
                 update(release).where(awaiting).values(disposition=outcome.value, reason=reason)
