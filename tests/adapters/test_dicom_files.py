@@ -21,7 +21,6 @@ from fiona_dagster.adapters.dicom_copies import (
     CopySums,
     examine_copy,
     pixel_value,
-    same_pixels,
     write_instance,
 )
 from fiona_dagster.adapters.dicom_files import quiet_pydicom, read_instance
