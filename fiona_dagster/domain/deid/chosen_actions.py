@@ -31,6 +31,19 @@ if TYPE_CHECKING:
 Originals = Callable[[], OriginalValues]
 """What identifies in all originals of a study; asked for only where an action looks inside of values."""
 
+_CLEANING = frozenset(
+    {
+        Option.CLEAN_DESCRIPTORS,
+        Option.CLEAN_GRAPHICS,
+        Option.CLEAN_STRUCTURED_CONTENT,
+        Option.RETAIN_INSTITUTION_IDENTITY,
+        Option.RETAIN_PATIENT_CHARACTERISTICS,
+        Option.RETAIN_SAFE_PRIVATE,
+    }
+)
+"""Options that let people's own words stay, for which all originals are read to know the study's names. Without them
+only labels are cleaned, by the vocabulary alone: a label that is a name of the study is found by verification."""
+
 
 class ChosenActions:
     """What happens to values, for one profile, project and participant."""
@@ -39,6 +52,9 @@ class ChosenActions:
         """Raises ConfigurationError where the UID root is unusable."""
         project = request.project
         self._originals = originals
+        self._cleans_for_people = (
+            bool(profile.options & _CLEANING) or Code.CLEAN in dict(profile.overrides).values()
+        )
         self.map_uid = uid_map(project, key, retained=Option.RETAIN_UIDS in profile.options)
         self._kept_uid = MapUid(
             uid_map(project, key, retained=True),
@@ -90,7 +106,7 @@ class ChosenActions:
 
     @cached_property
     def _free_text(self) -> FreeText:
-        return free_text_of(self._values)
+        return free_text_of(self._values) if self._cleans_for_people else FreeText()
 
     @cached_property
     def _search(self) -> ResidualSearch:
