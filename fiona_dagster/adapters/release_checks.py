@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fiona_dagster.adapters.dicom_copies import PixelValue
     from fiona_dagster.adapters.dicom_files import InstanceFile
     from fiona_dagster.domain.deid.elements import DataSet
+    from fiona_dagster.domain.deid.free_text import FreeText
     from fiona_dagster.domain.deid.originals import OriginalValues
     from fiona_dagster.domain.deid.profile import Profile
     from fiona_dagster.domain.deid.residuals import ResidualSearch
@@ -61,7 +63,6 @@ class ReleaseReader:
         self.request, self.profile, self.findings = request, profile, findings
         self.dates = project.date_mode
         self.values: OriginalValues = OriginalValues()
-        self._cleaned: Callable[[str], str] | None = None
         self._retains_uids = Option.RETAIN_UIDS in profile.options
         self.map_uid = uid_map(project, key, retained=self._retains_uids)
         self._shift = DateShift(shift_days(project, request.participant, key), year_only=self.dates == "year")
@@ -116,12 +117,10 @@ class ReleaseReader:
         Returns:
             SHA-256 of the copies' files, by path; empty where `read` gives the copies.
         """
-        from fiona_dagster.domain.deid.chosen_actions import free_text_of
         from fiona_dagster.domain.deid.residuals import ResidualSearch
         from fiona_dagster.domain.verification import expected_dates
 
         moved = self.dates != "keep"
-        self._cleaned = free_text_of(self.values).clean
         search = ResidualSearch(self.values, self._written, dates=moved, uids=not self._retains_uids)
         allowed = (
             expected_dates(self.values, self._shift)
@@ -158,6 +157,16 @@ class ReleaseReader:
         if not found.same_pixels or found.header_sha256 != instance.header_sha256:
             self.findings.add("conservation", instance.path)
         return found.sha256
+
+    def _cleaned(self, text: str) -> str:
+        return self._free_text.clean(text)
+
+    @cached_property
+    def _free_text(self) -> FreeText:
+        """Knows the names of the study: asked for when all originals were read."""
+        from fiona_dagster.domain.deid.chosen_actions import free_text_of
+
+        return free_text_of(self.values)
 
     def _check_identity(self, file: InstanceFile, instance: DeidentifiedInstance, original: Original) -> None:
         dataset, meta, first = file.dataset, file.meta, _first_text

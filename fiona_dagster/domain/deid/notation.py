@@ -55,6 +55,8 @@ def fold(text: str) -> str:
 
 def spellings(text: str) -> set[str]:
     """`text` folded, and with Nordic and German letters written out."""
+    if text.isascii():
+        return {text.lower()}
     return {fold(text), fold(unicodedata.normalize("NFC", text.casefold()).translate(_SPELT_OUT))}
 
 

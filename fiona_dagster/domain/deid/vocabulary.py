@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -54,11 +53,9 @@ class Vocabulary:
 def packaged() -> Vocabulary:
     """The packaged vocabulary, read once."""
     lines = table_bytes(TABLE).decode("utf-8").splitlines()
-    rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
-    words = [row["word"] for row in rows]
-    return Vocabulary(
-        _folded(words), _folded(row["word"] for row in rows if row["also_name"]), _accented(words)
-    )
+    rows = [line.split(",") for line in lines if not line.startswith("#")][1:]
+    words = [word for word, _, _ in rows]
+    return Vocabulary(_folded(words), _folded(word for word, _, also in rows if also), _accented(words))
 
 
 def _folded(words: Iterable[str]) -> frozenset[str]:
