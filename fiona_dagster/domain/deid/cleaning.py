@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fiona_dagster.domain.deid.actions import DUMMY_TEXT, Field
-from fiona_dagster.domain.deid.csa import clean_csa
-from fiona_dagster.domain.deid.documents import clean_document
 from fiona_dagster.domain.deid.text import encode, split
 
 
@@ -44,6 +42,8 @@ class CleanHeader:
 
     def __call__(self, field: Field) -> bytes | None:
         if field.value not in self._made:
+            from fiona_dagster.domain.deid.csa import clean_csa
+
             if len(self._made) >= _REMEMBERED_HEADERS:
                 self._made.pop(next(iter(self._made)))
             self._made[field.value] = clean_csa(field.value, self.is_identifying)
@@ -65,6 +65,8 @@ class CleanDocument:
     is_identifying: Callable[[str], bool]
 
     def __call__(self, field: Field) -> bytes | None:
+        from fiona_dagster.domain.deid.documents import clean_document
+
         return clean_document(field.value, self.mime, self.is_identifying).value
 
     def describe(self) -> str:
