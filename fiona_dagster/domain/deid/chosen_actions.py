@@ -106,7 +106,7 @@ class ChosenActions:
 
     @cached_property
     def _free_text(self) -> FreeText:
-        return free_text_of(self._values) if self._cleans_for_people else FreeText()
+        return free_text_of(self._values if self._cleans_for_people else OriginalValues())
 
     @cached_property
     def _search(self) -> ResidualSearch:
