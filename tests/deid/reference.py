@@ -222,7 +222,8 @@ def _readings(value: bytes, vr: str, encodings: list[str]) -> list[str]:
             | ({0x5E, 0x3D} if vr == "PN" else set())
         )
         with contextlib.suppress(UnicodeError, LookupError):
-            found.append(decode_bytes(value, encodings, delimiters))
+            text = decode_bytes(value, encodings, delimiters)
+            found.append(text.replace("\x1b$)A", ""))  # pydicom leaves that of ISO 2022 IR 58
     cleaned = [re.sub(r"[\x00-\x08\x0b\x0e-\x1f\x7f]", "", one).rstrip(" \0") for one in found]
     return list(dict.fromkeys([*cleaned, *(one.rstrip(" \0") for one in found)]))
 
