@@ -31,13 +31,13 @@ def deidentify(source: Path, target: Path, *, verify: bool) -> str:
     project = Project(name="BENCHMARK", date_mode="per_participant")
     request = ReleaseRequest(project, "P-0001", "baseline", target)
     key, profile = bytes(range(32)), default_profile()
-    study = deidentify_study(sources, request, key, profile)
+    study = deidentify_study(sources, request, key, profile, workers=1)
     refused = Counter(one.reason for one in study.instances if one.disposition != "released")
     if refused:
         return f"not released: {dict(refused)}"
     if not verify:
         return ""
-    outcome = verify_release(study, sources, request, key, profile)
+    outcome = verify_release(study, sources, request, key, profile, workers=1)
     return "" if isinstance(outcome, VerifiedStudy) else f"not verified: {outcome.reason}"
 
 

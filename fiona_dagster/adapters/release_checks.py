@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,7 +52,15 @@ class Original:
 class ReleaseReader:
     """Everything that is the same for all instances of one release."""
 
-    def __init__(self, request: ReleaseRequest, key: bytes, profile: Profile, findings: Findings) -> None:
+    def __init__(
+        self,
+        request: ReleaseRequest,
+        key: bytes,
+        profile: Profile,
+        findings: Findings,
+        values: OriginalValues | None = None,
+    ) -> None:
+        """`values` are those of all originals, where they were gathered before."""
         from fiona_dagster.domain.deid.dates import DateShift, shift_days
         from fiona_dagster.domain.deid.originals import OriginalValues
         from fiona_dagster.domain.deid.profile import Option
@@ -62,7 +70,7 @@ class ReleaseReader:
         project = request.project
         self.request, self.profile, self.findings = request, profile, findings
         self.dates = project.date_mode
-        self.values: OriginalValues = OriginalValues()
+        self.values = values or OriginalValues()
         self._retains_uids = Option.RETAIN_UIDS in profile.options
         self.map_uid = uid_map(project, key, retained=self._retains_uids)
         self._shift = DateShift(shift_days(project, request.participant, key), year_only=self.dates == "year")
@@ -103,8 +111,9 @@ class ReleaseReader:
     def read_copies(
         self,
         pairs: Sequence[tuple[DeidentifiedInstance, Original]],
-        known: set[str],
+        known: Set[str],
         read: Callable[[DeidentifiedInstance], InstanceFile] | None = None,
+        done: Callable[[], None] | None = None,
     ) -> dict[str, str]:
         """Check every copy.
 
@@ -113,6 +122,7 @@ class ReleaseReader:
             known: UIDs of all originals of the study, also of those not released.
             read: gives a copy whose bytes are in no file yet; by default it is read from the release's folder, and
                 its bytes and pixels are compared, too.
+            done: called behind every copy.
 
         Returns:
             SHA-256 of the copies' files, by path; empty where `read` gives the copies.
@@ -128,9 +138,11 @@ class ReleaseReader:
             else {"", "19000101", "19000101000000"}
         )
         for name in self.findings.examined.keys() - {"conservation"}:
-            self.findings.examined[name] = len(pairs)
+            self.findings.examined[name] += len(pairs)
         sums: dict[str, str] = {}
         for instance, original in pairs:
+            if done is not None:
+                done()
             try:
                 file = (read or self._read_copy)(instance)
             except Permanent:
@@ -222,25 +234,28 @@ class ReleaseReader:
 
         return self._copies.uids(file, sop_class, check)
 
-    def check_conservation(self, study: DeidentifiedStudy, sources: Sequence[SourceInstance]) -> None:
-        """Sources = released + held + excluded + failed, and on disk lie exactly the released files.
 
-        That they are as they were written is seen when they are read.
-        """
-        for _ in range(abs(len(sources) - len(study.instances))):
-            self.findings.add("conservation", "a source without a disposition")
-        if Counter(_who(source) for source in sources) != Counter(
-            (one.identity, one.source_sop_instance_uid) for one in study.instances
-        ):
-            self.findings.add("conservation", "an instance that is not its source's")
-        if sum(study.counts().values()) != len(study.instances):
-            self.findings.add("conservation", "an unknown disposition")
-        self.findings.examined["conservation"] = len(sources)
-        expected = {instance.path: instance for instance in study.released}
-        if len(expected) != len(study.released):
-            self.findings.add("conservation", "two instances in one file")
-        for path in sorted(expected.keys() ^ _files(self.request.folder)):
-            self.findings.add("conservation", path)
+def check_conservation(
+    findings: Findings, study: DeidentifiedStudy, sources: Sequence[SourceInstance], folder: Path
+) -> None:
+    """Sources = released + held + excluded + failed, and on disk lie exactly the released files.
+
+    That they are as they were written is seen when they are read.
+    """
+    for _ in range(abs(len(sources) - len(study.instances))):
+        findings.add("conservation", "a source without a disposition")
+    if Counter(_who(source) for source in sources) != Counter(
+        (one.identity, one.source_sop_instance_uid) for one in study.instances
+    ):
+        findings.add("conservation", "an instance that is not its source's")
+    if sum(study.counts().values()) != len(study.instances):
+        findings.add("conservation", "an unknown disposition")
+    findings.examined["conservation"] = len(sources)
+    expected = {instance.path: instance for instance in study.released}
+    if len(expected) != len(study.released):
+        findings.add("conservation", "two instances in one file")
+    for path in sorted(expected.keys() ^ _files(folder)):
+        findings.add("conservation", path)
 
 
 def _who(source: SourceInstance) -> tuple[int | None, str]:

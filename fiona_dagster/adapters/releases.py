@@ -7,24 +7,23 @@ the same bytes; what an earlier run left and this one does not release is remove
 from __future__ import annotations
 
 import os
-import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fiona_dagster.adapters.dicom_copies import write_instance
-from fiona_dagster.adapters.dicom_files import (
-    InstanceFile,
-    file_digest,
-    patient_of,
-    quiet_pydicom,
-    read_instance,
-)
+from fiona_dagster.adapters.dicom_files import file_digest, quiet_pydicom
 from fiona_dagster.adapters.durable import sync_tree
-from fiona_dagster.adapters.seen_elements import gather_originals
-from fiona_dagster.domain.deid.familiar import Familiar
+from fiona_dagster.adapters.parallel import cores, run_parts, split
+from fiona_dagster.adapters.release_parts import (
+    Task,
+    Write,
+    check_part,
+    deidentify_part,
+    gather_part,
+    not_released,
+)
 from fiona_dagster.domain.deidentification import (
     DeidentifiedInstance,
     DeidentifiedStudy,
@@ -32,20 +31,15 @@ from fiona_dagster.domain.deidentification import (
     ReleaseRequest,
     SourceInstance,
 )
-from fiona_dagster.domain.errors import ConfigurationError, FionaError, Hold, Permanent, Transient
+from fiona_dagster.domain.errors import Permanent, Transient
 
 if TYPE_CHECKING:
-    from fiona_dagster.domain.deid.engine import CleanInstance, Deidentifier
     from fiona_dagster.domain.deid.profile import Profile
     from fiona_dagster.domain.verification import QuarantinedStudy, VerifiedStudy
 
 __all__ = ["ReleaseRequest", "SourceInstance", "deidentify_study", "recall_release", "verify_release"]
 Progress = Callable[[int, int], None]
 """Called with the number of instances done and the number of all."""
-Write = Callable[[Path, "CleanInstance", InstanceFile], tuple[str, int]]
-"""Takes a place, the copy and its original; returns what `write_instance` does."""
-
-_FILE_MODALITY = re.compile(r"[^A-Z0-9_]")
 
 
 def deidentify_study(
@@ -56,48 +50,68 @@ def deidentify_study(
     progress: Progress | None = None,
     *,
     write: Write | None = None,
+    workers: int | None = None,
 ) -> DeidentifiedStudy:
     """Write the copies of one study into `request.folder`. Nothing here is verified yet.
 
     The copies' pixels are not read: verification does that, and takes the SHA-256 of the files. `write` takes the
-    copies in place of the disk, which then stays as it is.
+    copies in place of the disk, which then stays as it is. Large studies are shared between `workers`
+    processes, by default as many as there are cores.
 
     An instance that cannot be read or treated is failed or held with its reason and costs no other; a study of
     several PatientIDs is held as a whole.
 
     Raises:
         ConfigurationError: participant, event or UID root cannot be used.
-        Transient: the disk refuses (full, not mounted): try again.
+        Transient: the disk refuses (full, not mounted), or a worker process was lost: try again.
     """
-    from fiona_dagster.domain.deid.engine import Deidentifier
+    from fiona_dagster.domain.deid.conventions import check_request
     from fiona_dagster.domain.deid.method import method_digest
 
-    engine = Deidentifier(profile, request, key, lambda: gather_originals(sources))
-    duplicates, familiar = _same_uid(sources), Familiar()
-    results: list[DeidentifiedInstance] = []
-    patients: list[tuple[str, str] | None] = []
-    study = ""
-    for index, source in enumerate(sources):
-        file = _read(source, familiar)
-        patients.append(None if isinstance(file, str) else patient_of(file))
-        reason = source.held_reason or duplicates.get(index, "")
-        if reason:
-            result = _not_released(source, "excluded" if reason == _DUPLICATE else "held", reason)
-        elif isinstance(file, str):
-            result = _not_released(source, "failed", file)
+    check_request(request)
+    task = Task(request, key, profile, tuple(sources))
+    reasons = _reasons(sources)
+    report = _reporter(progress, len(sources))
+    with quiet_pydicom():
+        if write is not None:
+            treated = deidentify_part(report, task, range(len(sources)), reasons, write)
         else:
-            result = _instance(source, file, engine, request.folder, study, write or write_instance)
-        study = study or result.study_instance_uid
-        results.append(result)
-        if progress is not None:
-            progress(index + 1, len(sources))
-    for index, reason in _several_patients(patients).items():
-        if not sources[index].held_reason:
-            results[index] = _not_released(sources[index], "held", reason)
+            parts = [(task, part, reasons) for part in split(len(sources), workers or cores())]
+            treated = [one for part in run_parts(deidentify_part, parts, report) for one in part]
+    results = [one.instance for one in treated]
+    study = next((one.study_instance_uid for one in results if one.study_instance_uid), "")
+    several = _several_patients([one.patient for one in treated])
+    for index, (source, result) in enumerate(zip(sources, results, strict=True)):
+        if index in several and not source.held_reason:
+            results[index] = not_released(source, "held", several[index])
+        elif result.study_instance_uid not in {"", study}:
+            results[index] = not_released(source, "held", "the instance belongs to another study")
     study = next((one.study_instance_uid for one in results if one.study_instance_uid), "")
     if write is None:
         _settle(request.folder, {one.path for one in results if one.disposition == "released"})
     return DeidentifiedStudy(study, tuple(results), profile.name, method_digest(profile, request.project))
+
+
+def _reporter(progress: Progress | None, count: int) -> Callable[[], None]:
+    done = 0
+
+    def report() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, count)
+
+    return report
+
+
+def _reasons(sources: Sequence[SourceInstance]) -> dict[int, tuple[Disposition, str]]:
+    """Sources that are not released whatever they contain, by position."""
+    reasons: dict[int, tuple[Disposition, str]] = {
+        index: ("excluded" if reason == _DUPLICATE else "held", reason)
+        for index, reason in _same_uid(sources).items()
+    }
+    held = {index: source.held_reason for index, source in enumerate(sources) if source.held_reason}
+    return reasons | {index: ("held", reason) for index, reason in held.items()}
 
 
 _DUPLICATE = "the same file twice"
@@ -145,83 +159,6 @@ def _digest_or_path(path: Path) -> str:
         return str(path)  # it will fail by itself when it is read
 
 
-def _read(source: SourceInstance, familiar: Familiar) -> InstanceFile | str:
-    """The file, or why it cannot be treated."""
-    try:
-        return read_instance(source.path, familiar)
-    except FionaError as error:
-        return str(error)
-    except Exception as error:  # noqa: BLE001 — one broken instance costs no other; its message may hold values
-        return f"the instance cannot be treated ({type(error).__name__})"
-
-
-def _instance(
-    source: SourceInstance,
-    file: InstanceFile,
-    engine: Deidentifier,
-    folder: Path,
-    study: str,
-    write: Write,
-) -> DeidentifiedInstance:
-    try:
-        return _released(source, file, engine, folder, study, write)
-    except Hold as error:
-        return _not_released(source, "held", error.reason)
-    except (ConfigurationError, Transient):
-        raise
-    except FionaError as error:
-        return _not_released(source, "failed", str(error))
-    except OSError as error:
-        raise Transient(
-            f"a copy cannot be written ({error.strerror}): free the disk and try again"
-        ) from error
-    except Exception as error:  # noqa: BLE001 — one broken instance costs no other; its message may hold values
-        return _not_released(source, "failed", f"the instance cannot be treated ({type(error).__name__})")
-
-
-def _released(
-    source: SourceInstance,
-    file: InstanceFile,
-    engine: Deidentifier,
-    folder: Path,
-    study: str,
-    write: Write,
-) -> DeidentifiedInstance:
-    from fiona_dagster.domain.deid.admission import SOP_INSTANCE_UID
-    from fiona_dagster.domain.deid.text import first_text
-
-    uid = first_text(file.dataset, SOP_INSTANCE_UID)
-    if source.sop_instance_uid and uid != source.sop_instance_uid.strip(" \0"):
-        raise Hold("the file is not the instance that it was received as")
-    verdict = engine.admit(file.dataset, file.transfer_syntax_uid)
-    if verdict is not None:
-        return _not_released(source, verdict.disposition, verdict.reason)
-    clean = engine.clean(file.dataset, file.behind)
-    if study and clean.study_instance_uid != study:
-        raise Hold("the instance belongs to another study")
-    modality = _FILE_MODALITY.sub("", clean.modality.upper())[:16] or "OT"
-    path = f"{clean.series_instance_uid}/{modality}.{clean.sop_instance_uid}.dcm"
-    digest, size = write(folder / path, clean, file)
-    return DeidentifiedInstance(
-        identity=source.identity,
-        source_sop_instance_uid=source.sop_instance_uid,
-        disposition="released",
-        path=path,
-        sop_instance_uid=clean.sop_instance_uid,
-        series_instance_uid=clean.series_instance_uid,
-        study_instance_uid=clean.study_instance_uid,
-        sop_class_uid=clean.sop_class_uid,
-        transfer_syntax_uid=file.transfer_syntax_uid,
-        modality=modality,
-        header_sha256=digest,
-        size_bytes=size,
-    )
-
-
-def _not_released(source: SourceInstance, disposition: Disposition, reason: str) -> DeidentifiedInstance:
-    return DeidentifiedInstance(source.identity, source.sop_instance_uid, disposition, reason)
-
-
 def verify_release(
     study: DeidentifiedStudy,
     sources: Sequence[SourceInstance],
@@ -230,35 +167,70 @@ def verify_release(
     profile: Profile,
     *,
     revision: int = 1,
+    workers: int | None = None,
 ) -> VerifiedStudy | QuarantinedStudy:
     """Read originals and copies again from disk and decide whether the copies may leave.
 
-    What was removed is recomputed from the originals, independently of the engine: its walk is not used.
-    `revision` counts the arrivals that the copies cover, and is only handed on.
+    What was removed is recomputed from the originals, independently of the engine: its decisions are not used.
+    `revision` counts the arrivals that the copies cover, and is only handed on. Large studies are shared between
+    `workers` processes, by default as many as there are cores.
+
+    Raises:
+        Transient: a worker process was lost: try again.
     """
-    from fiona_dagster.adapters.release_checks import ReleaseReader
+    from fiona_dagster.adapters.release_checks import check_conservation
+    from fiona_dagster.domain.deid.method import method_digest
+    from fiona_dagster.domain.deid.originals import OriginalValues
     from fiona_dagster.domain.verification import Findings, conclude
 
     findings = Findings()
-    reader = ReleaseReader(request, key, profile, findings)
+    if study.method_digest != method_digest(profile, request.project):
+        findings.add("conservation", "the copies were made by another method: de-identify the study again")
+    check_conservation(findings, study, sources, request.folder)
+    task = Task(request, key, profile, tuple(sources))
+    copies = _copies_of(study, sources)
+    with quiet_pydicom():
+        gathered = run_parts(
+            gather_part, [(task, part, frozenset(copies)) for part in split(len(sources), workers or cores())]
+        )
+        values = OriginalValues()
+        originals = []
+        for part_values, part, found in gathered:
+            values.merge(part_values)
+            originals += part
+            findings.merge(found)
+        known = frozenset(one.sop_instance_uid for one in originals if one is not None)
+        pairs = [
+            (copies[index], original)
+            for index, original in enumerate(originals)
+            if original is not None and index in copies
+        ]
+        bare = replace(task, sources=())
+        checks = [
+            (bare, [pairs[i] for i in part], values, known) for part in split(len(pairs), workers or cores())
+        ]
+        sums: dict[str, str] = {}
+        for part_sums, found in run_parts(check_part, checks):
+            sums |= part_sums
+            findings.merge(found)
+    summed = tuple(replace(one, sha256=sums.get(one.path, "")) for one in study.instances)
+    return conclude(replace(study, instances=summed), request, findings, revision=revision)
+
+
+def _copies_of(
+    study: DeidentifiedStudy, sources: Sequence[SourceInstance]
+) -> dict[int, DeidentifiedInstance]:
+    """The released instances by the position of their source."""
     waiting: defaultdict[tuple[int | None, str], list[DeidentifiedInstance]] = defaultdict(list)
     for one in study.instances:
         waiting[one.identity, one.source_sop_instance_uid].append(one)
-    with quiet_pydicom():
-        reader.check_conservation(study, sources)
-        pairs, known = [], set()
-        for source in sources:
-            results = waiting[source.identity, source.sop_instance_uid]
-            instance = results.pop(0) if results else None
-            released = instance is not None and instance.disposition == "released"
-            original = reader.read_original(source, released=released)
-            if original is not None:
-                known.add(original.sop_instance_uid)
-                if instance is not None and released:
-                    pairs.append((instance, original))
-        sums = reader.read_copies(pairs, known)
-    summed = tuple(replace(one, sha256=sums.get(one.path, "")) for one in study.instances)
-    return conclude(replace(study, instances=summed), request, findings, revision=revision)
+    copies = {}
+    for index, source in enumerate(sources):
+        results = waiting[source.identity, source.sop_instance_uid]
+        instance = results.pop(0) if results else None
+        if instance is not None and instance.disposition == "released":
+            copies[index] = instance
+    return copies
 
 
 def recall_release(

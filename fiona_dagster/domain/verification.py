@@ -122,6 +122,12 @@ class Findings:
     def add(self, check: str, place: str) -> None:
         self.problems[check].append(place)
 
+    def merge(self, other: Findings) -> None:
+        """Add what was found in another part of the study."""
+        for name, places in other.problems.items():
+            self.problems[name] += places
+            self.examined[name] += other.examined[name]
+
     def checks(self) -> tuple[Check, ...]:
         """All checks in order, with the first places of each."""
         return tuple(

@@ -55,6 +55,11 @@ class OriginalValues:
             else:
                 self._add(found, kind)
 
+    def merge(self, other: OriginalValues) -> None:
+        """Add what was gathered from another part of the study."""
+        for name, values in vars(other).items():
+            getattr(self, name).update(values)
+
     def _retain(self, found: Found) -> None:
         if found.vr == "UI":
             return  # what it names may stand in copies; where it does not stay, it is added

@@ -1,0 +1,191 @@
+"""A part of a study's instances: de-identified, gathered or checked in one process.
+
+The functions here are what `parallel.run_parts` runs, in this process or in others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fiona_dagster.adapters.dicom_copies import write_instance
+from fiona_dagster.adapters.dicom_files import InstanceFile, patient_of, quiet_pydicom, read_instance
+from fiona_dagster.adapters.seen_elements import gather_originals
+from fiona_dagster.domain.deid.familiar import Familiar
+from fiona_dagster.domain.deidentification import (
+    DeidentifiedInstance,
+    Disposition,
+    ReleaseRequest,
+    SourceInstance,
+)
+from fiona_dagster.domain.errors import ConfigurationError, FionaError, Hold, Transient
+
+if TYPE_CHECKING:
+    from fiona_dagster.adapters.release_checks import Original
+    from fiona_dagster.domain.deid.engine import CleanInstance, Deidentifier
+    from fiona_dagster.domain.deid.originals import OriginalValues
+    from fiona_dagster.domain.deid.profile import Profile
+    from fiona_dagster.domain.verification import Findings
+
+Done = Callable[[], None]
+"""Called behind every instance."""
+Write = Callable[[Path, "CleanInstance", InstanceFile], tuple[str, int]]
+"""Takes a place, the copy and its original; returns what `write_instance` does."""
+
+_FILE_MODALITY = re.compile(r"[^A-Z0-9_]")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is the same for all parts of a study."""
+
+    request: ReleaseRequest
+    key: bytes
+    profile: Profile
+    sources: tuple[SourceInstance, ...]
+
+
+@dataclass(frozen=True)
+class Treated:
+    """What became of one source, and whose it says it is: Study Instance UID and PatientID, None where unreadable."""
+
+    instance: DeidentifiedInstance
+    patient: tuple[str, str] | None
+
+
+def deidentify_part(
+    done: Done,
+    task: Task,
+    positions: Sequence[int],
+    reasons: dict[int, tuple[Disposition, str]],
+    write: Write = write_instance,
+) -> list[Treated]:
+    """De-identify the sources at `positions`; those that have a reason not to be released are read all the same."""
+    from fiona_dagster.domain.deid.engine import Deidentifier
+
+    engine = Deidentifier(task.profile, task.request, task.key, lambda: gather_originals(task.sources))
+    familiar = Familiar()
+    treated = []
+    for position in positions:
+        source = task.sources[position]
+        file = _read(source, familiar)
+        if position in reasons:
+            result = not_released(source, *reasons[position])
+        elif isinstance(file, str):
+            result = not_released(source, "failed", file)
+        else:
+            result = _instance(source, file, engine, task.request.folder, write)
+        treated.append(Treated(result, None if isinstance(file, str) else patient_of(file)))
+        done()
+    return treated
+
+
+def gather_part(
+    done: Done, task: Task, positions: Sequence[int], released: frozenset[int]
+) -> tuple[OriginalValues, list[Original | None], Findings]:
+    """Read the originals at `positions`: what identifies in them, and what copies are compared with."""
+    from fiona_dagster.adapters.release_checks import ReleaseReader
+    from fiona_dagster.domain.verification import Findings
+
+    findings = Findings()
+    reader = ReleaseReader(task.request, task.key, task.profile, findings)
+    originals = []
+    for position in positions:
+        originals.append(reader.read_original(task.sources[position], released=position in released))
+        done()
+    return reader.values, originals, findings
+
+
+def check_part(
+    done: Done,
+    task: Task,
+    pairs: Sequence[tuple[DeidentifiedInstance, Original]],
+    values: OriginalValues,
+    known: frozenset[str],
+) -> tuple[dict[str, str], Findings]:
+    """Read and check copies; returns SHA-256 of their files by path."""
+    from fiona_dagster.adapters.release_checks import ReleaseReader
+    from fiona_dagster.domain.verification import Findings
+
+    findings = Findings()
+    reader = ReleaseReader(task.request, task.key, task.profile, findings, values)
+    with quiet_pydicom():
+        sums = reader.read_copies(pairs, known, done=done)
+    return sums, findings
+
+
+def _read(source: SourceInstance, familiar: Familiar) -> InstanceFile | str:
+    """The file, or why it cannot be treated."""
+    try:
+        return read_instance(source.path, familiar)
+    except FionaError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 — one broken instance costs no other; its message may hold values
+        return f"the instance cannot be treated ({type(error).__name__})"
+
+
+def _instance(
+    source: SourceInstance,
+    file: InstanceFile,
+    engine: Deidentifier,
+    folder: Path,
+    write: Write,
+) -> DeidentifiedInstance:
+    try:
+        return _released(source, file, engine, folder, write)
+    except Hold as error:
+        return not_released(source, "held", error.reason)
+    except (ConfigurationError, Transient):
+        raise
+    except FionaError as error:
+        return not_released(source, "failed", str(error))
+    except OSError as error:
+        raise Transient(
+            f"a copy cannot be written ({error.strerror}): free the disk and try again"
+        ) from error
+    except Exception as error:  # noqa: BLE001 — one broken instance costs no other; its message may hold values
+        return not_released(source, "failed", f"the instance cannot be treated ({type(error).__name__})")
+
+
+def _released(
+    source: SourceInstance,
+    file: InstanceFile,
+    engine: Deidentifier,
+    folder: Path,
+    write: Write,
+) -> DeidentifiedInstance:
+    from fiona_dagster.domain.deid.admission import SOP_INSTANCE_UID
+    from fiona_dagster.domain.deid.text import first_text
+
+    uid = first_text(file.dataset, SOP_INSTANCE_UID)
+    if source.sop_instance_uid and uid != source.sop_instance_uid.strip(" \0"):
+        raise Hold("the file is not the instance that it was received as")
+    verdict = engine.admit(file.dataset, file.transfer_syntax_uid)
+    if verdict is not None:
+        return not_released(source, verdict.disposition, verdict.reason)
+    clean = engine.clean(file.dataset, file.behind)
+    modality = _FILE_MODALITY.sub("", clean.modality.upper())[:16] or "OT"
+    path = f"{clean.series_instance_uid}/{modality}.{clean.sop_instance_uid}.dcm"
+    digest, size = write(folder / path, clean, file)
+    return DeidentifiedInstance(
+        identity=source.identity,
+        source_sop_instance_uid=source.sop_instance_uid,
+        disposition="released",
+        path=path,
+        sop_instance_uid=clean.sop_instance_uid,
+        series_instance_uid=clean.series_instance_uid,
+        study_instance_uid=clean.study_instance_uid,
+        sop_class_uid=clean.sop_class_uid,
+        transfer_syntax_uid=file.transfer_syntax_uid,
+        modality=modality,
+        header_sha256=digest,
+        size_bytes=size,
+    )
+
+
+def not_released(source: SourceInstance, disposition: Disposition, reason: str) -> DeidentifiedInstance:
+    """A source that has no copy, and why."""
+    return DeidentifiedInstance(source.identity, source.sop_instance_uid, disposition, reason)

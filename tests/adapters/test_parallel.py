@@ -1,0 +1,106 @@
+"""Work that is shared between processes gives what one process gives, and says what went wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fiona_dagster.adapters import parallel
+from fiona_dagster.adapters.parallel import LEAST, run_parts, split
+from fiona_dagster.adapters.releases import SourceInstance, deidentify_study, verify_release
+from fiona_dagster.domain.deid.profile import Profile
+from fiona_dagster.domain.errors import Hold, Permanent, Transient
+from fiona_dagster.domain.verification import QuarantinedStudy, VerifiedStudy
+from tests.domain.deid.planted import KEY, ct_instance, request, saved
+
+
+@pytest.mark.parametrize(
+    ("count", "workers", "parts"), [(0, 4, 1), (10, 4, 1), (4 * LEAST, 4, 4), (5 * LEAST, 2, 2)]
+)
+def test_positions_are_split_evenly_without_loss(count: int, workers: int, parts: int) -> None:
+    made = split(count, workers)
+    assert len(made) == parts
+    assert [position for part in made for position in part] == list(range(count))
+    assert max(map(len, made)) - min(map(len, made)) <= 1
+
+
+def tell(done: Callable[[], None], number: int) -> tuple[int, int]:
+    done()
+    return number, os.getpid()
+
+
+def fail(_done: Callable[[], None], how: str) -> None:
+    if how == "hold":
+        raise Hold("the reason")
+    if how == "value":
+        raise ValueError("Zwingenberger")
+    if how == "gone":
+        os._exit(9)
+
+
+def test_results_keep_the_order_of_the_parts_and_every_instance_is_told() -> None:
+    told: list[int] = []
+    results = run_parts(tell, [(number,) for number in range(3)], lambda: told.append(1))
+    assert [number for number, _ in results] == [0, 1, 2]
+    assert len({process for _, process in results} | {os.getpid()}) == 4
+    assert len(told) == 3
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [("hold", Hold, "the reason"), ("value", Permanent, r"\(ValueError\)$"), ("gone", Transient, "lost")],
+)
+def test_what_goes_wrong_in_a_worker_is_told_without_values(
+    how: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as raised:
+        run_parts(fail, [("fine",), (how,)])
+    assert "Zwingenberger" not in str(raised.value)
+
+
+def test_shared_between_processes_a_release_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "LEAST", 2)
+    sources = [
+        SourceInstance(saved(ct_instance(number), tmp_path / "in" / f"{number}.dcm"), number, "")
+        for number in range(6)
+    ]
+    (tmp_path / "in" / "broken.dcm").write_bytes(sources[0].path.read_bytes()[:700])
+    sources.insert(3, SourceInstance(tmp_path / "in" / "broken.dcm", 99, ""))
+    alone, shared = request(tmp_path / "alone"), request(tmp_path / "shared")
+    one = deidentify_study(sources, alone, KEY, Profile())
+    told: list[tuple[int, int]] = []
+    two = deidentify_study(
+        sources, shared, KEY, Profile(), lambda count, whole: told.append((count, whole)), workers=3
+    )
+    assert one == two
+    assert told == [(count, 7) for count in range(1, 8)]
+    assert one.counts() == {"released": 6, "held": 0, "excluded": 0, "failed": 1}
+    first = verify_release(one, sources, alone, KEY, Profile())
+    second = verify_release(two, sources, shared, KEY, Profile(), workers=3)
+    assert isinstance(first, VerifiedStudy)
+    assert isinstance(second, VerifiedStudy)
+    assert (first.study, first.checks) == (second.study, second.checks)
+
+
+def test_a_leak_in_another_part_than_its_original_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "LEAST", 1)
+    first, second = ct_instance(1), ct_instance(2)
+    first.PatientName, second.SequenceName = "Ottilienberg^Kunigunde", "Ottilienberg"
+    sources = [
+        SourceInstance(saved(one, tmp_path / "in" / f"{number}.dcm"), number, "")
+        for number, one in enumerate((first, second))
+    ]
+    asked = request(tmp_path / "out")
+    study = deidentify_study(sources, asked, KEY, Profile(), workers=2)
+    outcome = verify_release(study, sources, asked, KEY, Profile(), workers=2)
+    assert isinstance(outcome, QuarantinedStudy)
+    assert [check.places for check in outcome.checks if not check.passed] == [
+        ("SequenceName has an original value",)
+    ]
