@@ -112,6 +112,14 @@ class _Reader:
         self._content = os.pread(descriptor, FIRST_BYTES, 0)
 
     def read(self) -> InstanceFile:
+        try:
+            return self._file()
+        except Permanent:
+            if self._content[128:132] == b"DICM" or self._content[:2] in {b"\x02\0", b"\x08\0"}:
+                raise
+            raise Permanent("not a DICOM instance") from None  # why it cannot be read as one tells nobody anything
+
+    def _file(self) -> InstanceFile:
         meta, start = self._meta()
         syntax_uid = meta.value(_TRANSFER_SYNTAX_UID).rstrip(b" \0").decode("latin-1")
         if not syntax_uid:
