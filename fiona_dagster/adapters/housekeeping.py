@@ -148,7 +148,10 @@ def _packages(ledger: Ledger, layout: Layout) -> list[ExportStanding]:
     for transfer in ledger.transfers.all():
         done = transfer.state == TransferState.DELIVERED and transfer.packaged_revision == transfer.revision
         for record in ledger.deliveries.of_transfer(transfer.id):
-            if record.kind == "package":
+            if record.state == "superseded":
+                confirmed[record.name] = confirmed.get(record.name, 0) + 1
+                unfinished.setdefault(record.name, 0)
+            elif record.kind == "package":
                 current = record.state == "confirmed" and record.revision == transfer.revision
                 confirmed[record.name] = confirmed.get(record.name, 0) + current
                 # DELIVERED is only reached when every destination of the project confirmed

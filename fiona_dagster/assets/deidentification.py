@@ -80,7 +80,10 @@ def deidentified_copy(
         if stopped and not rows:
             raise stopped[0]
         yield MaterializeResult(
-            metadata=_metadata(rows, seconds=gateway.now() - started, revision=study.revision)
+            metadata={
+                **_metadata(rows, seconds=gateway.now() - started, revision=study.revision),
+                "stale_transfers": _stale(gateway, {transfer.project for transfer, *_ in rows}),
+            }
         )
 
 
@@ -106,6 +109,15 @@ def verification(context: AssetCheckExecutionContext, gateway: GatewayResource) 
                     "places": _places(results) or "none",
                 },
             )
+
+
+def _stale(gateway: GatewayResource, names: set[str]) -> str:
+    """Per project, over all studies: this one's copies are stale until they are forwarded and delivered."""
+    from fiona_dagster.adapters.stale_copies import stale_transfers
+
+    projects = [one for name, one in gateway.projects().items() if name in names]
+    found = stale_transfers(gateway.ledger, gateway.settings, projects)
+    return ", ".join(f"{name}: {one.transfers}" for name, one in found.items()) or "none"
 
 
 def _places(results: list[tuple[Transfer, Check]]) -> str:

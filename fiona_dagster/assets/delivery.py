@@ -76,6 +76,7 @@ def _deliver_all(
     ledger, receipts = gateway.ledger, []
     copies = [row.sop_instance_uid for row in ledger.transfers.release_rows(transfer.id) if row.path]
     revision = ledger.transfers.released_revision(transfer.id)
+    method = ledger.transfers.get(transfer.id).method_digest
     for package in packages:
         for destination in project.destinations:
             receipt = deliver(
@@ -85,16 +86,22 @@ def _deliver_all(
                 DeliveryRecord(
                     transfer.id, destination.name, "package", revision, "confirmed", name=package.name,
                     instance_count=len(copies), size_bytes=receipt.size_bytes, checksum=package.md5,
-                    place=receipt.place, confirmed_at=receipt.confirmed_at,
+                    place=receipt.place, confirmed_at=receipt.confirmed_at, method_digest=method,
                 ),
                 copies, now=gateway.now(), run_id=context.run.run_id,
             )  # fmt: skip
             receipts.append(receipt)
+    for destination in project.destinations:
+        ledger.deliveries.supersede(
+            transfer.id, destination.name, [one.name for one in packages],
+            now=gateway.now(), run_id=context.run.run_id,
+        )  # fmt: skip
     ledger.transfers.set_state(
         transfer.id,
         TransferState.DELIVERED,
         now=gateway.now(),
         run_id=context.run.run_id,
+        reason=transfer.reason,
         packaged_revision=revision,
         generation=transfer.generation,
     )

@@ -30,9 +30,10 @@ from fiona_dagster.resources.gateway import GatewayResource
 def research_pacs_copy(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult[None]:
     """The de-identified copy in the research PACS, confirmed by a query for its set of SOP Instance UIDs.
 
-    Only a copy that passed verification can come here. The PACS is asked first what it has, only what is missing is
-    sent, and it is asked again: 'sent' is never taken for 'stored'. Materialising this again changes nothing at a
-    PACS that already has the study.
+    Only a copy that passed verification can come here. The PACS is asked first what it has, only what is missing or
+    was made anew by another method is sent, and it is asked again: 'sent' is never taken for 'stored'. Materialising
+    this again changes nothing at a PACS that already has the study. A PACS may keep the first instance it got under a
+    UID and say Success: what it was given in place of another is noted in the transfer.
     """
     with reporting_failures():
         ledger = gateway.ledger
@@ -77,7 +78,8 @@ def _forward(
     ledger.deliveries.record(
         DeliveryRecord(
             transfer.id, str(pacs), "pacs", verified.revision, "confirmed", instance_count=receipt.confirmed,
-            place=str(pacs), confirmed_at=receipt.confirmed_at,
+            place=str(pacs), confirmed_at=receipt.confirmed_at, detail=receipt.note,
+            method_digest=verified.method_digest,
         ),
         [one.sop_instance_uid for one in verified.instances], now=now, run_id=context.run.run_id,
     )  # fmt: skip
@@ -85,6 +87,7 @@ def _forward(
     ledger.transfers.set_state(
         transfer.id, TransferState.DELIVERED if unchanged and not receipt.sent else TransferState.FORWARDED,
         now=now, run_id=context.run.run_id, revision=verified.revision, generation=transfer.generation,
+        reason=receipt.note,
     )  # fmt: skip
     return receipt
 
@@ -97,6 +100,9 @@ def _metadata(receipts: list[tuple[Transfer, ForwardReceipt]]) -> dict[str, Any]
         "already_there": sum(one.already_there for one in total),
         "sent": sum(one.sent for one in total),
         "confirmed": sum(one.confirmed for one in total),
+        "to_look_at": Value.md(
+            "\n".join(f"- {t.project}: {r.note}" for t, r in receipts if r.note) or "nothing"
+        ),
         "destinations": Value.md(
             "\n".join(f"- {t.project}: {r.confirmed} at {r.destination}" for t, r in receipts) or "none"
         ),

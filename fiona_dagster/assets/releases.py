@@ -19,6 +19,7 @@ from fiona_dagster.domain.project import Project
 from fiona_dagster.domain.transfer import (
     AWAITING_VERIFICATION,
     CLEANED_UP,
+    MADE_ANEW,
     Disposition,
     ReleaseRow,
     Transfer,
@@ -71,7 +72,14 @@ def deidentify_transfer(
     sources = _sources(gateway, study, study.revision)
     result = deidentify_study(sources, request, _key(gateway, transfer), request.project.profile)
     rows = [_row(one, request.folder, gateway.datadir(study.site)) for one in result.instances]
-    ledger.transfers.record_release(transfer.id, study.revision, rows, now=gateway.now(), run_id=run_id)
+    ledger.transfers.record_release(
+        transfer.id,
+        study.revision,
+        rows,
+        now=gateway.now(),
+        run_id=run_id,
+        method_digest=result.method_digest,
+    )
     if transfer.state in (TransferState.HELD, TransferState.FAILED):
         ledger.transfers.set_state(
             transfer.id, TransferState.REQUESTED, now=gateway.now(), reason="tried again", run_id=run_id,
@@ -99,7 +107,10 @@ def stop_transfer(gateway: GatewayResource, transfer: Transfer, error: FionaErro
 def verify_transfer(
     gateway: GatewayResource, study: StudyRecord, transfer: Transfer, *, run_id: str
 ) -> tuple[Check, ...]:
-    """Verify a transfer's copy and record the outcome; a copy that does not pass moves to the quarantine."""
+    """Verify a transfer's copy and record the outcome; a copy that does not pass moves to the quarantine.
+
+    One that replaces another which was forwarded before is due for forwarding again.
+    """
     ledger, now = gateway.ledger, gateway.now()
     revision = ledger.transfers.released_revision(transfer.id)
     request = _request(gateway, study, transfer)
@@ -107,6 +118,7 @@ def verify_transfer(
     copy = _deidentified(ledger, transfer, request, gateway.datadir(study.site))
     # of that revision: late images may have arrived since the copies were made
     sources = _sources(gateway, study, revision)
+    before = ledger.transfers.verified_manifest(transfer.id, revision)
     outcome = verify_release(copy, sources, request, key, request.project.profile, revision=revision)
     verified = outcome if isinstance(outcome, VerifiedStudy) else None
     manifest = verified.study.manifest_sha256 if verified is not None else ""
@@ -136,6 +148,14 @@ def verify_transfer(
             run_id=run_id,
             generation=transfer.generation,
         )
+    elif transfer.state in (TransferState.FORWARDED, TransferState.DELIVERED) and before not in (
+        None,
+        manifest,
+    ):
+        ledger.transfers.set_state(
+            transfer.id, TransferState.REQUESTED, now=now, reason=MADE_ANEW, run_id=run_id,
+            generation=transfer.generation,
+        )  # fmt: skip
     return outcome.checks
 
 
@@ -275,7 +295,7 @@ def _deidentified(
     profile = request.project.profile
     return DeidentifiedStudy(
         study_instance_uid=min(uids, default=""), instances=tuple(instances), profile=profile.name,
-        method_digest=method_digest(profile, request.project),
+        method_digest=ledger.transfers.get(transfer.id).method_digest or method_digest(profile, request.project),
     )  # fmt: skip
 
 

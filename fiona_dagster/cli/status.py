@@ -11,6 +11,7 @@ import click
 
 from fiona_dagster.cli.opening import Opened, config_option, now, open_gateway
 from fiona_dagster.cli.services import RECEIVER, services
+from fiona_dagster.domain.errors import FionaError
 
 
 @click.command()
@@ -42,6 +43,7 @@ def collect(gateway: Opened) -> dict[str, Any]:
         "held_because": dict(sorted(totals.held_reasons.items())),
         "studies": totals.studies,
         "transfers": totals.transfers,
+        "stale": _stale(gateway) if totals.transfers else {},
         "open_associations": totals.open_associations,
         "disk": {"used_percent": round(100 * disk.used / disk.total, 1), "free_bytes": disk.free},
         "queues": _queues(gateway),
@@ -50,6 +52,22 @@ def collect(gateway: Opened) -> dict[str, Any]:
             name.removeprefix(RECEIVER): answer for name, answer in answers.items() if name.startswith(RECEIVER)
         },
     }  # fmt: skip
+
+
+def _stale(gateway: Opened) -> dict[str, dict[str, int]] | None:
+    """Transfers that were delivered by another method than their project's present one; None where nobody can tell."""
+    from fiona_dagster.adapters.stale_copies import stale_transfers
+
+    try:
+        projects = gateway.projects()
+    except FionaError as error:
+        click.echo(f"fiona: the projects cannot be read: {error}", err=True)
+        return None
+    found = stale_transfers(gateway.ledger, gateway.settings, projects.values())
+    return {
+        name: {"transfers": one.transfers, "without_images": one.without_images}
+        for name, one in found.items()
+    }
 
 
 def _queues(gateway: Opened) -> dict[str, dict[str, float | int | None]]:
@@ -81,6 +99,9 @@ def _show(facts: dict[str, Any]) -> None:
     console.print(
         f"refused at the door {facts['refused_at_the_door']}, open Associations {facts['open_associations']}"
     )
+    for name, stale in (facts["stale"] or {}).items():
+        gone = f"; the images of {stale['without_images']} were cleaned up" if stale["without_images"] else ""
+        console.print(f"{stale['transfers']} stale: {name} would be de-identified otherwise now{gone}")
     for name, queue in facts["queues"].items():
         oldest = f", the oldest for {queue['oldest_seconds']} s" if queue["waiting"] else ""
         console.print(f"{queue['waiting']} {name}{oldest}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from fiona_dagster.domain.errors import Permanent, Transient
@@ -13,7 +14,8 @@ class ForwardReceipt:
     """What a destination confirmed for one revision of a transfer.
 
     Counts are SOP Instances: `total` released, of them `already_there` before, `sent` now, `confirmed` by the
-    destination afterwards. `confirmed_at` in seconds since the epoch; `destination` as people write it.
+    destination afterwards. `confirmed_at` in seconds since the epoch; `destination` as people write it. `note` is
+    what a person should look at there.
     """
 
     transfer_id: int
@@ -24,6 +26,20 @@ class ForwardReceipt:
     sent: int
     confirmed: int
     confirmed_at: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class GivenCopy:
+    """What a destination was given under a SOP Instance UID.
+
+    `over_another`: it held something else then; `sha256` of the file is empty until it accepted this all the same.
+    """
+
+    transfer_id: int
+    sha256: str
+    study_instance_uid: str
+    over_another: bool
 
 
 def missing(released: frozenset[str], present: frozenset[str]) -> frozenset[str]:
@@ -32,20 +48,66 @@ def missing(released: frozenset[str], present: frozenset[str]) -> frozenset[str]
 
 
 def strangers(
-    released: frozenset[str], present: frozenset[str], known: Mapping[str, str], identity: str
+    released: Collection[str], present: Collection[str], given: Mapping[str, GivenCopy], transfer_id: int
 ) -> frozenset[str]:
-    """UIDs of this release under which a destination holds something else.
+    """UIDs of this release under which a destination holds what is not ours to replace.
 
-    A PACS keeps the first copy it gets under a SOP Instance UID and answers Success to the second. What it has under
-    our UIDs is only ours if the ledger knows that it was made for the same participant, event and policy.
+    New UIDs depend on project and original alone, so copies for another participant or event have the same. What a
+    destination has under them is only ours if the ledger knows that it was given for this transfer.
 
     Args:
         released: SOP Instance UIDs of the copies.
         present: those that the destination holds.
-        known: identity of what the ledger gave it, by UID.
-        identity: of this release.
+        given: what the ledger gave it, by UID.
+        transfer_id: of this release.
     """
-    return frozenset(uid for uid in released & present if known.get(uid) != identity)
+    mine = {uid for uid, one in given.items() if one.transfer_id == transfer_id}
+    return frozenset(released) & frozenset(present) - mine
+
+
+def changed(
+    released: Mapping[str, str], present: Collection[str], given: Mapping[str, GivenCopy]
+) -> frozenset[str]:
+    """UIDs that a destination holds, of copies that are not known to be those that it accepted.
+
+    Args:
+        released: SHA-256 of the copies' files, by SOP Instance UID.
+        present: UIDs that the destination holds.
+        given: what the ledger gave it, by UID.
+    """
+    return frozenset(uid for uid in present if uid in given and given[uid].sha256 != released.get(uid))
+
+
+def leftovers(released: Collection[str], given: Mapping[str, GivenCopy]) -> dict[str, frozenset[str]]:
+    """UIDs that a destination was given for a transfer and that are not released any more, by their studies' UIDs."""
+    gone: defaultdict[str, set[str]] = defaultdict(set)
+    for uid in given.keys() - released:
+        gone[given[uid].study_instance_uid].add(uid)
+    return {study: frozenset(uids) for study, uids in gone.items()}
+
+
+def difference(destination: str, *, replaced: int, left: int) -> str:
+    """What a person should look at in a destination that confirmed everything, or ''.
+
+    A PACS may keep the first copy that it gets under a SOP Instance UID and answer Success to the second; no query
+    shows which one it has.
+
+    Args:
+        destination: as people write it.
+        replaced: instances that it was given while it held others under their UIDs.
+        left: instances that it holds and that are not released any more.
+    """
+    notes = []
+    if replaced:
+        notes.append(
+            f"{destination} was given {replaced} changed instance(s) under UIDs that it held, and may keep the old: "
+            "compare, or delete them there and resend"
+        )
+    if left:
+        notes.append(
+            f"{destination} holds {left} instance(s) that are not released any more: delete them there"
+        )
+    return "; ".join(notes)
 
 
 def confirm(
@@ -57,6 +119,8 @@ def confirm(
     present_before: frozenset[str],
     present_after: frozenset[str],
     at: float,
+    sent_again: frozenset[str] = frozenset(),
+    note: str = "",
 ) -> ForwardReceipt:
     """The receipt of a destination that counts as reached: it returns a superset of what was released.
 
@@ -70,6 +134,8 @@ def confirm(
         present_before: those that a query returned before sending.
         present_after: those that a query returned after sending.
         at: seconds since the epoch.
+        sent_again: those that were there and were sent all the same.
+        note: what a person should look at there.
 
     Raises:
         Transient: the destination does not hold everything (yet).
@@ -82,7 +148,7 @@ def confirm(
         raise Transient(
             f"{destination} does not show {len(lacking)} of {len(released)} instances after they were sent"
         )
-    already_there = len(released & present_before)
+    already_there = len(released & present_before - sent_again)
     return ForwardReceipt(
         transfer_id=transfer_id,
         revision=revision,
@@ -92,4 +158,5 @@ def confirm(
         sent=len(released) - already_there,
         confirmed=len(released & present_after),
         confirmed_at=at,
+        note=note,
     )

@@ -32,6 +32,7 @@ CLEANED_UP = (
     "images were cleaned up after delivery: it goes on when the source has sent the whole study again"
 )
 """Reason of a transfer that is held only until its images are back."""
+MADE_ANEW = "the copies were made anew by another method, and replace those that were sent"
 AWAITING_VERIFICATION = "awaiting verification"
 NOT_YET_DEIDENTIFIED = "not yet de-identified"
 GIVEN_UP = "given up: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import settings
@@ -11,6 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.deliveries import DeliveryRecord
+from fiona_dagster.adapters.ledger.stale import Stale, stale
+from fiona_dagster.domain.forwarding import GivenCopy
 from fiona_dagster.domain.routing import TransferRequest
 from fiona_dagster.domain.transfer import (
     AWAITING_VERIFICATION,
@@ -219,12 +222,63 @@ def test_what_a_pacs_was_given_is_known_by_uid(ledger: Ledger) -> None:
     key = ledger.reception.record([(received(), None)])["1.2.3"]
     arrive(ledger, key)
     transfer = ledger.transfers.request(key, REQUEST, now=1.0)
-    ledger.deliveries.note_sending(transfer.id, "PACS", "first", {"2.25.1", "2.25.2"}, now=2.0)
-    ledger.deliveries.note_sending(transfer.id, "PACS", "second", {"2.25.2"}, now=3.0)
-    assert ledger.deliveries.sent_identities("PACS", {"2.25.1", "2.25.2", "2.25.3"}) == {
-        "2.25.1": "first", "2.25.2": "second",
-    }  # fmt: skip
-    assert ledger.deliveries.sent_identities("OTHER", {"2.25.1"}) == {}
+    first, second = {"2.25.1": "a1", "2.25.2": "a2"}, {"2.25.2": "b2"}
+    deliveries = ledger.deliveries
+    deliveries.note_sending(transfer.id, "PACS", "first", first, now=2.0, study_instance_uid="2.25")
+    given = {uid: GivenCopy(transfer.id, digest, "2.25", over_another=False) for uid, digest in first.items()}
+    assert deliveries.given("PACS", {"2.25.1", "2.25.2", "2.25.3"}) == given
+    deliveries.note_sending(
+        transfer.id, "PACS", "second", second, now=3.0, study_instance_uid="2.25", over={"2.25.2"}
+    )
+    given["2.25.2"] = GivenCopy(transfer.id, "", "2.25", over_another=True)
+    assert deliveries.given_for(transfer.id, "PACS") == given, "what it has is not known before it accepts"
+    deliveries.note_accepted("PACS", second)
+    given["2.25.2"] = GivenCopy(transfer.id, "b2", "2.25", over_another=True)
+    assert deliveries.given_for(transfer.id, "PACS") == given
+    deliveries.note_sending(transfer.id, "PACS", "second", second, now=4.0, study_instance_uid="2.25")
+    given["2.25.2"] = GivenCopy(transfer.id, "b2", "2.25", over_another=False)
+    assert deliveries.given("PACS", ["2.25.1", "2.25.2"]) == given, "it had nothing under the UID any more"
+    assert deliveries.given("OTHER", {"2.25.1"}) == deliveries.given_for(9, "PACS") == {}
+
+
+def test_a_package_of_another_name_supersedes_the_older_one_at_its_destination(ledger: Ledger) -> None:
+    key = ledger.reception.record([(received(), None)])["1.2.3"]
+    arrive(ledger, key)
+    transfer = ledger.transfers.request(key, REQUEST, now=1.0)
+    for place, name in (("lab", "old.zip"), ("lab", "new.zip"), ("other", "old.zip")):
+        record = DeliveryRecord(transfer.id, place, "package", 1, "confirmed", name=name)
+        ledger.deliveries.record(record, [], now=2.0, run_id="r")
+    pacs = DeliveryRecord(transfer.id, "lab", "pacs", 1, "confirmed")
+    ledger.deliveries.record(pacs, [], now=2.0, run_id="r")
+    for names in (["old.zip"], []):
+        assert ledger.deliveries.supersede(transfer.id, "lab", ["new.zip"], now=3.0, run_id="r") == names
+    states = {
+        (one.destination, one.kind, one.name): one.state for one in ledger.deliveries.of_transfer(transfer.id)
+    }
+    assert states == {
+        ("lab", "package", "old.zip"): "superseded",
+        ("lab", "package", "new.zip"): "confirmed",
+        ("lab", "pacs", ""): "confirmed",
+        ("other", "package", "old.zip"): "confirmed",
+    }
+
+
+def test_stale_transfers_are_counted_once_at_places_that_are_still_used(ledger: Ledger) -> None:
+    key = ledger.reception.record([(received(), None)])["1.2.3"]
+    gone = ledger.reception.record([(received("1.2.4"), None)])["1.2.4"]
+    for study in (key, gone):
+        arrive(ledger, study)
+        one = ledger.transfers.request(study, REQUEST, now=1.0)
+        for place, method in (("PACS", "now"), ("lab", "old"), ("left", "older")):
+            kind: Literal["pacs", "package"] = "pacs" if place == "PACS" else "package"
+            record = DeliveryRecord(one.id, place, kind, 1, "confirmed", name=place, method_digest=method)
+            ledger.deliveries.record(record, [], now=2.0, run_id="r")
+    ledger.studies.mark(gone, purged_at=3.0)
+    project = REQUEST.project
+    assert stale(ledger, project, "now", "PACS", ["lab"]) == Stale(2, without_images=1)
+    assert stale(ledger, project, "new", "PACS", ["lab", "left"]) == Stale(2, without_images=1)
+    assert stale(ledger, project, "now", "PACS", []) == Stale(0, 0)
+    assert stale(ledger, "ANOTHER", "new", "PACS", ["lab"]) == Stale(0, 0)
 
 
 class Conservation(RuleBasedStateMachine):

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Engine
 from fiona_dagster.adapters.ledger import Ledger, migrations
 from fiona_dagster.adapters.ledger.schema import SCHEMA_VERSION
 from fiona_dagster.domain.errors import ConfigurationError, Transient
+from fiona_dagster.domain.forwarding import GivenCopy
 from tests.factories import received
 
 OTHER_VERSIONS = {
@@ -115,7 +116,7 @@ def check_migration(old_url: str, new_url: str) -> None:
     assert (transfer.project, transfer.key_id, transfer.method_digest) == ("HEART", "", "")
     assert ledger.transfers.verified_manifest(1, 1) == "ef"
     assert [row.sha256 for row in ledger.transfers.release_rows(1)] == ["cd"]
-    assert ledger.deliveries.sent_identities("PACS", ["2.25.3"]) == {"2.25.3": "i"}
+    assert ledger.deliveries.given("PACS", ["2.25.3"]) == {"2.25.3": GivenCopy(1, "", "", over_another=False)}
     ledger.reception.record([(received(), None)])
     ledger.close()
     again = Ledger(old_url)

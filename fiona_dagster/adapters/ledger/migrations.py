@@ -14,8 +14,10 @@ STEPS: Mapping[int, tuple[str, ...]] = {
         "ALTER TABLE transfer ADD COLUMN key_id VARCHAR(16) NOT NULL DEFAULT ''",
         "ALTER TABLE transfer ADD COLUMN method_digest VARCHAR(64) NOT NULL DEFAULT ''",
         "ALTER TABLE release ADD COLUMN header_sha256 VARCHAR(64) NOT NULL DEFAULT ''",
-        "ALTER TABLE verification ADD COLUMN method_digest VARCHAR(64) NOT NULL DEFAULT ''",
+        "ALTER TABLE delivery ADD COLUMN method_digest VARCHAR(64) NOT NULL DEFAULT ''",
+        "ALTER TABLE sent_copy ADD COLUMN study_instance_uid VARCHAR(64) NOT NULL DEFAULT ''",
         "ALTER TABLE sent_copy ADD COLUMN sha256 VARCHAR(64) NOT NULL DEFAULT ''",
+        "ALTER TABLE sent_copy ADD COLUMN over_another BOOLEAN NOT NULL DEFAULT false",
     ),
 }
 """Statements by the version that they start from, in the SQL that SQLite and PostgreSQL share."""

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 SCHEMA_VERSION = 3
@@ -217,7 +218,6 @@ verification = Table(
     Column("passed", Boolean, nullable=False),
     Column("at", Float, nullable=False),
     Column("manifest_sha256", String(64), nullable=False),
-    Column("method_digest", String(64), nullable=False, default="", server_default=""),
     Column("checks", JSON, nullable=False),  # name -> {passed, found}; never a value
 )
 
@@ -236,6 +236,9 @@ delivery = Table(
     Column("place", Text, nullable=False, default=""),
     Column("confirmed_at", Float),
     Column("detail", Text, nullable=False, default=""),
+    Column(
+        "method_digest", String(64), nullable=False, default="", server_default=""
+    ),  # of what it confirmed
 )
 
 sent_copy = Table(  # what a PACS was given under a SOP Instance UID: known before it is sent
@@ -248,7 +251,11 @@ sent_copy = Table(  # what a PACS was given under a SOP Instance UID: known befo
     ),  # for whom and by which policy, see ReleaseRequest.identity
     Column("transfer_id", ForeignKey("transfer.id"), nullable=False),
     Column("at", Float, nullable=False),
-    Column("sha256", String(64), nullable=False, default="", server_default=""),  # of the file that was given
+    Column("study_instance_uid", String(64), nullable=False, default="", server_default=""),
+    # of the file; '' until it accepted one over another, and where version 2 sent it
+    Column("sha256", String(64), nullable=False, default="", server_default=""),
+    # it held something else under the UID when it was given this, and may have kept that
+    Column("over_another", Boolean, nullable=False, default=False, server_default=false()),
 )
 
 transition = Table(

@@ -187,14 +187,21 @@ class Transfers:
             )
 
     def record_release(
-        self, transfer_id: int, revision: int, rows: Sequence[ReleaseRow], *, now: float, run_id: str
-    ) -> None:
-        """What became of every instance, per instance, with a transition each. Replaces what stood there."""
+        self, transfer_id: int, revision: int, rows: Sequence[ReleaseRow], *, now: float, run_id: str,
+        method_digest: str = "",
+    ) -> None:  # fmt: skip
+        """What became of every instance, per instance, with a transition each. Replaces what stood there.
+
+        `method_digest` names what made the copies (see `domain.deid.method`).
+        """
         with self._ledger.begin() as connection:
             key = connection.execute(
                 select(transfer.c.study_key).where(transfer.c.id == transfer_id)
             ).scalar_one()
             connection.execute(delete(release).where(release.c.transfer_id == transfer_id))
+            connection.execute(
+                update(transfer).where(transfer.c.id == transfer_id).values(method_digest=method_digest)
+            )
             if not rows:
                 return
             connection.execute(

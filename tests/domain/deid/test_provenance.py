@@ -49,3 +49,18 @@ def test_another_decoder_of_pydicoms_is_another_engine(
     (tmp_path / "charset.py").write_bytes(charset.read_bytes() + b"#")
     engine_digest.cache_clear()
     assert engine_digest() != before
+
+
+def test_modules_that_only_tell_of_copies_are_no_part_of_the_engine_and_are_used_by_none_of_it() -> None:
+    folder = Path(provenance.__file__).parent
+    names = {path.name for path in folder.glob("*.py")}
+    told = provenance._DECIDES_NOTHING
+    assert told < names
+    used = [
+        (path.name, name)
+        for path in folder.glob("*.py")
+        if path.name not in told
+        for name in told
+        if f"deid.{name.removesuffix('.py')} import" in path.read_text()
+    ]
+    assert used == []
