@@ -26,6 +26,12 @@ settings.register_profile(
 settings.load_profile("fiona")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The journeys take minutes: they go first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("journey") is None)
+
+
 def need_program(*names: str) -> str:
     """Path of the first of `names` that is installed; skips the test, by name, where none is."""
     for name in names:

@@ -3,7 +3,8 @@
     python -m fiona_dagster.domain.deid.tables.generate_dictionary
 
 They are the registries of PS3.6: tag, VR, keyword and name of each attribute, and value, type, keyword and name of each
-UID. The edition is the one that pydicom says it follows. `x` in a tag stands for any digit (PS3.5 7.6); those rows are
+UID. The edition is the one that pydicom says it follows; pynetdicom adds a few
+newer Transfer Syntaxes. `x` in a tag stands for any digit (PS3.5 7.6); those rows are
 last. The output is sorted, so that two editions can be compared line by line. `dictionary.py` names the edition that is
 used.
 """
@@ -11,6 +12,7 @@ used.
 from __future__ import annotations
 
 import csv
+import importlib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +20,8 @@ from pathlib import Path
 from pydicom._dicom_dict import DicomDictionary, RepeatersDictionary
 from pydicom._uid_dict import UID_dictionary
 from pydicom._version import __dicom_version__
+
+importlib.import_module("pynetdicom")  # adds Transfer Syntaxes of later editions to pydicom's registry
 
 INSTALLED_EDITION: str = __dicom_version__
 ATTRIBUTE_COLUMNS = ("tag", "vr", "keyword", "name")
