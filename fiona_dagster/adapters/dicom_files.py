@@ -117,7 +117,9 @@ class _Reader:
         except Permanent:
             if self._content[128:132] == b"DICM" or self._content[:2] in {b"\x02\0", b"\x08\0"}:
                 raise
-            raise Permanent("not a DICOM instance") from None  # why it cannot be read as one tells nobody anything
+            raise Permanent(
+                "not a DICOM instance"
+            ) from None  # why it cannot be read as one tells nobody anything
 
     def _file(self) -> InstanceFile:
         meta, start = self._meta()
