@@ -105,9 +105,11 @@ def dates_in(package: Path) -> set[str]:
         return {str(dcmread(BytesIO(archive.read(name))).StudyDate) for name in names}
 
 
-def resend(gateway: Gateway) -> None:
-    arguments = ["resend", gateway.study("ct-thorax").key, "--config", str(gateway.config_file)]
-    assert CliRunner().invoke(fiona, arguments).exit_code == 0
+def resend(gateway: Gateway, *what: str) -> str:
+    arguments = ["resend", *(what or (gateway.study("ct-thorax").key,)), "--config", str(gateway.config_file)]
+    result = CliRunner().invoke(fiona, arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
 
 
 def test_copies_are_stale_when_the_profile_changed_until_they_are_replaced_everywhere(
@@ -120,7 +122,7 @@ def test_copies_are_stale_when_the_profile_changed_until_they_are_replaced_every
     change_dates(gateway)
     assert stale(gateway) == {"BRAINAGE": {"transfers": 1, "without_images": 0}}
     assert gateway.resource.projects()["BRAINAGE"].date_mode != "per_participant"
-    resend(gateway)
+    assert "1 transfer(s)" in resend(gateway, "--stale", "--project", "BRAINAGE")
     gateway.settle()
     after, (new,) = archive.dates(), packages(gateway)
     assert before.keys() == after.keys(), "under the same UIDs"
@@ -128,6 +130,7 @@ def test_copies_are_stale_when_the_profile_changed_until_they_are_replaced_every
     assert set(after.values()) == dates_in(new)
     assert not old_dates & dates_in(new)
     assert stale(gateway) == {}
+    assert "nothing" in resend(gateway, "--stale", "--project", "BRAINAGE")
     now = the_transfer(gateway)
     assert now.state == TransferState.DELIVERED
     assert "12 changed instance(s)" in now.reason, "it may be a PACS that keeps the first one"
@@ -139,6 +142,14 @@ def test_copies_are_stale_when_the_profile_changed_until_they_are_replaced_every
     gateway.settle()
     assert (new.stat().st_ino, new.stat().st_mtime_ns) == again
     assert the_transfer(gateway).reason == now.reason, "nobody looked yet"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--stale"], ["KEY", "--stale"], ["--stale", "--project", "NOBODY"]]
+)
+def test_what_to_send_again_must_be_clear(gateway: Gateway, arguments: list[str]) -> None:
+    result = CliRunner().invoke(fiona, ["resend", *arguments, "--config", str(gateway.config_file)])
+    assert result.exit_code != 0
 
 
 def test_a_new_engine_makes_copies_stale_and_a_backfill_of_the_copies_alone_replaces_them(
