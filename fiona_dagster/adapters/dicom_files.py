@@ -23,6 +23,8 @@ from fiona_dagster.domain.deid.encoding import Syntax
 from fiona_dagster.domain.deid.familiar import Familiar
 from fiona_dagster.domain.errors import Permanent
 
+MOST_INFLATED = 256 << 20
+"""Bytes of a deflated data set that are taken into memory."""
 FIRST_BYTES = 1 << 16
 """Headers are rarely longer; a longer one costs a second read."""
 IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
@@ -264,9 +266,13 @@ def _guessed_syntax(beginning: bytes) -> str:
 def _inflated(content: bytes) -> bytes:
     machine = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
     try:
-        whole = machine.decompress(content)
+        whole = machine.decompress(content, MOST_INFLATED)
     except zlib.error:
         raise Permanent("the file is damaged: what is deflated cannot be inflated") from None
+    if machine.unconsumed_tail:
+        raise Permanent(
+            f"the file inflates to more than {MOST_INFLATED >> 20} MB: ask for it in another encoding"
+        )
     if not machine.eof:
         raise _ends_early()
     return whole

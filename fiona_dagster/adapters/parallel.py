@@ -18,6 +18,8 @@ from typing import Any, BinaryIO, TypeVar
 
 from fiona_dagster.domain.errors import FionaError, Permanent, Transient
 
+_PROGRAM = "import sys; sys.path[:] = {path}; from fiona_dagster.adapters import parallel; parallel.serve()"
+"""Nothing is imported from the folder that it happens to run in."""
 LEAST = 128
 """Instances that are worth a process: starting one costs as much as some dozens of images."""
 
@@ -81,7 +83,7 @@ def _nothing() -> None:
 
 def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "fiona_dagster.adapters.parallel"],
+        [sys.executable, "-P", "-c", _PROGRAM.format(path=[one for one in sys.path if one])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # a traceback may hold values
@@ -112,6 +114,11 @@ def _listen(
         heard.put((number, "error", Transient("a worker process was lost: is there enough memory?")))
 
 
+def serve() -> None:
+    """What a worker does: one part, from standard input to standard output."""
+    _work(sys.stdin.buffer, sys.stdout.buffer)
+
+
 def _work(source: BinaryIO, target: BinaryIO) -> None:
     def say(what: str, value: Any = None) -> None:
         pickle.dump((what, value), target)
@@ -124,7 +131,3 @@ def _work(source: BinaryIO, target: BinaryIO) -> None:
         say("error", error)
     except Exception as error:  # noqa: BLE001 — its message may hold values
         say("error", Permanent(f"a part of the work failed ({type(error).__name__})"))
-
-
-if __name__ == "__main__":
-    _work(sys.stdin.buffer, sys.stdout.buffer)

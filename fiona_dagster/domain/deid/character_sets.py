@@ -5,7 +5,6 @@ Importing pydicom takes half a second: it is imported for a value with escape se
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -65,13 +64,17 @@ def encodings_named(value: bytes) -> tuple[str, ...]:
     )
 
 
+_ASCII = (b"+AEE-~{VP~} " + bytes(range(0x20, 0x7F)), b"xn--mnchen-3ya")
+"""Read otherwise by codecs such as UTF-7, HZ and IDNA, in which other letters are written with these."""
+
+
 def _codec(term: str) -> str:
-    """A codec of Python's that somebody wrote as a term, else the default."""
+    """A codec of Python's that somebody wrote as a term, else the default: also for one that hides ASCII letters."""
     try:
-        codecs.lookup(term)
+        harmless = all(text.decode(term) == text.decode("ascii") for text in _ASCII)
     except (LookupError, ValueError):
         return DEFAULT_ENCODING
-    return term
+    return term if harmless else DEFAULT_ENCODING
 
 
 def decode_extended(value: bytes, encodings: Sequence[str], delimiters: set[int]) -> str:

@@ -17,6 +17,7 @@ from fiona_dagster.domain.errors import Permanent
 UNDEFINED = 0xFFFFFFFF
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 """Float, Double Float and integer Pixel Data: at the first level they stay in the file."""
+TWICE = "an element stands twice on one level: which of the two is meant, nobody knows; ask the sender for it again"
 DEEPEST = 64
 """Levels of sequences that are followed; the standard's own objects have seven."""
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -222,7 +223,10 @@ def find_elements(  # noqa: C901, PLR0912 — the hot loop: a call per element w
                 position += length
             if position > stop:
                 raise Short(begin)
-            found[group << 16 | element] = (begin, value, position, vr or "")
+            tag = group << 16 | element
+            if tag in found:
+                raise Permanent(TWICE)
+            found[tag] = (begin, value, position, vr or "")
             if only_one:
                 break
     except (StructError, Short):  # where it ended inside, it is this level's element that is not whole

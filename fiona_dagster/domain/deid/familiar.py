@@ -7,8 +7,9 @@ same elements.
 
 from __future__ import annotations
 
-from fiona_dagster.domain.deid.elements import Place, Stretch, Unit, declares_vr, find_elements
+from fiona_dagster.domain.deid.elements import TWICE, Place, Stretch, Unit, declares_vr, find_elements
 from fiona_dagster.domain.deid.encoding import Syntax
+from fiona_dagster.domain.errors import Permanent
 
 
 class Familiar:
@@ -50,6 +51,8 @@ class Familiar:
         while position < stop:
             stretch = stretches.get(content[position : position + 4])
             if stretch is not None and content.startswith(stretch.content, position):
+                if not places.keys().isdisjoint(stretch.places):
+                    raise Permanent(TWICE)
                 places.update(stretch.places_at(position))
                 units.append(stretch)
                 position += len(stretch.content)
@@ -59,6 +62,8 @@ class Familiar:
             )
             if behind == position:
                 return position  # pixels
+            if not places.keys().isdisjoint(one):
+                raise Permanent(TWICE)
             places.update(one)
             units.extend(one)
             position = behind

@@ -32,7 +32,7 @@ class OriginalValues:
         self.date_texts: set[tuple[str, str]] = set()
         self.uids: set[str] = set()
         self.retained: set[str] = set()
-        self._seen: set[tuple[int, bytes, bool]] = set()
+        self._seen: set[tuple[int, str, bytes, tuple[str, ...], bool]] = set()
 
     def gather(self, elements: Iterable[Found], stays: Callable[[Found], bool] | None = None) -> None:
         """Add what identifies in elements (those of the file meta information are some of them), private ones too.
@@ -46,7 +46,7 @@ class OriginalValues:
             if not found.value or not (kind or found.vr in {"PN", "DA", "DT", "UI"}):
                 continue
             kept = stays is not None and (kind != "" or found.vr == "UI") and stays(found)
-            key = (found.tag, found.value, kept)
+            key = (found.tag, found.vr, found.value, tuple(found.encodings), kept)
             if key in self._seen:
                 continue
             self._seen.add(key)

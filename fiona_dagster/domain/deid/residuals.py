@@ -13,7 +13,7 @@ from functools import cache
 from itertools import pairwise
 
 from fiona_dagster.domain.deid.dictionary import is_registered, standard_names
-from fiona_dagster.domain.deid.identifier_patterns import identifiers_in, is_identity_number
+from fiona_dagster.domain.deid.identifier_patterns import IDENTITY_DIGITS, identifiers_in, is_identity_number
 from fiona_dagster.domain.deid.notation import (
     WORD,
     compact,
@@ -36,7 +36,8 @@ SHORTEST_NUMBER = 7
 """Shorter numbers are counters, settings and sizes: they equal an identifier by chance."""
 LONGEST_CHANCE = 10
 """Digits behind a decimal point are many: only numbers of ten digits and more are looked for across it."""
-_UID = re.compile(r"(?<![\d.])\d+(?:\.\d+){3,}(?![\d.])")
+_UID = re.compile(r"(?<![\d.])\d{1,39}(?:\.\d{1,39}){3,31}(?![\d.])")
+_UID_IN_BYTES = re.compile(rb"(?<!\d)\d{1,39}(?:\.\d{1,39}){3,31}")
 _ELEVEN_DIGITS = re.compile(r"(?<!\d)\d{6}[ .-]?\d{5}(?!\d)")
 _TECHNICAL = frozenset(
     {
@@ -92,15 +93,16 @@ class ResidualSearch:
         self._compact |= {t for t in values.telephones if len(t) == TELEPHONE_DIGITS}
         whole = {mark.join(name) for name in values.full_names for mark in " ^"}
         self._bytes = _byte_terms(terms | whole)
-        self._clear: set[tuple[int, bytes]] = set()
+        self._clear: set[tuple[int, str, bytes, tuple[str, ...]]] = set()
 
     def leaks(self, found: Found) -> bool:
         """Whether an original value stands in the element of a copy."""
-        if not found.value or (found.tag, found.value) in self._clear:
+        key = (found.tag, found.vr, found.value, tuple(found.encodings))
+        if not found.value or key in self._clear:
             return False
         leaking = self._leaks(found)
         if not leaking and len(self._clear) < 200_000:
-            self._clear.add((found.tag, found.value))
+            self._clear.add(key)
         return leaking
 
     def in_text(self, text: str) -> bool:
@@ -135,7 +137,7 @@ class ResidualSearch:
     def _in_text(self, text: str, found: Found) -> bool:
         folded = " ".join(fold(text).split())
         keyword = found.keyword.rpartition(".")[2]
-        if not folded or (keyword not in _TECHNICAL and _has_identity(folded)):
+        if not folded or _has_identity(folded):
             return bool(folded)
         allowed = vocabulary() if found.vr == "CS" or keyword in _TECHNICAL else frozenset()
         if keyword in _MAKE:  # scanners are often called by their model, and makers are institutions, too
@@ -163,6 +165,8 @@ class ResidualSearch:
 
     def _in_numbers(self, texts: list[str]) -> bool:
         """Numbers are compared by their digits, however they are written, and also two neighbours as one."""
+        if any(is_identity_number(text) for text in texts if len(text) >= IDENTITY_DIGITS):
+            return True
         if not self._numbers and not self._day_numbers:
             return False
         wholes = [whole_number(text) for text in texts]
@@ -181,7 +185,7 @@ class ResidualSearch:
         )
 
     def _in_bytes(self, value: bytes) -> bool:
-        if any(match.decode() in self._uids for match in re.findall(rb"\d+(?:\.\d+){3,}", value)):
+        if any(match.decode() in self._uids for match in _UID_IN_BYTES.findall(value)):
             return True
         small = value.lower()
         return any(term in small for term in self._bytes)

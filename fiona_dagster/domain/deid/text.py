@@ -42,7 +42,8 @@ def decode(value: bytes, vr: str, encodings: Sequence[str]) -> str | None:
     set is wrong, and where none or a Latin one is declared, in which every byte is some letter.
     """
     if value.isascii() and b"\x1b" not in value:
-        return value.decode("ascii").rstrip(" \0")
+        text = value.decode("ascii").rstrip(" \0")
+        return text if text.isprintable() else _CONTROLS.sub("", text)
     used = encodings if vr in BY_CHARACTER_SET else [DEFAULT_ENCODING]
     try:
         if b"\x1b" not in value:
@@ -50,10 +51,17 @@ def decode(value: bytes, vr: str, encodings: Sequence[str]) -> str | None:
             if as_utf8 is not None:
                 return as_utf8
             return _CONTROLS.sub("", value.decode(used[0])).rstrip(" \0")
-        delimiters = {0x5E, 0x3D} | _BETWEEN_VALUES if vr == "PN" else _BETWEEN_VALUES
-        text = decode_extended(value, used, delimiters if vr not in SINGLE_VALUED else _DELIMITERS)
+        return _with_extensions(value, vr, used)
     except (UnicodeError, LookupError):
         return _as_utf8(value)
+
+
+def _with_extensions(value: bytes, vr: str, encodings: Sequence[str]) -> str | None:
+    """Text with escape sequences (PS3.5 6.1.2.5); None where no set that has any was declared."""
+    if len(encodings) == 1 and encodings[0] in LATIN:
+        return None
+    delimiters = {0x5E, 0x3D} | _BETWEEN_VALUES if vr == "PN" else _BETWEEN_VALUES
+    text = decode_extended(value, encodings, delimiters if vr not in SINGLE_VALUED else _DELIMITERS)
     if "�" in text:
         return _as_utf8(value)
     return _CONTROLS.sub("", _ESCAPES.sub("", text)).rstrip(" \0")

@@ -91,7 +91,7 @@ class ValidUids:
 
 
 class UidMapper:
-    """`root.<decimal of HMAC-SHA256(key, uid), cut to 128 bit>`; with root 2.25 as PS3.5 B.2 makes them."""
+    """`root.<decimal of HMAC-SHA256(key, 'uid' US uid), cut to 128 bit>`; with root 2.25 as PS3.5 B.2 makes them."""
 
     def __init__(self, key: bytes, root: str = "2.25") -> None:
         """Raises ConfigurationError where `root` leaves no room for 128 bit in 64 characters."""
@@ -114,6 +114,9 @@ class UidMapper:
             return uid
         made = self._made.get(uid)
         if made is None:
-            digest = hmac.new(self._key, uid.encode("utf-8", "surrogateescape"), hashlib.sha256).digest()
+            text = f"uid\x1f{uid}".encode(
+                "utf-8", "surrogateescape"
+            )  # no UID asks for another use of the key
+            digest = hmac.new(self._key, text, hashlib.sha256).digest()
             made = self._made[uid] = f"{self._root}.{int.from_bytes(digest[:16], 'big')}"
         return made

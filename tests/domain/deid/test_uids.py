@@ -27,7 +27,7 @@ def test_every_new_uid_is_valid_and_stable(uid: str, root: str) -> None:
 
 
 def test_the_formula_is_the_documented_one() -> None:
-    digest = hmac.new(KEY, b"1.2.3", hashlib.sha256).digest()
+    digest = hmac.new(KEY, b"uid\x1f1.2.3", hashlib.sha256).digest()
     assert UidMapper(KEY)("1.2.3") == f"2.25.{int.from_bytes(digest[:16], 'big')}"
 
 
