@@ -17,10 +17,14 @@ from fiona_dagster.settings import Site, load_settings, standalone_site
 from scp_listener import log
 from scp_listener.log import LOG
 
+_SWITCH_SECONDS = 0.001
+"""How long a thread that records may keep one that receives waiting."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a listener until SIGTERM or SIGINT; returns the exit code (0 only if everything is recorded)."""
     options = _parser().parse_args(arguments)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     os.umask(0o027)  # what is received is for the gateway's user and group
     log.configure()
     try:
@@ -34,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(site: Site, ledger_url: str, options: argparse.Namespace) -> int:
-    from scp_listener.server import control_file
+    from scp_listener.server import Manner, control_file
     from scp_listener.workers import Supervisor, run_alone
 
     site.layout.ensure()
@@ -46,10 +50,13 @@ def _serve(site: Site, ledger_url: str, options: argparse.Namespace) -> int:
         )
     lock = _only_listener(site.layout.incoming, wait_seconds=options.grace + 10.0)
     try:
+        manner = Manner(streamed=options.data_phase == "streamed", durable=not options.unsafe_no_sync)
         if options.workers > 1:
-            supervisor = Supervisor(site, ledger_url, count=options.workers, grace_seconds=options.grace)
+            supervisor = Supervisor(
+                site, ledger_url, count=options.workers, grace_seconds=options.grace, manner=manner
+            )
             return 0 if supervisor.run() else 1
-        return 0 if run_alone(site, ledger_url, grace_seconds=options.grace) else 1
+        return 0 if run_alone(site, ledger_url, grace_seconds=options.grace, manner=manner) else 1
     finally:
         os.close(lock)
 
@@ -111,6 +118,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--grace", type=float, default=60.0, help="seconds that open Associations get to finish at a stop"
     )
+    parser.add_argument(
+        "--data-phase",
+        choices=("streamed", "stock"),
+        default="streamed",
+        help="who reads data sets from the network: the listener, or pynetdicom's own slower code",
+    )
+    parser.add_argument("--unsafe-no-sync", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 

@@ -20,7 +20,7 @@ from pynetdicom import _config, dimse_messages
 from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.dimse_primitives import C_STORE
 
-from fiona_dagster.adapters.spool import file_meta
+from fiona_dagster.adapters.received_files import file_meta
 
 _REPLACED = ("create_file_meta", "write_file_meta_info", "NamedTemporaryFile")
 

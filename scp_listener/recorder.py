@@ -1,4 +1,4 @@
-"""One thread a process writes into the ledger, in the order of events and in groups.
+"""One thread a process writes into the ledger, in the order of events and in groups; it also hashes what it records.
 
 The durable act is the file; the ledger may lag behind, and what a crash takes from the queue is found again in the
 archive (`recovery`). The end of an Association is written after its instances: where no Association is open,
@@ -7,12 +7,16 @@ everything that was acknowledged is recorded.
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from fiona_dagster.adapters.ledger.reception import Reception
+from fiona_dagster.adapters.received_files import sha256_of_data_set
 from fiona_dagster.domain.errors import Transient
 from fiona_dagster.domain.reception import Peer, ReceivedInstance, Refusal
 from scp_listener.log import LOG
@@ -20,9 +24,13 @@ from scp_listener.log import LOG
 CAPACITY = 20_000
 """Entries that may wait for the ledger; beyond it C-STORE answers 0xA700 until it is back."""
 
+BEHIND = 2_000
+"""Entries from which on reception itself hashes what it receives, so that the sender feels the backlog."""
+
 _GROUP = 500
-_PACE_SECONDS = 0.1
-"""At least so long between two writings: many small transactions would cost reception its processor."""
+_QUIET_SECONDS, _LONGEST_WAIT_SECONDS = 0.3, 3.0
+"""It is written when nothing new came for so long, and at the latest so long after it came: while images stream in
+the processor is theirs, and many small transactions would cost more than a few large ones."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
@@ -40,10 +48,17 @@ class _Closed:
     at: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Received:
     instance: ReceivedInstance
     association_id: str
+    path: Path | None
+
+    def complete(self) -> ReceivedInstance:
+        """With the hash of its data set, which is taken here where nobody needed it before."""
+        if not self.instance.sha256 and self.path is not None:
+            self.instance = replace(self.instance, sha256=sha256_of_data_set(self.path))
+        return self.instance
 
 
 _Entry = _Opened | _Closed | _Received | Refusal
@@ -55,10 +70,11 @@ class Recorder:
     def __init__(self, reception: Reception, *, site: str, worker: str, capacity: int = CAPACITY) -> None:
         self._reception, self._site, self._worker, self._capacity = reception, site, worker, capacity
         self._entries: deque[_Entry] = deque()
-        self._changed = threading.Condition()
-        self._stopping = False
+        self._changed = threading.Event()
+        self._stopping = threading.Event()
         self._hurry = threading.Event()
         self._lost = 0
+        self._last_put = 0.0
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
@@ -69,8 +85,13 @@ class Recorder:
     def opened(self, association_id: str, peer: Peer, at: float) -> None:
         self._put(_Opened(association_id, peer, at))
 
-    def received(self, instance: ReceivedInstance, association_id: str) -> None:
-        self._put(_Received(instance, association_id))
+    def is_behind(self) -> bool:
+        """Whether so much waits that its hashes should not be left to this thread alone."""
+        return len(self._entries) > BEHIND
+
+    def received(self, instance: ReceivedInstance, association_id: str, path: Path | None = None) -> None:
+        """`path`: where it lies, so that an instance without a hash can be given one."""
+        self._put(_Received(instance, association_id, path))
 
     def refused(self, refusal: Refusal) -> None:
         self._put(refusal)
@@ -80,9 +101,8 @@ class Recorder:
 
     def stop(self, seconds: float) -> bool:
         """Write what waits, for at most `seconds`; whether everything is in the ledger."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
+        self._stopping.set()
+        self._changed.set()
         self._thread.join(seconds)
         if self._thread.is_alive():
             self._hurry.set()
@@ -90,32 +110,52 @@ class Recorder:
         return not self._entries and not self._lost
 
     def _put(self, entry: _Entry) -> None:
-        with self._changed:
-            self._entries.append(entry)
-            self._changed.notify_all()
+        self._last_put = time.monotonic()
+        self._entries.append(entry)
+        if not self._changed.is_set():
+            self._changed.set()
 
     def _run(self) -> None:
-        pause = _FIRST_PAUSE
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._entries or self._stopping)
-                if not self._entries:
-                    return
-                group = _first_of_a_kind(self._entries)
+            self._changed.wait()
+            self._changed.clear()
+            self._wait_for_quiet()
+            if not self._write_first(len(self._entries)):
+                return
+            if self._entries:
+                self._changed.set()
+            elif self._stopping.is_set():
+                return
+
+    def _wait_for_quiet(self) -> None:
+        latest = time.monotonic() + _LONGEST_WAIT_SECONDS
+        while self._entries and isinstance(self._entries[0], _Received):
+            if self.is_behind() or self._stopping.is_set():
+                return
+            now = time.monotonic()
+            due = min(self._last_put + _QUIET_SECONDS, latest)
+            if now >= due:
+                return
+            self._stopping.wait(due - now)
+
+    def _write_first(self, count: int) -> bool:
+        """Write at least `count` entries, however often the ledger must be asked; False: there is no time left."""
+        pause = _FIRST_PAUSE
+        while count > 0:
+            group = _first_of_a_kind(self._entries)
             try:
                 self._write(group)
             except Transient as error:
                 LOG.warning("%d entries wait for the ledger: %s", len(self._entries), error)
                 if self._hurry.wait(pause):
-                    return
+                    return False
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
             pause = _FIRST_PAUSE
-            with self._changed:
-                for _ in group:
-                    self._entries.popleft()
-                if isinstance(group[0], _Received):
-                    self._changed.wait_for(lambda: self._stopping, _PACE_SECONDS)
+            for _ in group:
+                self._entries.popleft()
+            count -= len(group)
+        return True
 
     def _write(self, group: Sequence[_Entry]) -> None:
         try:
@@ -134,7 +174,7 @@ class Recorder:
         first = group[0]
         if isinstance(first, _Received):
             self._reception.record(
-                [(entry.instance, entry.association_id) for entry in group if isinstance(entry, _Received)]
+                [(entry.complete(), entry.association_id) for entry in group if isinstance(entry, _Received)]
             )
         elif isinstance(first, _Opened):
             self._reception.open_association(
@@ -149,7 +189,7 @@ class Recorder:
 def _first_of_a_kind(entries: deque[_Entry]) -> list[_Entry]:
     """The first entry, with the instances right behind it where it is one."""
     group: list[_Entry] = []
-    for entry in entries:
+    for entry in itertools.islice(entries.copy(), _GROUP):
         if len(group) == _GROUP or (group and not isinstance(entry, _Received)):
             break
         group.append(entry)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from fiona_dagster.adapters import fiona_layout
 from fiona_dagster.adapters.ledger import Ledger
-from fiona_dagster.adapters.spool import Part10File, Spool, read_instance, sha256_of_data_set
+from fiona_dagster.adapters.received_files import Part10File, read_instance, sha256_of_data_set
+from fiona_dagster.adapters.spool import Spool
 from fiona_dagster.domain.dimse_status import Status
 from fiona_dagster.domain.errors import Reject
 from fiona_dagster.domain.layout import Layout

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from socketserver import BaseServer
@@ -18,7 +19,9 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # m
 from pynetdicom.transport import ThreadedAssociationServer
 
 from fiona_dagster.adapters.ledger import Ledger
+from fiona_dagster.adapters.received_files import file_meta
 from fiona_dagster.adapters.spool import Spool
+from fiona_dagster.adapters.uploads import Upload
 from fiona_dagster.domain.dimse_status import REASONS, Status
 from fiona_dagster.domain.reception import (
     IMPLEMENTATION_CLASS_UID,
@@ -31,10 +34,17 @@ from fiona_dagster.domain.reception import (
 )
 from fiona_dagster.settings import Site
 from scp_listener import pynetdicom_hooks
+from scp_listener.data_phase import Uploads
 from scp_listener.log import LOG
 from scp_listener.recorder import Recorder
-from scp_listener.series_writer import SeriesWriter
+from scp_listener.side_files import SideFiles
 from scp_listener.store import Store
+from scp_listener.streamed_association import (
+    StreamingHandler,
+    hang_up,
+    send_provider_home,
+    wake_association,
+)
 
 MAXIMUM_ASSOCIATIONS = 64
 MAXIMUM_PDU_BYTES = 256 * 1024
@@ -42,6 +52,18 @@ NETWORK_TIMEOUT_SECONDS = 120.0
 """An Association on which nothing moves for so long is aborted."""
 
 _REJECTED_TRANSIENT, _BY_PRESENTATION, _TEMPORARY_CONGESTION = 0x02, 0x03, 0x01  # PS3.8 table 9-21
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a listener works.
+
+    `streamed`: our data phase, else pynetdicom's own, slower and there in case of need. `durable`: synced before
+    Success, never off but to compare with receivers that do not sync.
+    """
+
+    streamed: bool = True
+    durable: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,13 +75,21 @@ class _Open:
 class Listener:
     """The SCP of one site in this process. `start` once, `stop` once."""
 
-    def __init__(self, site: Site, ledger: Ledger, *, worker: str, shared_port: bool = False) -> None:
-        self._site, self._worker, self._shared_port = site, worker, shared_port
-        self._spool = Spool(site.layout)
+    def __init__(
+        self,
+        site: Site,
+        ledger: Ledger,
+        *,
+        worker: str,
+        shared_port: bool = False,
+        manner: Manner = Manner(),
+    ) -> None:
+        self._site, self._worker, self._shared_port, self._manner = site, worker, shared_port, manner
+        self._spool = Spool(site.layout, durable=manner.durable)
         self._incoming = self._spool.incoming(worker)
         self._recorder = Recorder(ledger.reception, site=site.name, worker=worker)
-        self._series = SeriesWriter(site.layout)
-        self._store = Store(site.name, site.layout, self._spool, self._recorder, self._series)
+        self._side_files = SideFiles(site.layout)
+        self._store = Store(site.name, self._spool, self._recorder, self._side_files)
         self._open: dict[Any, _Open] = {}
         self._server: _Server | None = None
         self._undo_hooks: Callable[[], None] = lambda: None
@@ -84,8 +114,11 @@ class Listener:
         server: _Server = entity.make_server(  # type: ignore[assignment]
             address,
             server_class=_SharedPortServer if self._shared_port else _Server,
+            request_handler=StreamingHandler,
             evt_handlers=[
+                *([(evt.EVT_PDU_SENT, send_provider_home)] if self._manner.streamed else []),
                 (evt.EVT_CONN_OPEN, self._connected),
+                (evt.EVT_CONN_CLOSE, wake_association),
                 (evt.EVT_REQUESTED, self._requested),
                 (evt.EVT_ESTABLISHED, self._established),
                 (evt.EVT_C_STORE, self._c_store),
@@ -93,6 +126,7 @@ class Listener:
             ],
         )
         server.sweep = self._sweep
+        server.uploads = self if self._manner.streamed else None
         threading.Thread(target=server.serve_forever, name="acceptor", daemon=True).start()
         self._server = server
         host, bound = server.server_address[:2]
@@ -105,6 +139,9 @@ class Listener:
         if self._server is not None:
             self._server.shutdown()
             for association in self._server.active_associations:
+                if not association.is_established:  # a connection that never asked for anything
+                    hang_up(association)
+            for association in self._server.active_associations:
                 association.join(max(0.0, deadline - time.monotonic()))
             for association in self._server.active_associations:
                 LOG.warning("an Association did not end in time and is aborted")
@@ -113,7 +150,7 @@ class Listener:
             self._sweep()
             self._undo_hooks()
         left = max(5.0, deadline - time.monotonic())
-        self.side_files_written = self._series.stop(left)
+        self.side_files_written = self._side_files.stop(left)
         recorded = self._recorder.stop(left)
         if recorded and self.side_files_written and not self._shared_port:
             self._spool.mark_recorded(began)
@@ -146,19 +183,44 @@ class Listener:
         self._open[association] = opened
         self._recorder.opened(opened.identity, opened.peer, time.time())
 
+    def begin(self, association: Any, request: StoreRequest) -> Upload | Status:
+        """A data set begins (see `data_phase.Uploads`)."""
+        opened = self._open.get(association)
+        if opened is None:  # it was opened for C-ECHO alone
+            return Status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS
+        meta = file_meta(
+            request.sop_class_uid,
+            request.sop_instance_uid,
+            request.transfer_syntax_uid,
+            opened.peer.calling_ae,
+        )
+        return Upload.begin(self._incoming, meta)
+
+    def finish(self, association: Any, upload: Upload, request: StoreRequest) -> Status:
+        """A data set is complete."""
+        opened = self._open[association]
+        return self._store(upload, request, opened.peer, opened.identity)
+
+    def refuse(self, association: Any, status: Status) -> None:
+        """A data set was received and not kept."""
+        LOG.warning("refused 0x%04X: %s", int(status), REASONS[status])
+        peer = _peer(association)
+        self._recorder.refused(Refusal(self._site.name, int(status), REASONS[status], time.time(), peer))
+
     def _c_store(self, event: Any) -> Dataset | int:
-        """Seam between the network and `Store`: an upload on the disk, and what the request said of it."""
+        """The end of pynetdicom's own data phase: an upload on the disk, and what the request said of it."""
         request = StoreRequest(
             str(event.request.AffectedSOPClassUID or ""),
             str(event.request.AffectedSOPInstanceUID or ""),
             str(event.context.transfer_syntax),
         )
         opened = self._open[event.assoc]
-        upload = event.dataset_path
-        if upload is None:  # a request that says of itself that it has no data set
+        place = event.dataset_path
+        if place is None:  # a request that says of itself that it has no data set
             status = Status.CANNOT_UNDERSTAND_NOT_DICOM
         else:
-            status = self._store(Path(upload), request, opened.peer, opened.identity)
+            with closing(Upload.complete(Path(place))) as upload:
+                status = self._store(upload, request, opened.peer, opened.identity)
         if status is Status.SUCCESS:
             return int(status)
         answer = Dataset()
@@ -190,6 +252,7 @@ class _Server(ThreadedAssociationServer):
     request_queue_size = 128
 
     sweep: Callable[[], None]
+    uploads: Uploads | None
 
     def service_actions(self) -> None:
         super().service_actions()

@@ -18,7 +18,7 @@ from fiona_dagster.domain.errors import Transient
 from fiona_dagster.settings import Site
 from scp_listener.log import LOG
 from scp_listener.recovery import recover
-from scp_listener.server import Listener
+from scp_listener.server import Listener, Manner
 
 _RESTART_SECONDS = 1.0
 _SIDE_FILES_BEHIND = 3
@@ -47,7 +47,7 @@ class Stop:
         os.write(self._writing, b"!")
 
 
-def run_alone(site: Site, ledger_url: str, *, grace_seconds: float) -> bool:
+def run_alone(site: Site, ledger_url: str, *, grace_seconds: float, manner: Manner) -> bool:
     """Serve in this process until SIGTERM or SIGINT; whether everything was recorded.
 
     Raises:
@@ -57,7 +57,7 @@ def run_alone(site: Site, ledger_url: str, *, grace_seconds: float) -> bool:
     stop = Stop()
     ledger = Ledger(ledger_url)
     LOG.info("recovery: %s", recover(site, ledger))
-    listener = Listener(site, ledger, worker=worker_name())
+    listener = Listener(site, ledger, worker=worker_name(), manner=manner)
     _announce(*listener.start())
     stop.wait()
     LOG.info("stopping: open Associations may finish")
@@ -75,8 +75,10 @@ class _Worker:
 class Supervisor:
     """The parent: recovers once, starts the workers, and starts one anew that died."""
 
-    def __init__(self, site: Site, ledger_url: str, *, count: int, grace_seconds: float) -> None:
-        self._site, self._ledger_url = site, ledger_url
+    def __init__(
+        self, site: Site, ledger_url: str, *, count: int, grace_seconds: float, manner: Manner
+    ) -> None:
+        self._site, self._ledger_url, self._manner = site, ledger_url, manner
         self._count, self._grace_seconds = count, grace_seconds
         self._workers: list[_Worker] = []
         self._port = 0
@@ -157,7 +159,7 @@ class Supervisor:
         stop = Stop()
         name = worker_name()
         ledger = Ledger(self._ledger_url)
-        listener = Listener(self._site, ledger, worker=name, shared_port=True)
+        listener = Listener(self._site, ledger, worker=name, shared_port=True, manner=self._manner)
         listener.start(self._port)
         ready(name)
         connection.wait([stop.asked, self._alive])

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fiona_dagster.adapters.durable import write_json_durably
-from fiona_dagster.adapters.spool import read_instance
+from fiona_dagster.adapters.received_files import read_instance
 from fiona_dagster.domain import series_json
 from fiona_dagster.domain.errors import FionaError
 from fiona_dagster.domain.layout import Layout

@@ -6,33 +6,24 @@ Associations that bring one SOP Instance UID at the same moment one is first, th
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import shutil
-import struct
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
-from fiona_dagster.adapters.durable import sync_file, sync_folder, write_durably, write_json_durably
-from fiona_dagster.domain.data_set import scan
-from fiona_dagster.domain.dimse_status import REASONS, Status
-from fiona_dagster.domain.errors import Reject
+from fiona_dagster.adapters.durable import sync_file, write_durably, write_json_durably
+from fiona_dagster.adapters.received_files import FILE_MODE, sha256_of_data_set
+from fiona_dagster.adapters.uploads import Upload
 from fiona_dagster.domain.layout import Layout
-from fiona_dagster.domain.reception import (
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
-    InstanceHeader,
-    Refusal,
-)
+from fiona_dagster.domain.reception import Refusal
 
-_PREAMBLE = b"\x00" * 128 + b"DICM"
-_GROUP_LENGTH = struct.Struct("<HH2sHL")
-_FILE_MODE = 0o640
+_OPEN_FOLDERS = 64
 
 
 @dataclass(frozen=True)
@@ -40,30 +31,25 @@ class Placed:
     """Where a data set lies now (absolute).
 
     `resent`: the same content was there already; `aside`: other content under a known SOP Instance UID (law 7).
+    `sha256` of the data set, where the two had to be compared.
     """
 
     path: Path
     resent: bool
     aside: bool
-
-
-@dataclass(frozen=True)
-class Part10File:
-    """What the File Meta Information says, and where the data set begins (bytes from the start)."""
-
-    offset: int
-    transfer_syntax_uid: str
-    sop_class_uid: str
-    sop_instance_uid: str
-    source_ae: str
+    sha256: str | None = field(default=None, compare=False)
 
 
 class Spool:
-    """The folders of one DATADIR through which every received data set goes."""
+    """The folders of one DATADIR through which every received data set goes.
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._synced: set[str] = set()  # studies whose folder's own entry is on the disk
+    Without `durable` nothing is synced and a power cut may take what was acknowledged: for benchmarks only.
+    """
+
+    def __init__(self, layout: Layout, *, durable: bool = True) -> None:
+        self._layout, self._durable = layout, durable
+        self._studies: OrderedDict[str, _Folder] = OrderedDict()
+        self._turn = threading.Lock()
         layout.ensure()
 
     def incoming(self, worker: str) -> Path:
@@ -81,31 +67,33 @@ class Spool:
                 with suppress(OSError):  # what could not be moved away stays for the next start
                     folder.rmdir()
 
-    def place(self, upload: Path, study_uid: str, sop_uid: str, sha256: str) -> Placed:
+    def place(self, upload: Upload, study_uid: str, sop_uid: str) -> Placed:
         """Bring a complete upload into the archive; afterwards it survives a power cut.
 
-        `sha256` is that of its data set. The upload is gone from `.incoming` in every case.
+        The upload is gone from `.incoming` in every case.
 
         Raises:
             OSError: nothing was placed, the upload is where it was.
         """
-        upload.chmod(_FILE_MODE)
-        sync_file(upload)
+        self._sync(upload.descriptor)
         target = self._layout.archived_instance(study_uid, sop_uid)
-        self._study_folder(study_uid)
-        new, aside = self._link(upload, target), False
-        if not new and sha256_of_data_set(target) != sha256:
-            target = self._layout.aside / f"{sop_uid}.{sha256[:16]}"
-            new, aside = self._link(upload, target), True
-        sync_folder(target.parent)  # also for a resend: the other Association may not have come so far
+        new, aside, sha256 = self._link(upload, study_uid, sop_uid), False, None
+        if not new:
+            sha256 = upload.sha256()
+            if sha256_of_data_set(target) != sha256:
+                target, aside = self._layout.aside / f"{sop_uid}.{sha256[:16]}", True
+                with suppress(FileExistsError):
+                    target.hardlink_to(upload.path)
+                    new = True
+                self._sync_folder(target.parent)
         upload.unlink()
-        return Placed(target, resent=not new, aside=aside)
+        return Placed(target, resent=not new, aside=aside, sha256=sha256)
 
     def refuse(self, upload: Path, refusal: Refusal) -> Refusal:
         """Keep what was refused, with a `.json` beside it that tells why; returns `refusal` with its path."""
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(refusal.at))
         target = self._layout.refused / f"{stamp}-{secrets.token_hex(4)}.dcm"
-        upload.chmod(_FILE_MODE)
+        upload.chmod(FILE_MODE)
         sync_file(upload)
         upload.rename(target)
         kept = Refusal(
@@ -137,104 +125,71 @@ class Spool:
     def _marker(self) -> Path:
         return self._layout.incoming / "recorded-until"
 
-    def _study_folder(self, study_uid: str) -> None:
-        if study_uid in self._synced:
-            return
-        self._layout.study_archive(study_uid).mkdir(exist_ok=True, mode=0o750)
-        sync_folder(self._layout.archive)
-        if len(self._synced) > 10_000:
-            self._synced.clear()
-        self._synced.add(study_uid)
+    def _link(self, upload: Upload, study_uid: str, sop_uid: str) -> bool:
+        """Whether the place in the archive was free and is the upload's now; its folder is synced either way.
 
-    def _link(self, upload: Path, target: Path) -> bool:
-        """Whether `target` was free and is the upload now."""
+        Also for a resend: the other Association may not have come so far.
+        """
+        while True:
+            folder = self._study_folder(study_uid)
+            try:
+                try:
+                    os.link(upload.path, sop_uid, dst_dir_fd=folder.descriptor)
+                    new = True
+                except FileExistsError:
+                    new = False
+                self._sync(folder.descriptor)
+            except FileNotFoundError:  # cleanup took the empty study folder meanwhile
+                if not os.path.lexists(upload.path):
+                    raise
+                self._forget(study_uid, folder)
+            else:
+                return new
+
+    def _study_folder(self, study_uid: str) -> _Folder:
+        """The open folder of a study, whose own entry is on the disk."""
+        with self._turn:
+            folder = self._studies.get(study_uid)
+            if folder is not None:
+                self._studies.move_to_end(study_uid)
+                return folder
+        path = self._layout.study_archive(study_uid)
+        path.mkdir(exist_ok=True, mode=0o750)
+        self._sync_folder(self._layout.archive)
+        folder = _Folder(path)
+        with self._turn:
+            self._studies[study_uid] = folder
+            if len(self._studies) > _OPEN_FOLDERS:
+                self._studies.popitem(last=False)
+        return folder
+
+    def _forget(self, study_uid: str, folder: _Folder) -> None:
+        with self._turn:
+            if self._studies.get(study_uid) is folder:
+                del self._studies[study_uid]
+
+    def _sync(self, descriptor: int) -> None:
+        if self._durable:
+            os.fsync(descriptor)
+
+    def _sync_folder(self, folder: Path) -> None:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            target.hardlink_to(upload)
-        except FileExistsError:
-            return False
-        except FileNotFoundError:  # cleanup took the empty study folder meanwhile
-            target.parent.mkdir(exist_ok=True, mode=0o750)
-            sync_folder(target.parent.parent)
-            target.hardlink_to(upload)
-        return True
+            self._sync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
-def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae: str) -> bytes:
-    """Preamble, prefix and File Meta Information of a file that we write (PS3.10 section 7.1)."""
-    elements = _meta_element(0x0001, b"OB", b"\x00\x01")
-    for element, vr, value in (
-        (0x0002, b"UI", sop_class_uid),
-        (0x0003, b"UI", sop_instance_uid),
-        (0x0010, b"UI", transfer_syntax_uid),
-        (0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
-        (0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
-        (0x0016, b"AE", source_ae),
-    ):
-        elements += _meta_element(element, vr, value.encode("ascii", "replace"))
-    return _PREAMBLE + _GROUP_LENGTH.pack(2, 0, b"UL", 4, len(elements)) + elements
+class _Folder:
+    """An open folder; it is closed when nobody uses it any more, so that no thread loses it in the middle."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
 
 
-def read_file_meta(stream: BinaryIO) -> Part10File:
-    """Read the File Meta Information from the start of `stream`, which then stands at the data set.
-
-    Raises:
-        Reject: CANNOT_UNDERSTAND_NOT_DICOM, it is no DICOM file.
-    """
-    head = stream.read(len(_PREAMBLE) + _GROUP_LENGTH.size)
-    if len(head) != len(_PREAMBLE) + _GROUP_LENGTH.size or head[128:132] != b"DICM":
-        raise _not_dicom()
-    group, element, vr, _, length = _GROUP_LENGTH.unpack_from(head, len(_PREAMBLE))
-    meta = stream.read(min(length, 65_536))
-    if (group, element, vr) != (2, 0, b"UL") or len(meta) != length:
-        raise _not_dicom()
-    values: dict[int, str] = {}
-    at = 0
-    while at + 8 <= length:
-        group, element, vr, size = struct.unpack_from("<HH2sH", meta, at)
-        at += 8
-        if vr in (b"OB", b"UN"):
-            size = int.from_bytes(meta[at : at + 4], "little")
-            at += 4
-        values[element] = meta[at : at + size].decode("ascii", "replace").strip("\0 ")
-        at += size
-    return Part10File(
-        len(head) + length, *(values.get(element, "") for element in (0x0010, 0x0002, 0x0003, 0x0016))
-    )
-
-
-def read_instance(path: Path) -> tuple[Part10File, InstanceHeader]:
-    """What reception needs of a DICOM file; its data set is walked to the end (see `domain.data_set`).
-
-    Raises:
-        Reject: it is no DICOM file, or broken.
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as stream:
-        found = read_file_meta(stream)
-        size = os.fstat(stream.fileno()).st_size - found.offset
-        return found, scan(stream, size, found.transfer_syntax_uid)
-
-
-def sha256_of_data_set(path: Path) -> str:
-    """Hash of a DICOM file's data set, without preamble and File Meta Information, in hexadecimal digits.
-
-    Raises:
-        Reject: it is no DICOM file.
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as stream:
-        read_file_meta(stream)
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _meta_element(element: int, vr: bytes, value: bytes) -> bytes:
-    if len(value) % 2:
-        value += b"\0" if vr == b"UI" else b" "
-    if vr == b"OB":
-        return struct.pack("<HH2sHL", 2, element, vr, 0, len(value)) + value
-    return struct.pack("<HH2sH", 2, element, vr, len(value)) + value
-
-
-def _not_dicom() -> Reject:
-    status = Status.CANNOT_UNDERSTAND_NOT_DICOM
-    return Reject(status, REASONS[status])
+def _leave_it_to_the_system(_descriptor: int) -> None:
+    """Instead of a sync, where nothing must survive a power cut."""

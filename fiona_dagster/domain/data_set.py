@@ -6,10 +6,11 @@ any size costs neither memory nor time. A data set that ends before one of its e
 
 from __future__ import annotations
 
-import io
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
+from functools import lru_cache
 from typing import BinaryIO, Protocol
 
 from pydicom.charset import convert_encodings, decode_bytes
@@ -38,15 +39,26 @@ _TEXTS = {
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _WANTED = frozenset({*_UIDS_AND_CODES, *_TEXTS, _SPECIFIC_CHARACTER_SET})
 _LONGEST_VALUE = 65_536
+_LONGEST_CHARACTER_SET = 256
 
 _LONG_VRS = frozenset(
     (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 )
 """VRs with a length of 32 bits (PS3.5 section 7.1.2)."""
 
+_SHORT_VRS = frozenset(
+    (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL",
+     b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
+)  # fmt: skip
+
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
 _DEEPEST = 64
+_EXPLICIT_LITTLE_HEAD = struct.Struct("<HH2sH")
+_LITTLE_LENGTH = struct.Struct("<L")
+
+Read = Callable[[int, int], bytes]
+"""At most so many bytes from a place of the data set, counted from its beginning; fewer only at its end."""
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
@@ -61,11 +73,31 @@ def scan(stream: BinaryIO, size: int, transfer_syntax_uid: str) -> InstanceHeade
         Reject: CANNOT_UNDERSTAND, the data set ends within an element or is no sequence of elements;
             CANNOT_UNDERSTAND_NOT_DICOM where not even its beginning is one.
     """
-    source: _Source = _Inflated(stream) if transfer_syntax_uid in DEFLATED else _Plain(stream, size)
+    begin = stream.tell()
+
+    def read(at: int, count: int) -> bytes:
+        stream.seek(begin + at)
+        return stream.read(count)
+
+    return scan_by(read, size, transfer_syntax_uid)
+
+
+def scan_by(read: Read, size: int, transfer_syntax_uid: str, head: bytes = b"") -> InstanceHeader:
+    """`scan` of a data set that `read` gives; `head`, its beginning, is not read again.
+
+    Raises:
+        Reject: as `scan`.
+    """
     explicit = transfer_syntax_uid != IMPLICIT_LITTLE
     values: dict[int, bytes] = {}
     try:
-        _Walk(source, ">" if transfer_syntax_uid == EXPLICIT_BIG else "<").top_level(explicit, values)
+        if transfer_syntax_uid in DEFLATED:
+            _Walk(_Inflated(read), "<").top_level(explicit, values)
+        elif transfer_syntax_uid == EXPLICIT_BIG:
+            _Walk(_Window(read, size, head), ">").top_level(explicit, values)
+        else:
+            window = _Window(read, size, head)
+            _Walk(window, "<").top_level(explicit, values, window if explicit else None)
     except Reject:
         if values:
             raise
@@ -82,20 +114,52 @@ class _Source(Protocol):
         """Step over `count` bytes, which must be there."""
 
 
-class _Plain:
-    def __init__(self, stream: BinaryIO, size: int) -> None:
-        self._stream, self._left = stream, size
+class _Window:
+    """A piece of the data set in memory, read anew where the walk leaves it."""
+
+    _PIECE = 16_384
+
+    def __init__(self, read: Read, size: int, head: bytes) -> None:
+        self._read, self._size = read, size
+        self._piece, self._base, self._at = head, 0, 0
 
     def some(self, count: int) -> bytes:
-        data = self._stream.read(min(count, self._left))
-        self._left -= len(data)
+        count = min(count, self._size - self._at)
+        begin = self._at - self._base
+        if begin + count > len(self._piece):
+            self._piece, self._base = self._read(self._at, max(count, self._PIECE)), self._at
+            begin = 0
+        data = self._piece[begin : begin + count]
+        self._at += len(data)
         return data
 
     def skip(self, count: int) -> None:
-        if count > self._left:
+        if count > self._size - self._at:
             raise _broken()
-        self._stream.seek(count, io.SEEK_CUR)
-        self._left -= count
+        self._at += count
+
+    def step(self, values: dict[int, bytes]) -> None:
+        """Go over elements in Explicit VR Little Endian as far as they are plain and begin in the piece."""
+        piece, base, end = self._piece, self._base, self._size - self._base
+        at, last = self._at - base, len(self._piece) - 12
+        while at <= last:
+            group, element, vr, length = _EXPLICIT_LITTLE_HEAD.unpack_from(piece, at)
+            begin = at + 8
+            if vr in _LONG_VRS:
+                (length,) = _LITTLE_LENGTH.unpack_from(piece, begin)
+                begin += 4
+            elif vr not in _SHORT_VRS:
+                break
+            after = begin + length
+            if after > end or length == _UNDEFINED or group == 0xFFFE:
+                break
+            tag = group << 16 | element
+            if tag in _WANTED and length <= _LONGEST_VALUE:
+                if after > len(piece):
+                    break
+                values[tag] = piece[begin:after]
+            at = after
+        self._at = base + at
 
 
 class _Inflated:
@@ -103,8 +167,8 @@ class _Inflated:
 
     _PIECE = 65_536
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    def __init__(self, read: Read) -> None:
+        self._read, self._packed = read, 0
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         self._piece = b""
         self._at = 0
@@ -129,7 +193,10 @@ class _Inflated:
         while self._at == len(self._piece):
             if self._inflate.eof:
                 return False
-            packed = self._inflate.unconsumed_tail or self._stream.read(self._PIECE)
+            packed = self._inflate.unconsumed_tail
+            if not packed:
+                packed = self._read(self._packed, self._PIECE)
+                self._packed += len(packed)
             if not packed:
                 raise _broken()  # the deflate stream has no end: it was cut
             try:
@@ -148,9 +215,14 @@ class _Walk:
         self._short = struct.Struct(order + "H")
         self._long = struct.Struct(order + "L")
 
-    def top_level(self, explicit: bool, values: dict[int, bytes]) -> None:
-        """Fill `values` with those of the wanted attributes."""
-        while head := self._source.some(8):
+    def top_level(self, explicit: bool, values: dict[int, bytes], quick: _Window | None = None) -> None:
+        """Fill `values` with those of the wanted attributes; `quick`: the source, where it can `step` by itself."""
+        while True:
+            if quick is not None:
+                quick.step(values)
+            head = self._source.some(8)
+            if not head:
+                break
             if not any(head):
                 break  # some writers pad the file with zeros
             if len(head) < 8:
@@ -223,24 +295,27 @@ def _header(values: dict[int, bytes]) -> InstanceHeader:
         for tag, name in _UIDS_AND_CODES.items()
         if tag in values
     }
-    encodings = _encodings(values.get(_SPECIFIC_CHARACTER_SET, b""))
+    encodings = list(_encodings(values.get(_SPECIFIC_CHARACTER_SET, b"")[:_LONGEST_CHARACTER_SET]))
     for tag, name in _TEXTS.items():
         if tag in values:
             found[name] = _printable(_text(values[tag], encodings))
     return InstanceHeader(**found)
 
 
-def _encodings(value: bytes) -> list[str]:
+@lru_cache(maxsize=64)
+def _encodings(value: bytes) -> tuple[str, ...]:
     names = [_printable(name) for name in value.decode("ascii", "replace").split("\\")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they print the value
         try:
-            return list(convert_encodings(names))
+            return tuple(convert_encodings(names))
         except (LookupError, ValueError):
-            return ["latin_1"]
+            return ("latin_1",)
 
 
 def _text(value: bytes, encodings: list[str]) -> str:
+    if value.isascii() and b"\x1b" not in value:
+        return value.decode("ascii")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -251,7 +326,10 @@ def _text(value: bytes, encodings: list[str]) -> str:
 
 def _printable(text: str) -> str:
     """Without padding and control characters, which some databases refuse."""
-    return "".join(letter for letter in text if letter.isprintable()).strip()
+    text = text.strip("\0 ")
+    if not text.isprintable():
+        text = "".join(letter for letter in text if letter.isprintable())
+    return text.strip()
 
 
 def _broken() -> Reject:

@@ -6,7 +6,7 @@ import threading
 from pydicom import Dataset
 
 from fiona_dagster.adapters import fiona_layout
-from fiona_dagster.adapters.spool import read_instance
+from fiona_dagster.adapters.received_files import read_instance
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.reception import Peer
 from tests.scp_listener.instances import SERIES, STUDY, instance, write

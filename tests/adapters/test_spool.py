@@ -4,12 +4,15 @@ import json
 import os
 import stat
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 
-from fiona_dagster.adapters.spool import Placed, Spool, file_meta, read_file_meta, sha256_of_data_set
+from fiona_dagster.adapters.received_files import file_meta, read_file_meta, sha256_of_data_set
+from fiona_dagster.adapters.spool import Placed, Spool
+from fiona_dagster.adapters.uploads import Upload
 from fiona_dagster.domain.errors import Reject
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.reception import IMPLEMENTATION_CLASS_UID, Peer, Refusal
@@ -25,7 +28,8 @@ def spool(layout: Layout) -> Spool:
 
 def place(spool: Spool, name: str = "upload", **attributes: object) -> Placed:
     upload = write(spool.incoming("w") / f"{name}.dcm", instance(1, **attributes))
-    placed = spool.place(upload, STUDY, UID, sha256_of_data_set(upload))
+    with closing(Upload.complete(upload)) as complete:
+        placed = spool.place(complete, STUDY, UID)
     assert not upload.exists()
     return placed
 
@@ -76,9 +80,9 @@ def test_of_many_associations_with_one_uid_exactly_one_is_first(spool: Spool, la
 
     def one(number: int) -> None:
         upload = write(spool.incoming("w") / f"{number}.dcm", instance(1, PatientName=f"N{number}"))
-        sha256 = sha256_of_data_set(upload)
-        together.wait()
-        results.append(spool.place(upload, STUDY, UID, sha256))
+        with closing(Upload.complete(upload)) as complete:
+            together.wait()
+            results.append(spool.place(complete, STUDY, UID))
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(8)]
     for thread in threads:

@@ -14,7 +14,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
-from fiona_dagster.adapters.spool import read_instance
+from fiona_dagster.adapters.received_files import read_instance
 from fiona_dagster.domain.data_set import scan
 from fiona_dagster.domain.dimse_status import Status
 from fiona_dagster.domain.errors import Reject

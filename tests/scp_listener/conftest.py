@@ -97,7 +97,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             one.process.stdout.close()
 
 
-@pytest.fixture
-def listener(start: Start) -> Running:
-    """One listener on an empty data directory."""
-    return start()
+@pytest.fixture(params=["streamed", "stock"])
+def listener(start: Start, request: pytest.FixtureRequest) -> Running:
+    """One listener on an empty data directory, in either data phase."""
+    return start("--data-phase", request.param)

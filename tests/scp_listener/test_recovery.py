@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from sqlalchemy import text
 
 from fiona_dagster.adapters import fiona_layout
 from fiona_dagster.adapters.ledger import Ledger
-from fiona_dagster.adapters.spool import Spool, sha256_of_data_set
+from fiona_dagster.adapters.spool import Spool
+from fiona_dagster.adapters.uploads import Upload
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.reception import Peer
 from fiona_dagster.settings import Site
@@ -42,9 +44,8 @@ def placed(layout: Layout, dataset: Dataset) -> Path:
     """What a crash right after the rename leaves."""
     spool = Spool(layout)
     upload = write(spool.incoming("gone") / "upload.dcm", dataset)
-    return spool.place(
-        upload, dataset.StudyInstanceUID, dataset.SOPInstanceUID, sha256_of_data_set(upload)
-    ).path
+    with closing(Upload.complete(upload)) as complete:
+        return spool.place(complete, dataset.StudyInstanceUID, dataset.SOPInstanceUID).path
 
 
 def test_placed_instances_that_the_ledger_does_not_know_are_recorded(site: Site, ledger: Ledger) -> None:

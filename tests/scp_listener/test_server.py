@@ -12,7 +12,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE
 
-from fiona_dagster.adapters.spool import sha256_of_data_set
+from fiona_dagster.adapters.received_files import sha256_of_data_set
 from tests.conftest import need_program
 from tests.scp_listener.conftest import Running, Start, wait_for
 from tests.scp_listener.instances import (
@@ -91,7 +91,8 @@ def test_several_senders_of_one_study_at_once_lose_nothing(listener: Running, tm
     assert len(archived(listener)) == 40
     listener.eventually("select instance_count from study", [(40,)])
     listener.eventually("select count(*), count(closed_at) from association", [(4, 4)])
-    assert len(list(listener.layout.study_raw(STUDY).glob("*/*"))) == 40
+    links = listener.layout.study_raw(STUDY)
+    wait_for(lambda: len(list(links.glob("*/*"))) == 40, 20, listener.log.read_text)
 
 
 def test_a_study_has_fionas_side_files(listener: Running) -> None:
@@ -101,6 +102,8 @@ def test_a_study_has_fionas_side_files(listener: Running) -> None:
     association.release()
     layout = listener.layout
     link = layout.raw_link(STUDY, SERIES, f"{SERIES}.1")
+    last = layout.raw_link(STUDY, SERIES, f"{SERIES}.2")
+    wait_for(last.is_symlink, 20, listener.log.read_text)
     assert link.is_symlink()
     assert not link.readlink().is_absolute()
     assert dcmread(link).InstanceNumber == 1
@@ -221,7 +224,7 @@ def test_a_request_without_its_sop_instance_uid_ends_the_association_and_leaves_
 ) -> None:
     association = associate(listener.port)
     assert send_bytes(association, encoded(instance(1)), sop_instance_uid="")[0] == ABORTED
-    listener.eventually("select outcome from association", [("lost",)])
+    listener.eventually("select count(*) from association where outcome in ('aborted', 'lost')", [(1,)])
     assert not list(listener.layout.incoming.rglob("*.dcm"))
     association = associate(listener.port)
     assert send(association, instance(1)) == 0

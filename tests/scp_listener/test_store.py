@@ -6,6 +6,7 @@ import errno
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from sqlalchemy import text
 from fiona_dagster.adapters import fiona_layout
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.spool import Placed, Spool
+from fiona_dagster.adapters.uploads import Upload
 from fiona_dagster.domain.dimse_status import Status
 from fiona_dagster.domain.layout import Layout
-from fiona_dagster.domain.reception import Peer, StoreRequest
+from fiona_dagster.domain.reception import InstanceHeader, Peer, StoreRequest
 from scp_listener.recorder import Recorder
-from scp_listener.series_writer import SeriesWriter
+from scp_listener.side_files import SideFiles
 from scp_listener.store import Store
 from tests.scp_listener.instances import SERIES, STUDY, instance, write
 
@@ -34,15 +36,16 @@ class Rig:
         self.ledger = Ledger(f"sqlite:///{layout.ledger}")
         self.recorder = Recorder(self.ledger.reception, site="ABCD", worker="w", capacity=capacity)
         self.recorder.opened("a", PEER, time.time())
-        self.series = SeriesWriter(layout)
-        self.store = Store("ABCD", layout, self.spool, self.recorder, self.series)
+        self.side_files = SideFiles(layout)
+        self.store = Store("ABCD", self.spool, self.recorder, self.side_files)
 
     def send(self, number: int = 1) -> Status:
         self.upload = write(self.spool.incoming("w") / "upload.dcm", instance(number))
-        return self.store(self.upload, REQUEST, PEER, "a")
+        with closing(Upload.complete(self.upload)) as upload:
+            return self.store(upload, REQUEST, PEER, "a")
 
     def finish(self) -> list[tuple[object, ...]]:
-        assert self.series.stop(20.0)
+        assert self.side_files.stop(20.0)
         assert self.recorder.stop(20.0)
         with self.ledger.begin() as connection:
             return [tuple(row) for row in connection.execute(text("select status, path from refusal"))]
@@ -54,6 +57,10 @@ def rig(layout: Layout) -> Iterator[Rig]:
     yield made
     made.recorder.stop(5.0)
     made.ledger.close()
+
+
+def header(number: int) -> InstanceHeader:
+    return InstanceHeader(STUDY, SERIES, f"{SERIES}.{number}")
 
 
 def failing(error: Exception):  # type: ignore[no-untyped-def]
@@ -108,7 +115,7 @@ def test_a_series_of_many_images_is_written_a_few_times(rig: Rig, monkeypatch: p
     monkeypatch.setattr(fiona_layout, "write_json_durably", counting)
     for number in range(1, 31):
         path = write(rig.layout.archived_instance(STUDY, f"{SERIES}.{number}"), instance(number))
-        rig.series.add(STUDY, SERIES, path, PEER)
+        rig.side_files.arrived(header(number), PEER, path)
     rig.finish()
     assert json.loads(rig.layout.series_json(STUDY, SERIES).read_text())["NumFiles"] == "30"
     assert len(written) == 1

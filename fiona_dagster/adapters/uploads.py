@@ -1,0 +1,102 @@
+"""A data set while it is received: an open file in `.incoming`, of which the beginning is at hand in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from pathlib import Path
+from typing import Self
+
+from fiona_dagster.adapters.received_files import FILE_MODE, read_file_meta
+from fiona_dagster.domain.data_set import scan_by
+from fiona_dagster.domain.reception import InstanceHeader
+
+_HEAD_BYTES = 65_536
+_PIECE_BYTES = 1 << 20
+_NUMBERS = itertools.count(1)
+
+
+class Upload:
+    """One file of a data set; whoever made it closes it, whatever becomes of the file."""
+
+    def __init__(self, path: Path, descriptor: int, offset: int) -> None:
+        self.path, self.descriptor = path, descriptor
+        self._offset, self._head = offset, bytearray()
+        self._meta = b""
+        self.size = offset
+        """Bytes of the file."""
+
+    @classmethod
+    def begin(cls, folder: Path, meta: bytes) -> Self:
+        """A new file in `folder`, which one process writes; `meta`: everything before its data set.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        path = folder / f"{next(_NUMBERS)}.dcm"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        upload = cls(path, os.open(path, flags, FILE_MODE), len(meta))
+        upload._meta = meta
+        return upload
+
+    @classmethod
+    def complete(cls, path: Path) -> Self:
+        """A file that somebody else wrote.
+
+        Raises:
+            Reject: it has no File Meta Information.
+            OSError: it cannot be opened.
+        """
+        with path.open("rb") as stream:
+            offset = read_file_meta(stream).offset
+            upload = cls(path, os.dup(stream.fileno()), offset)
+            upload.size = os.fstat(upload.descriptor).st_size
+        os.fchmod(upload.descriptor, FILE_MODE)
+        return upload
+
+    def write(self, fragment: memoryview) -> None:
+        """The next bytes of the data set.
+
+        Raises:
+            OSError: they cannot be written, the disk is full.
+        """
+        size = len(fragment)
+        if len(self._head) < _HEAD_BYTES:
+            self._head += fragment[: _HEAD_BYTES - len(self._head)]
+        if self._meta:
+            written = os.writev(self.descriptor, [self._meta, fragment]) - len(self._meta)
+            if written < 0:
+                raise OSError(28, "No space left on device")
+            self._meta = b""
+            fragment = fragment[written:]
+        while fragment:
+            fragment = fragment[os.write(self.descriptor, fragment) :]
+        self.size += size
+
+    def header(self, transfer_syntax_uid: str) -> InstanceHeader:
+        """What reception needs of the data set, which is walked to its end.
+
+        Raises:
+            Reject: it is no DICOM, or broken.
+        """
+        return scan_by(self._read, self.size - self._offset, transfer_syntax_uid, bytes(self._head))
+
+    def sha256(self) -> str:
+        """Hash of the data set, in hexadecimal digits."""
+        digest, at = hashlib.sha256(), 0
+        while piece := self._read(at, _PIECE_BYTES):
+            digest.update(piece)
+            at += len(piece)
+        return digest.hexdigest()
+
+    def unlink(self) -> None:
+        """Take the name in `.incoming` away."""
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Give the descriptor back; the file stays."""
+        os.close(self.descriptor)
+
+    def _read(self, at: int, count: int) -> bytes:
+        return os.pread(self.descriptor, count, self._offset + at)
