@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from fiona_dagster.domain.dictionaries import role_dictionary
 from fiona_dagster.domain.errors import ConfigurationError, Transient
 from fiona_dagster.domain.project import Project, project_from_fields
 from fiona_dagster.domain.rules.ruleset import RuleSet, default_rules, load_rules
@@ -65,7 +67,7 @@ def project_catalogue(settings: Settings, ledger: Ledger, redcap: RedcapRegistry
     stops no study that is already routed.
     """
     if redcap is None:
-        return _from_rows(_yaml_rows(settings.projects_file), str(settings.projects_file))
+        return _from_rows(_yaml_rows(settings.projects_file), str(settings.projects_file), _known_fields())
     stored = ledger.inventory.snapshot(_SNAPSHOT)
     if stored and time.time() - float(stored["at"]) < _FRESH_SECONDS:
         return _from_rows(stored["rows"], redcap.url)
@@ -105,11 +107,33 @@ def _yaml_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _from_rows(rows: list[dict[str, Any]], place: str) -> Catalogue:
+def _known_fields() -> frozenset[str]:
+    """What projects.yaml may say of a project: REDCap's fields, and what only we have."""
+    fields = {field["field_name"] for field in role_dictionary("DataTransferProjects").fields}
+    return frozenset(
+        fields | {"destinations", "deid_uid_scheme", "deid_restore_dates", "deid_release_raw_data"}
+    )
+
+
+def _check_fields(row: dict[str, Any], known: frozenset[str], place: str) -> None:
+    """A misspelt field would leave a project with a default that nobody chose."""
+    for field in row:
+        if str(field).partition("___")[0] not in known:
+            near = get_close_matches(str(field), known, 1)
+            raise ConfigurationError(
+                f"{row.get('project_name') or 'a project'}: '{field}' is not known",
+                place=place,
+                remedy=f"did you mean {near[0]}?" if near else "see docs/configuration.md",
+            )
+
+
+def _from_rows(rows: list[dict[str, Any]], place: str, known: frozenset[str] | None = None) -> Catalogue:
     projects: dict[str, Project] = {}
     problems: list[str] = []
     for row in rows:
         try:
+            if known is not None:
+                _check_fields(row, known, place)
             project = project_from_fields(row, list(row.get("destinations") or []), place=place)
         except ConfigurationError as error:  # a bad row must not cost the other projects
             problems.append(str(error))

@@ -45,16 +45,37 @@ def _project_and_keyring(name: str, settings: Settings, keyring_file: Path | Non
 
 
 def _project(name: str, settings: Settings, ledger_url: str) -> Project:
-    """The configured project, else one with defaults."""
+    """The configured project; one with defaults where no gateway is configured, or it has no projects at all.
+
+    Raises ConfigurationError where the name is none, nobody's or an inactive project's.
+    """
     from fiona_dagster.adapters.configuration import project_catalogue, registry
     from fiona_dagster.adapters.ledger import Ledger
     from fiona_dagster.domain.errors import ConfigurationError
-    from fiona_dagster.domain.project import Project
+    from fiona_dagster.domain.project import PROJECT_NAME, Project
 
+    if not PROJECT_NAME.match(name):
+        raise ConfigurationError(
+            f"'{name}' cannot name a project",
+            place="--project",
+            remedy="use 5 to 20 letters, digits, '_' or '-', beginning with a letter or digit",
+        )
     if not settings.layout.config.is_dir():
         return Project(name=name)
     catalogue = project_catalogue(settings, Ledger(ledger_url), registry(settings))
     project = catalogue.projects.get(name)
     if project is None and catalogue.problems:  # its rules may be among those that cannot be read
         raise ConfigurationError(catalogue.problems[0])
+    if project is None and catalogue.projects:
+        raise ConfigurationError(
+            f"there is no project {name}",
+            place="--project",
+            remedy=f"projects are: {', '.join(sorted(catalogue.projects))}",
+        )
+    if project is not None and not project.active:
+        raise ConfigurationError(
+            f"project {name} is not active",
+            place="--project",
+            remedy="activate it (project_active), or take another",
+        )
     return project or Project(name=name)

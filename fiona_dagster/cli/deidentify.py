@@ -17,7 +17,7 @@ import click
 
 from fiona_dagster.cli.chosen_project import project_and_keys, project_without_ledger
 from fiona_dagster.cli.profile import from_file
-from fiona_dagster.cli.source_studies import studies_below
+from fiona_dagster.cli.source_studies import one_patients_studies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,7 +106,7 @@ def deidentify(
     new_uid = uid_map(project, key, retained=Option.RETAIN_UIDS in profile.options)
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
-    studies, others = studies_below(source)
+    studies, others = one_patients_studies(source)
     rows = [Row(path, instance) for path, instance in others]
     checks: dict[str, tuple[Check, ...]] = {}
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -204,6 +204,7 @@ def _publish(
 
     target.mkdir(exist_ok=True)
     touched = {target}
+    released = {one.sop_instance_uid for one in results if one.disposition == "released"}
     for one in results:
         if one.disposition == "released":
             place = target / one.path
@@ -211,7 +212,10 @@ def _publish(
             os.replace(folder / one.path, place)  # noqa: PTH105 — says that an older copy is replaced
             touched.add(place.parent)
         elif one.source_sop_instance_uid:
-            for stale in target.glob(f"*/*.{new_uid(one.source_sop_instance_uid, SOP_INSTANCE_UID)}.dcm"):
+            uid = new_uid(one.source_sop_instance_uid, SOP_INSTANCE_UID)
+            for stale in (
+                target.glob(f"*/*.{uid}.dcm") if uid not in released else ()
+            ):  # the file's twin has it
                 stale.unlink()
     for place in touched:
         sync_folder(place)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fiona_dagster.cli.source_studies import studies_below
+from fiona_dagster.cli.source_studies import one_patients_studies
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,7 +55,7 @@ def dry_run(source: Path, project: Project, participant: str, event: str) -> Dry
     from fiona_dagster.domain.deid.tally import Tally
 
     key = secrets.token_bytes(KEY_BYTES)
-    studies, files = studies_below(source)
+    studies, files = one_patients_studies(source)
     comparison, tally = Comparison((project.profile,), project.date_mode), Tally()
     problems: Counter[tuple[str, str]] = Counter()
     with Progress(console=Console(stderr=True), transient=True) as bar:

@@ -13,10 +13,30 @@ Others = list[tuple[Path, "DeidentifiedInstance"]]
 """Files that are no instances, with what becomes of them."""
 
 
-def studies_below(source: Path) -> tuple[list[list[SourceInstance]], Others]:
-    """The instances below `source`, or the one that it is, by study."""
-    from fiona_dagster.adapters.dicom_files import read_instance
-    from fiona_dagster.domain.deid.admission import SOP_INSTANCE_UID, STUDY_INSTANCE_UID
+def one_patients_studies(source: Path) -> tuple[list[list[SourceInstance]], Others]:
+    """As `studies_below`, where all instances become one participant's.
+
+    Raises ConfigurationError where they are not one patient's: several PatientIDs stand in them.
+    """
+    from fiona_dagster.domain.errors import ConfigurationError
+
+    patients: set[str] = set()
+    found = studies_below(source, patients)
+    if len(patients) > 1:
+        raise ConfigurationError(
+            f"the files have {len(patients)} PatientIDs, and --participant is one",
+            place=str(source),
+            remedy="give each patient's files a call and a participant of their own",
+        )
+    return found
+
+
+def studies_below(
+    source: Path, patients: set[str] | None = None
+) -> tuple[list[list[SourceInstance]], Others]:
+    """The instances below `source`, or the one that it is, by study; `patients` gets their PatientIDs."""
+    from fiona_dagster.adapters.dicom_files import patient_of, read_instance
+    from fiona_dagster.domain.deid.admission import SOP_INSTANCE_UID
     from fiona_dagster.domain.deid.text import first_text
     from fiona_dagster.domain.deidentification import DeidentifiedInstance, SourceInstance
     from fiona_dagster.domain.errors import Permanent
@@ -26,11 +46,14 @@ def studies_below(source: Path) -> tuple[list[list[SourceInstance]], Others]:
     others: Others = []
     for path in files:
         try:
-            dataset = read_instance(path).dataset
+            file = read_instance(path)
         except Permanent as error:
             disposition = "held" if str(error) == "not a DICOM instance" else "failed"
             others.append((path, DeidentifiedInstance(None, "", disposition, str(error))))  # type: ignore[arg-type]
             continue
-        uid = first_text(dataset, SOP_INSTANCE_UID)
-        by_study[first_text(dataset, STUDY_INSTANCE_UID)].append(SourceInstance(path, None, uid))
+        study, patient = patient_of(file)
+        if patients is not None and patient:
+            patients.add(patient)
+        uid = first_text(file.dataset, SOP_INSTANCE_UID)
+        by_study[study].append(SourceInstance(path, None, uid))
     return list(by_study.values()), others

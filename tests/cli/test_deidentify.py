@@ -70,6 +70,33 @@ def test_running_twice_changes_nothing(folder: Path) -> None:
     assert len(before) == 2
 
 
+@pytest.mark.parametrize("name", ["0.dcm", "zz.dcm"])
+def test_the_same_file_twice_costs_no_copy(folder: Path, name: str) -> None:
+    (folder / name).write_bytes((folder / "a" / "1.dcm").read_bytes())
+    result = run(folder)
+    assert result.exit_code == 0, result.output
+    assert (json.loads(result.stdout)["released"], json.loads(result.stdout)["excluded"]) == (2, 1)
+    assert len(copies(folder)) == 2
+    assert CliRunner().invoke(verify, [str(folder.parent / "out")]).exit_code == 0
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_two_patients_do_not_become_one_participant(folder: Path, more: list[str]) -> None:
+    other = ct_instance(3, study="1.2.826.0.1.3680043.99.8")
+    other.PatientID = "88224411"
+    saved(other, folder / "b" / "3.dcm")
+    result = run(folder, *more)
+    assert isinstance(result.exception, ConfigurationError)
+    assert "2 PatientIDs" in str(result.exception)
+    assert "88224411" not in result.output + str(result.exception)
+    assert copies(folder) == {}
+
+
+@pytest.mark.parametrize("project", ["P", "../../evil", "a b c d"])
+def test_what_cannot_name_a_project_is_refused(folder: Path, project: str) -> None:
+    assert isinstance(run(folder, project=project).exception, ConfigurationError)
+
+
 def test_the_named_keyring_makes_the_pseudonyms(folder: Path) -> None:
     run(folder, "--keyring", str(folder.parent / "one.json"))
     first = set(copies(folder))
@@ -127,6 +154,31 @@ def test_a_configured_project_has_its_own_rules(
     assert (datadir / "config" / "keyring.json").exists()
     projects.write_text("projects:\n- {project_name: STUDY_A, deid_date_mode: 9}\n")
     assert isinstance(run(folder).exception, ConfigurationError)
+
+
+@pytest.mark.parametrize(
+    ("project", "message"),
+    [
+        ("HEART_1", "is not active"),
+        ("HEART_3", "there is no project"),
+        ("HEART_2", "did you mean deid_options"),
+    ],
+)
+def test_a_project_must_be_the_one_that_is_meant(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, project: str, message: str
+) -> None:
+    config = folder.parent / "data" / "config"
+    config.mkdir(parents=True)
+    wrong = (
+        "  - project_name: HEART_2\n    deid_optons: [clean_descriptors]\n" if project == "HEART_2" else ""
+    )
+    (config / "projects.yaml").write_text(
+        "projects:\n  - project_name: HEART_1\n    project_active: 0\n" + wrong
+    )
+    monkeypatch.setenv("FIONA_DATADIR", str(folder.parent / "data"))
+    result = run(folder, project=project)
+    assert isinstance(result.exception, ConfigurationError)
+    assert message in str(result.exception)
 
 
 def test_a_participant_that_does_not_fit_is_refused(folder: Path) -> None:
