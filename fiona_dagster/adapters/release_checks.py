@@ -127,11 +127,13 @@ class ReleaseReader:
         Returns:
             SHA-256 of the copies' files, by path; empty where `read` gives the copies.
         """
+        from fiona_dagster.adapters.pixel_segments import PixelSearch
         from fiona_dagster.domain.deid.residuals import ResidualSearch
         from fiona_dagster.domain.verification import expected_dates
 
         moved = self.dates != "keep"
         search = ResidualSearch(self.values, self._written, dates=moved, uids=not self._retains_uids)
+        pixel_search = PixelSearch(search)
         allowed = (
             expected_dates(self.values, self._shift)
             if self.dates != "remove"
@@ -152,6 +154,8 @@ class ReleaseReader:
             self._check_identity(file, instance, original)
             if read is None:
                 sums[instance.path] = self._check_bytes(file, instance, original)
+                for problem in pixel_search.problems(file):
+                    self.findings.add("no_removed_value_left", problem)
             uids = self._check_elements(file, search, allowed if moved else None)
             wanted = {self.map_uid(uid, _REFERENCED_SOP_INSTANCE_UID) for uid in original.references & known}
             for _ in wanted - uids:
@@ -201,6 +205,7 @@ class ReleaseReader:
         """Walk one copy; returns its UIDs."""
         from fiona_dagster.domain.deid.admission import is_document
         from fiona_dagster.domain.deid.documents import is_made_anew
+        from fiona_dagster.domain.deid.elements import PIXEL_TAGS
         from fiona_dagster.domain.verification import profile_problem, uid_problems
 
         sop_class = _first_text(file.dataset, 0x00080016)
@@ -211,7 +216,7 @@ class ReleaseReader:
             uids: set[str] = set()
             settled = True
             for found in elements:
-                if found.tag >> 16 == 0x7FE0 and len(found.path) == 1:
+                if found.tag in PIXEL_TAGS and len(found.path) == 1:
                     continue
                 if mime and found.path == (_ENCAPSULATED_DOCUMENT,):
                     made = is_made_anew(found.value, mime, search.in_text)

@@ -157,7 +157,9 @@ def _released(
     folder: Path,
     write: Write,
 ) -> DeidentifiedInstance:
+    from fiona_dagster.adapters.pixel_segments import examine_pixels
     from fiona_dagster.domain.deid.admission import SOP_INSTANCE_UID
+    from fiona_dagster.domain.deid.pixel_data import without_fragment_tables
     from fiona_dagster.domain.deid.text import first_text
 
     uid = first_text(file.dataset, SOP_INSTANCE_UID)
@@ -166,7 +168,11 @@ def _released(
     verdict = engine.admit(file.dataset, file.transfer_syntax_uid)
     if verdict is not None:
         return not_released(source, verdict.disposition, verdict.reason)
-    clean = engine.clean(file.dataset, file.behind)
+    found = examine_pixels(file)
+    if found.reason:
+        raise Hold(found.reason)
+    dataset = file.dataset if found.offsets_fit else without_fragment_tables(file.dataset)
+    clean = engine.clean(dataset, file.behind)
     modality = _FILE_MODALITY.sub("", clean.modality.upper())[:16] or "OT"
     path = f"{clean.series_instance_uid}/{modality}.{clean.sop_instance_uid}.dcm"
     digest, size = write(folder / path, clean, file)

@@ -7,20 +7,42 @@ import struct
 from tests.deid.answer_key import Action, Level
 from tests.deid.raw import Element, in_big_endian
 
+_SCAN = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00"
+_TILE = b"\xff\x90\x00\x0a\x00\x00\x00\x00\x00\x00\x00\x01\xff\x93"
+
+
+def jpeg(data: bytes, *segments: tuple[int, bytes], behind: bytes = b"") -> bytes:
+    """The form of a JPEG or JPEG-LS image (T.81 annex B), with segments of one's own before its scan."""
+    return b"\xff\xd8" + _segments(segments) + _SCAN + data + b"\xff\xd9" + behind
+
+
+def jpeg_2000(data: bytes, *segments: tuple[int, bytes], behind: bytes = b"") -> bytes:
+    """The form of a JPEG 2000 codestream (T.800 annex A), with segments of one's own in its main header."""
+    size = (0x51, bytes(38))
+    return b"\xff\x4f" + _segments((size, *segments)) + _TILE + data + b"\xff\xd9" + behind
+
+
+def _segments(segments: tuple[tuple[int, bytes], ...]) -> bytes:
+    return b"".join(struct.pack(">BBH", 0xFF, marker, len(value) + 2) + value for marker, value in segments)
+
+
+_QUANTIZATION = (0xDB, bytes(65))
+_JPEG_IN_TWO = jpeg(b"\x11" * 40 + b"\x12" * 31, _QUANTIZATION)
+_JPEG_2000_IN_TWO = jpeg_2000(b"\x15" * 20 + b"\x16" * 7)
 _FRAGMENTS = {
-    "1.2.840.10008.1.2.4.50": (b"\xff\xd8" + b"\x10" * 40 + b"\xff\xd9",),
-    "1.2.840.10008.1.2.4.57": (b"\xff\xd8" + b"\x11" * 30, b"\x12" * 31 + b"\xff\xd9"),
-    "1.2.840.10008.1.2.4.70": (b"\xff\xd8" + b"\x13" * 5 + b"\xff\xd9",),
-    "1.2.840.10008.1.2.4.80": (b"\xff\xd8\xff\xf7" + b"\x14" * 33 + b"\xff\xd9",),
-    "1.2.840.10008.1.2.4.90": (b"\xff\x4f\xff\x51" + b"\x15" * 20, b"", b"\x16" * 7),
-    "1.2.840.10008.1.2.4.201": (b"\xff\x4f\xff\x51" + b"\x17" * 64,),
+    "1.2.840.10008.1.2.4.50": (jpeg(b"\x10" * 40, _QUANTIZATION),),
+    "1.2.840.10008.1.2.4.57": (_JPEG_IN_TWO[:110], _JPEG_IN_TWO[110:]),
+    "1.2.840.10008.1.2.4.70": (jpeg(b"\x13" * 5),),
+    "1.2.840.10008.1.2.4.80": (jpeg(b"\x14" * 33, (0xF7, bytes(9))),),
+    "1.2.840.10008.1.2.4.90": (_JPEG_2000_IN_TWO[:80], b"", _JPEG_2000_IN_TWO[80:]),
+    "1.2.840.10008.1.2.4.201": (jpeg_2000(b"\x17" * 64, (0x50, bytes(6))),),
     "1.2.840.10008.1.2.4.100": (b"\0\0\1\xb3" + b"\x18" * 90,),
     "1.2.840.10008.1.2.4.110": (b"\xff\x0a" + b"\x19" * 21,),
 }
-"""Fragments that no decoder would take: pixels are never decoded."""
+"""Fragments whose segments can be followed, and that no decoder would take: pixels are never decoded."""
 RLE = "1.2.840.10008.1.2.5"
 VIDEO_OR_NEW = frozenset({"1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.110"})
-"""Video, and a syntax that is younger than the installed dictionary: they may be held."""
+"""Video, and JPEG XL, whose frames cannot be followed: they may be held."""
 ENCAPSULATED = (*_FRAGMENTS, RLE)
 
 
