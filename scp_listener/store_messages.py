@@ -15,7 +15,7 @@ _ELEMENT = struct.Struct("<HHL")
 _RESPONSE_NUMBERS = struct.Struct("<HHLH HHLH HHLH HHLH")
 _P_DATA_HEAD = struct.Struct(">BxLLBB")
 _COMMAND, _LAST = 1, 2
-_SMALLEST_FRAGMENT = 128
+_SMALLEST_FRAGMENT = 64
 
 
 @dataclass(frozen=True)

@@ -290,16 +290,18 @@ def group_is_delimiter(tag: int) -> bool:
 
 
 def _header(values: dict[int, bytes]) -> InstanceHeader:
-    found = {
-        name: _printable(values[tag].decode("ascii", "replace"))
-        for tag, name in _UIDS_AND_CODES.items()
-        if tag in values
-    }
+    found = {name: _uid_or_code(name, values[tag]) for tag, name in _UIDS_AND_CODES.items() if tag in values}
     encodings = list(_encodings(values.get(_SPECIFIC_CHARACTER_SET, b"")[:_LONGEST_CHARACTER_SET]))
     for tag, name in _TEXTS.items():
         if tag in values:
             found[name] = _printable(_text(values[tag], encodings))
     return InstanceHeader(**found)
+
+
+def _uid_or_code(name: str, value: bytes) -> str:
+    """A UID keeps what does not belong in it, so that nothing is filed under another one than it has."""
+    text = value.decode("ascii", "replace")
+    return text.strip("\0 ") if name.endswith("_uid") else _printable(text)
 
 
 @lru_cache(maxsize=64)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pynetdicom
-from pynetdicom import acse, association, dimse_messages, fsm, transport
+from pynetdicom import acse, association, dimse_messages, dul, fsm, transport
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import C_STORE
 
@@ -61,6 +61,52 @@ def test_an_association_whose_connection_was_lost_leaves_its_uploads_and_no_erro
     lost = SimpleNamespace(dimse=SimpleNamespace(msg_queue=waiting, message=message))
     assert pynetdicom_hooks.unfinished_uploads(lost) == [Path("/a"), Path("/b")]
     assert "msg_queue.put((None, None))" in inspect.getsource(fsm)
+
+
+def test_our_data_phase_takes_over_where_the_polling_loop_would_begin() -> None:
+    source = inspect.getsource(association.Association.run_reactor)
+    assert source.index("self.acse.negotiate_association()") < source.index("self._run_reactor()")
+    assert "self._server.shutdown_request(sock.socket)" in source
+    for name in ("_kill", "_is_paused", "_reactor_checkpoint", "_accepted_cx"):
+        assert f"self.{name}" in inspect.getsource(association.Association), name
+    loop = inspect.getsource(association.Association._run_reactor)
+    for step in (
+        "self.dimse.get_msg(block=False)",
+        "self._serve_request(msg",
+        "self.acse.is_release_requested()",
+        "self.acse.send_release(is_response=True)",
+        "evt.trigger(self, evt.EVT_RELEASED",
+        "self.acse.is_aborted()",
+        "evt.trigger(self, evt.EVT_ABORTED",
+    ):
+        assert step in loop, step
+
+
+def test_the_upper_layer_can_be_driven_without_its_thread() -> None:
+    reactor = inspect.getsource(dul.DULServiceProvider.run_reactor)
+    assert "if self._kill_thread:\n                break" in reactor
+    assert reactor.index("self._process_recv_primitive()") < reactor.index("self._is_transport_event()")
+    assert "self.state_machine.do_action(event)" in reactor
+    sent = inspect.getsource(dul.DULServiceProvider._send)
+    assert sent.index("self.socket.send(pdu.encode())") < sent.index("evt.EVT_PDU_SENT")
+    read = inspect.getsource(dul.DULServiceProvider._read_pdu_data)
+    assert read.count("self.socket.recv(") == 2
+    assert 'self.event_queue.put("Evt17")' in read
+    assert 'self.event_queue.put("Evt19")' in read
+    assert "dul.assoc.dimse.receive_primitive(" in inspect.getsource(fsm.DT_2)
+    table = fsm.TRANSITION_TABLE
+    assert [table[(event, "Sta6")] for event in ("Evt9", "Evt10", "Evt12", "Evt15", "Evt16", "Evt17", "Evt19")] == [
+        "DT-1", "DT-2", "AR-2", "AA-1", "AA-3", "AA-4", "AA-8",
+    ]  # fmt: skip
+    assert table[("Evt17", "Sta13")] == "AR-5"
+
+
+def test_the_server_makes_associations_where_we_adopt_them() -> None:
+    source = inspect.getsource(transport.RequestHandler._create_association)
+    assert "AssociationSocket(assoc, client_socket=self.request)" in source
+    assert "assoc.set_socket(sock)" in source
+    assert "assoc.start()" in inspect.getsource(transport.RequestHandler.handle)
+    assert "EVT_CONN_CLOSE" in inspect.getsource(fsm.AA_5)
 
 
 def test_the_hooks_can_be_undone_and_leave_temporary_files_of_others_alone(tmp_path: Path) -> None:
