@@ -114,7 +114,7 @@ def _problems(
     key: bytes,
 ) -> Counter[tuple[str, str]]:
     from fiona_dagster.adapters.release_checks import Original, ReleaseReader
-    from fiona_dagster.domain.verification import Findings
+    from fiona_dagster.domain.verification import Findings, participant_problem
 
     findings = Findings()
     reader = ReleaseReader(request, key, request.project.profile, findings)
@@ -138,6 +138,9 @@ def _problems(
                 pairs.append((instance, original))
                 made[instance.path] = (source.path, copies[source.path])
         reader.read_copies(pairs, known, read)
+    problem = participant_problem(reader.values, request) if pairs else None
+    if problem:
+        findings.add("no_removed_value_left", problem)
     return Counter(
         (check, "" if check == "references_resolve" else place)
         for check in TOLD

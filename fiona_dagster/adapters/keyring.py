@@ -48,8 +48,9 @@ class Keyring:
         """The key of project `name` called `key_id`, by default the active one, which is made where there is none.
 
         Raises:
-            ConfigurationError: the file is readable by others or not a keyring; the project's keys were destroyed; it
-                has no such key; the key is kept outside and is not there, or is another one.
+            ConfigurationError: the file is readable by others or not a keyring; the project's keys were destroyed, or
+                those of one whose name differs in case or blanks only; it has no such key; the key is kept outside and
+                is not there, or is another one.
             Transient: another process holds the lock too long.
         """
         keys, outside = self._project(name)
@@ -140,6 +141,7 @@ class Keyring:
                 store = self._read()  # another process may have made it while we waited
                 keys = store.projects.get(name)
                 if keys is None:
+                    self._refuse_returning(store, name)
                     keys = ProjectKeys((self._first_key(outside),))
                     self._write(store.with_project(name, keys))
         if keys.destroyed_at:
@@ -151,6 +153,17 @@ class Keyring:
                 remedy="give the key that the project began with: another one makes other pseudonyms",
             )
         return keys, outside
+
+    def _refuse_returning(self, store: KeyStore, name: str) -> None:
+        """A project that has ended does not come back because its name is written a little differently."""
+        for other, keys in store.projects.items():
+            if keys.destroyed_at and _alike(other) == _alike(name):
+                raise ConfigurationError(
+                    f"project '{name}' is called like {other}, whose keys were destroyed at {keys.destroyed_at}, but "
+                    "for case and blanks",
+                    place=str(self.path),
+                    remedy="give a new project another name",
+                )
 
     def _first_key(self, outside: bytes | None) -> ProjectKey:
         if outside is not None:
@@ -216,6 +229,10 @@ class Keyring:
 
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _alike(name: str) -> str:
+    return "".join(name.split()).casefold()
 
 
 def _variable(name: str) -> str:

@@ -181,7 +181,7 @@ def verify_release(
     from fiona_dagster.adapters.release_checks import check_conservation
     from fiona_dagster.domain.deid.method import method_digest
     from fiona_dagster.domain.deid.originals import OriginalValues
-    from fiona_dagster.domain.verification import Findings, conclude
+    from fiona_dagster.domain.verification import Findings, conclude, participant_problem
 
     findings = Findings()
     if study.method_digest != method_digest(profile, request.project):
@@ -199,6 +199,9 @@ def verify_release(
             values.merge(part_values)
             originals += part
             findings.merge(found)
+        problem = participant_problem(values, request) if copies else None
+        if problem:
+            findings.add("no_removed_value_left", problem)
         known = frozenset(one.sop_instance_uid for one in originals if one is not None)
         pairs = [
             (copies[index], original)

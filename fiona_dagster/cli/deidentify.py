@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fiona_dagster.cli.chosen_project import project_and_keys, project_without_ledger
+from fiona_dagster.cli.overlap import refuse_overlap
 from fiona_dagster.cli.profile import from_file
 from fiona_dagster.cli.source_studies import one_patients_studies
 
@@ -81,6 +82,8 @@ def deidentify(
     that does not pass leaves nothing there. Signed proofs of what passed come into OUT.proofs. Prints a JSON summary.
     Exit status 1 when anything was not released and no rule excluded it; 2 when the command cannot run.
 
+    IN and OUT are apart from each other, and --map and --keyring from OUT.
+
     Copies are made by the project's active key: after `fiona keys rotate` a participant gets other UIDs and dates here
     than before. The gateway knows the key of each participant; this command keeps no account.
 
@@ -94,6 +97,8 @@ def deidentify(
         raise click.UsageError("Missing argument 'OUT'.")
     if json_file is not None:
         raise click.UsageError("--json goes with --dry-run.")
+    target = target.absolute()
+    refuse_overlap(source, target, {"--map": map_file, "--keyring": keyring_file})
     from fiona_dagster.adapters.proofs import prove_release
     from fiona_dagster.domain.deid.codes import Option
     from fiona_dagster.domain.deid.uids import uid_map
@@ -104,7 +109,6 @@ def deidentify(
     profile = project.profile
     key = keyring.project_key(project_name)
     new_uid = uid_map(project, key, retained=Option.RETAIN_UIDS in profile.options)
-    target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     studies, others = one_patients_studies(source)
     rows = [Row(path, instance) for path, instance in others]

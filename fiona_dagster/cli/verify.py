@@ -22,6 +22,16 @@ _SIGNED_BY: dict[Signed, str] = {
 }
 
 
+_UNPROVEN = """\
+there is no proof inside or beside it: only what the files themselves say was checked, and sums of a manifest
+that nobody signed. NOT checked were
+- who made this release, and whether files are missing, added or changed
+- overrides of the profile that it was made by, but for those of --profile
+- that no value of an original stands in it: the originals are needed for that
+Ask for its proof (proof.json, or the folder OUT.proofs) and give the site's key with --public-key."""
+"""What somebody should know who has files alone."""
+
+
 @click.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--proof", "proof_files", type=_FILE, multiple=True, help="Default: inside or beside PATH.")
@@ -64,7 +74,7 @@ def verify(
     for one in proofs:
         click.echo(f"{Path(one.place).name}: {_SIGNED_BY[one.signed]}", err=True)
     if not proofs:
-        click.echo("there is no proof: only what the files themselves say was checked", err=True)
+        click.echo(_UNPROVEN, err=True)
     if problems:
         _show(problems)
     if not result.files:

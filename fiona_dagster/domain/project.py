@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from fiona_dagster.domain.deid.codes import DateMode, Option
+from fiona_dagster.domain.deid.participants import form_problem
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deid.profile_fields import profile_from_fields
 from fiona_dagster.domain.errors import ConfigurationError
@@ -23,6 +24,7 @@ _PIXEL_MODES: dict[str, PixelMode] = {
 }  # fmt: skip
 _UID_SCHEMES: dict[str, UidScheme] = {"keyed": "keyed", "fiona": "fiona", "fiona_hex": "fiona_hex"}
 FIONA_SHIFT_DAYS = 42
+_ANY_WORD, _ANY_NUMBER = ("Nordmann", "NORDMANN", "nordmann"), "4711999"
 _DATE_MODES: dict[str, DateMode] = {
     "0": "keep", "1": "per_project", "2": "per_participant", "3": "remove", "4": "year",
 }  # fmt: skip
@@ -68,6 +70,12 @@ class Project:
     destinations: tuple[Destination, ...] = ()
     export_formats: tuple[str, ...] = ("native",)
 
+    @property
+    def has_naming_rule(self) -> bool:
+        """Whether the project says what its participants are called: a rule that takes any name and number is none."""
+        rule = re.compile(self.participant_pattern)
+        return not (rule.fullmatch(_ANY_NUMBER) and any(map(rule.fullmatch, _ANY_WORD)))
+
     def participant_problem(self, participant: str) -> str | None:
         """Why `participant` may not be used in this project, or None.
 
@@ -75,11 +83,27 @@ class Project:
         """
         if not participant or participant != participant.strip():
             return "the participant is empty or has blanks around it"
-        if len(participant) > 64 or "\\" in participant or any(ord(c) < 32 for c in participant):
-            return "the participant does not fit a DICOM PatientID (at most 64 characters, no backslash or control)"
+        if not is_writable(participant, 64):
+            return (
+                "the participant does not fit a DICOM PatientID (at most 64 characters, no backslash, no control or "
+                "invisible character, not '.' or '..' between slashes)"
+            )
+        problem = form_problem(participant)
+        if problem:
+            return problem
         if not re.fullmatch(self.participant_pattern, participant):
             return f"the participant does not match the naming rule of project {self.name}: {self.participant_pattern}"
         return None
+
+
+def is_writable(text: str, longest: int) -> bool:
+    """Whether a name fits a DICOM LO (PS3.5 6.2) and leads nowhere else where a receiver makes a path of it."""
+    return (
+        len(text) <= longest
+        and "\\" not in text
+        and text.isprintable()
+        and not {".", ".."} & set(text.split("/"))
+    )
 
 
 def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]], *, place: str) -> Project:

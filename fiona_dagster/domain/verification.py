@@ -13,11 +13,14 @@ from fiona_dagster.domain.deid.actions import DUMMIES, DUMMY_TEXT
 from fiona_dagster.domain.deid.conventions import EVENT_PREFIX
 from fiona_dagster.domain.deid.dates import DateShift
 from fiona_dagster.domain.deid.dictionary import is_registered
+from fiona_dagster.domain.deid.elements import PIXEL_TAGS
 from fiona_dagster.domain.deid.encoding import Element
 from fiona_dagster.domain.deid.method import method_elements
 from fiona_dagster.domain.deid.originals import OriginalValues
+from fiona_dagster.domain.deid.participants import names_patient
 from fiona_dagster.domain.deid.private import canonical, fits, safe_private
 from fiona_dagster.domain.deid.profile import Code, Option, Profile, Rules
+from fiona_dagster.domain.deid.residuals import vocabulary
 from fiona_dagster.domain.deid.text import TEXT
 from fiona_dagster.domain.deid.uids import is_acceptable_uid
 from fiona_dagster.domain.deid.walk import Found
@@ -179,6 +182,21 @@ def _verified(
     )
 
 
+def participant_problem(values: OriginalValues, request: ReleaseRequest) -> str | None:
+    """Why the participant tells who the patient is, or None: what de-identification writes is no leak to the search.
+
+    Studies that come pseudonymised keep their PatientID in a project whose naming rule it matches.
+    """
+    project, participant = request.project, request.participant
+    if project.has_naming_rule and project.participant_problem(participant) is None:
+        return None
+    if not names_patient(participant, values.patient, vocabulary()):
+        return None
+    return (
+        "the participant is the original's PatientID or name, or holds it: choose another, or a naming rule"
+    )
+
+
 def written_values(profile: Profile, request: ReleaseRequest) -> set[str]:
     """Texts that de-identification itself writes."""
     written = {
@@ -205,7 +223,7 @@ def profile_problem(found: Found, rules: Rules, cleaned: Callable[[str], str] | 
 
     `cleaned` is the cleaner of free text: what was cleaned does not change when it is cleaned again.
     """
-    if len(found.path) == 1 and (found.tag in _WRITTEN_BY_US or found.tag >> 16 == 0x7FE0):
+    if len(found.path) == 1 and (found.tag in _WRITTEN_BY_US or found.tag in PIXEL_TAGS):
         return None
     if len(found.path) == 1 and found.tag >> 16 in {0x0002, 0x0012}:
         return f"{found.keyword} is there"

@@ -195,6 +195,27 @@ def test_a_reader_never_sees_a_keyring_that_is_being_overwritten(path: Path) -> 
     assert len(ring.projects()["STUDY_A"].keys) == 11
 
 
+@pytest.mark.parametrize("name", ["study_a", "Study_A", "STUDY_A ", " STUDY_A", "STUDY _A", "study_a\t"])
+def test_a_destroyed_project_does_not_come_back_under_a_name_like_its_own(path: Path, name: str) -> None:
+    ring = Keyring(path, clock=lambda: NOON)
+    ring.project_key("STUDY_A")
+    ring.destroy("STUDY_A")
+    before = path.read_bytes()
+    for ask in (ring.project_key, ring.active_key_id):
+        with pytest.raises(ConfigurationError, match="STUDY_A, whose keys were destroyed at 2026-09-21"):
+            ask(name)
+    assert path.read_bytes() == before
+    assert len(ring.project_key("STUDY_AB")) == len(ring.project_key("STUDY-A")) == 32
+
+
+def test_names_that_differ_in_case_have_keys_of_their_own_while_none_is_destroyed(path: Path) -> None:
+    ring = Keyring(path)
+    key = ring.project_key("study_a")
+    assert ring.project_key("STUDY_A") != key
+    ring.destroy("STUDY_A")
+    assert ring.project_key("study_a") == key
+
+
 def test_a_project_without_keys_cannot_be_rotated_or_destroyed(path: Path) -> None:
     for ask in (Keyring(path).rotate, Keyring(path).destroy):
         with pytest.raises(ConfigurationError, match="has no key"):

@@ -165,8 +165,16 @@ def test_a_named_proof_is_used_and_a_missing_one_told(proven: Path, tmp_path: Pa
     without = run(proven)
     assert (without.exit_code, json.loads(without.stdout)["proofs"]) == (0, [])
     assert "there is no proof" in without.stderr
+    for unknown in (
+        "who made this release",
+        "missing, added or changed",
+        "value of an original",
+        "--public-key",
+    ):
+        assert unknown in without.stderr[without.stderr.index("NOT checked") :]
     asked = run(proven, "--public-key", str(proven.with_name("site.pem")))
     assert asked.exit_code == 1
+    assert "NOT checked" not in run(proven, "--proof", str(away)).stderr
     away.write_text("{}")
     assert isinstance(run(proven, "--proof", str(away)).exception, ConfigurationError)
 

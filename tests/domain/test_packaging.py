@@ -45,6 +45,16 @@ def test_parts_are_made_safe_for_a_path() -> None:
     assert name == "PROJ1__P_1_a_b_2.25.9_x_NIFTI.zip"
 
 
+@pytest.mark.parametrize("kind", list(ExportType))
+@pytest.mark.parametrize("bad", ["..", "../x", "/etc/x", "a/../../b", ".ssh", "a\\..\\b", "\0", "~", "C:"])
+def test_no_name_leads_out_of_a_package(kind: ExportType, bad: str) -> None:
+    header = replace(HEADER, institution_name=bad, patient_id=bad, study_date=bad, series_description=bad)
+    for name in (entry_name(kind, bad, bad, header), package_name(bad, bad, bad, bad, bad, kind)):
+        parts = name.split("/")
+        assert not {"", ".", ".."} & set(parts)
+        assert not [part for part in parts if part.startswith(".") or set(part) & set("\\\0:~")]
+
+
 @given(st.text(max_size=64), st.text(max_size=200), st.text(max_size=64))
 def test_every_name_is_one_component_that_fits_with_its_endings(
     participant: str, event: str, accession: str

@@ -11,7 +11,7 @@ from fiona_dagster.domain.deid.named_profiles import body_parts
 from fiona_dagster.domain.deid.uids import fiona_digest
 from fiona_dagster.domain.deidentification import ReleaseRequest
 from fiona_dagster.domain.errors import ConfigurationError
-from fiona_dagster.domain.project import Project
+from fiona_dagster.domain.project import Project, is_writable
 
 EVENT_PREFIX = "EventName:"
 UNKNOWN_BODY_PART = "BODYPART"
@@ -133,15 +133,20 @@ def check_request(request: ReleaseRequest) -> None:
     """Refuse names that do not fit where the conventions write them.
 
     Raises:
-        ConfigurationError: the participant, project or event is too long or has a backslash or control character.
+        ConfigurationError: the participant, project or event is too long, has a backslash or a control or invisible
+            character, or is a step in a path; the participant identifies by its form or is not by the naming rule.
     """
     problem = request.project.participant_problem(request.participant)
     if problem:
         raise ConfigurationError(problem, place="participant", remedy="choose another participant")
-    for place, text in (("project", request.project.name), ("event", EVENT_PREFIX + request.event)):
-        if len(text) > _LONGEST or "\\" in text or any(ord(c) < 32 for c in text):
+    longest_event = _LONGEST - len(EVENT_PREFIX)
+    for place, text, longest in (
+        ("project", request.project.name, _LONGEST),
+        ("event", request.event, longest_event),
+    ):
+        if not is_writable(text, longest):
             raise ConfigurationError(
                 f"the {place} does not fit a DICOM LO",
                 place=place,
-                remedy="use fewer characters, no backslash",
+                remedy=f"use at most {longest} characters, no backslash or invisible one, no '.' or '..' as a step",
             )

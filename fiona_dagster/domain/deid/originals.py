@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from fiona_dagster.domain.deid.dictionary import is_registered
 from fiona_dagster.domain.deid.names import full_names, name_words
 from fiona_dagster.domain.deid.notation import dates_in, fold, spellings
+from fiona_dagster.domain.deid.participants import patient_terms
 from fiona_dagster.domain.deid.table import identifying
 from fiona_dagster.domain.deid.walk import Found
 
@@ -25,6 +26,7 @@ class OriginalValues:
         self.names: set[str] = set()
         self.full_names: set[tuple[str, ...]] = set()
         self.identifiers: set[str] = set()
+        self.patient: set[str] = set()  # `participants.patient_terms`
         self.devices: set[str] = set()
         self.phrases: set[str] = set()
         self.telephones: set[str] = set()
@@ -68,6 +70,7 @@ class OriginalValues:
 
     def _add(self, found: Found, kind: str) -> None:
         for text in found.texts() if found.vr in {"UI", "DA", "DT"} else found.readings():
+            self.patient |= patient_terms(found.tag, text)
             if found.vr == "UI":
                 # a UID like "0" names nothing and stands everywhere
                 if len(text) >= SHORTEST_IDENTIFIER and not is_registered(text) and _names_content(found.tag):

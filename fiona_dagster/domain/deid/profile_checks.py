@@ -18,6 +18,22 @@ _STRICTNESS = {
 }  # fmt: skip
 _NAME = re.compile(r"^[\w .+-]{1,40}$")
 _TAG = re.compile(r"^\(?([0-9A-Fa-f]{4}),? ?([0-9A-Fa-f]{4})\)?$")
+_PIXEL_GROUP = 0x7FE0
+_TREATED_APART = frozenset({0x00401002, 0x00402001, 0x00420011, 0x00420015})
+"""Reasons for the request, where the event is written; Encapsulated Document and its length, made anew or held."""
+_WHOSE_NAMES = {
+    "PersonName": "the names of all persons in reports and content items, patients and relatives among them,",
+    "PatientBirthName": "the patient's name at birth",
+    "PatientMotherBirthName": "the patient's mother's name",
+    "OtherPatientNames": "the patient's other names",
+    "ResponsiblePerson": "the name of whoever decides for the patient, often a relative,",
+    "OperatorsName": "the operators' names",
+    "PerformingPhysicianName": "the performing physicians' names",
+    "RequestingPhysician": "the requesting physician's name",
+    "NameOfPhysiciansReadingStudy": "the names of those who read the study",
+    "PhysiciansOfRecord": "the names of the physicians of record",
+    "VerifyingObserverName": "the names of those who signed reports",
+}
 _ONLY_FOR = {Code.UID: {"UI"}, Code.DATE: {"DA", "DT", "TM"}, Code.CLEAN: TEXT_VRS}
 
 
@@ -114,9 +130,12 @@ def _tag(attribute: Written) -> int:
             remedy="check the spelling",
         )
     keyword = keyword_of(tag)
-    if is_written_by_us(keyword) or is_removed_group(tag) or not tag & 0xFFFF:
+    apart = tag >> 16 == _PIXEL_GROUP or tag in _TREATED_APART
+    if apart or is_written_by_us(keyword) or is_removed_group(tag) or not tag & 0xFFFF:
         raise ConfigurationError(
-            f"{keyword} cannot be overridden", place=attribute.place, remedy="leave it out"
+            f"{keyword} cannot be overridden: no profile decides about it",
+            place=attribute.place,
+            remedy="leave it out",
         )
     return tag
 
@@ -147,6 +166,12 @@ def _check_intention(
     base: Profile, chosen: Profile, tag: int, code: Code, place: str, wishes: Wishes
 ) -> None:
     vr, keyword = standard_vr(tag) or "", keyword_of(tag)
+    if vr == "PN" and code is Code.KEEP and not wishes.weakens:
+        raise ConfigurationError(
+            f"{keyword}: keep lets {_WHOSE_NAMES.get(keyword, 'the names of persons in that attribute')} stand",
+            place=place,
+            remedy="say `weakens: yes` if that is meant",
+        )
     in_base = base.code(tag, vr, "per_participant")
     by_options = replace(base, options=chosen.options).code(tag, vr, "per_participant")
     if _STRICTNESS[code] < _STRICTNESS[by_options] and not wishes.weakens:

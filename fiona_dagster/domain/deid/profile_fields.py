@@ -95,8 +95,12 @@ def _overrides(value: object, where: str) -> tuple[list[tuple[Written, Written]]
             "is not a JSON object", place=where, remedy='write {"SeriesDescription": "remove"}'
         )
     overrides, said, seen = [], set(), 0
+    keys: set[str] = set()
     for key, action in pairs:
         seen, at = _position(text, key, seen, where)
+        if key in keys:
+            raise ConfigurationError(f"'{key}' stands twice", place=at, remedy="remove one")
+        keys.add(key)
         if key in _SAID:
             if not isinstance(action, bool):
                 raise ConfigurationError(

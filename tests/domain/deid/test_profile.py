@@ -204,6 +204,9 @@ def test_a_profile_file_is_read() -> None:
             "weakens",
         ),
         ("name: [", ":1", "YAML"),
+        ("name: a\nweakens: yes\nweakens: no", ":3", "twice"),
+        ("name: a\noverrides:\n  PixelData: remove", ":3", "cannot be overridden"),
+        ("name: a\noverrides:\n  PersonName: keep", ":3", "relatives"),
     ],
 )
 def test_a_profile_that_cannot_be_understood_does_not_load(text: str, line: str, word: str) -> None:

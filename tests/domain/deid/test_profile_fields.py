@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 
 from fiona_dagster.domain.deid.codes import Code, Option
+from fiona_dagster.domain.deid.dictionary import standard_vr
 from fiona_dagster.domain.deid.named_profiles import fiona_profile
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deid.profile_fields import profile_from_fields
+from fiona_dagster.domain.deid.table import annex_e
+from fiona_dagster.domain.deid.written import is_written_by_us
 from fiona_dagster.domain.errors import ConfigurationError
 
 
@@ -73,6 +76,11 @@ def test_fionas_profile_is_chosen_and_pinned() -> None:
         ({"deid_tag_overrides": '{"weakens": false, "SeriesDescription": "keep"}'}, "column 20", "weakens"),
         ({"deid_tag_overrides": '{"PatientSex": "remove"}', "deid_options___1": "1"}, "column 2", "narrows"),
         ({"deid_tag_overrides": '{"RequestAttributesSequence": "clean"}'}, "column 2", "does not fit"),
+        ({"deid_tag_overrides": '{"weakens": true, "weakens": false}'}, "line 1 column 19", "twice"),
+        ({"deid_tag_overrides": '{"narrows": false,\n "narrows": true}'}, "line 2 column 2", "twice"),
+        ({"deid_tag_overrides": '{"KVP": "empty", "KVP": "empty"}'}, "line 1 column 18", "twice"),
+        ({"deid_tag_overrides": '{"PersonName": "keep"}'}, "column 2", "relatives"),
+        ({"deid_tag_overrides": '{"weakens": false, "OperatorsName": "keep"}'}, "column 20", "operators"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_understood_is_refused_with_project_field_and_position(
@@ -88,3 +96,28 @@ def test_what_cannot_be_understood_is_refused_with_project_field_and_position(
 def test_an_option_is_narrowed_where_that_is_said() -> None:
     profile = read(deid_options___1="1", deid_tag_overrides='{"narrows": true, "PatientSex": "remove"}')
     assert profile.code(0x00100040, "CS", "keep") is Code.REMOVE
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    ["PixelData", "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable", "SpecificCharacterSet",
+     "EncapsulatedDocument", "EncapsulatedDocumentLength", "MediaStorageSOPInstanceUID", "ClinicalTrialSubjectID",
+     "DigitalSignaturesSequence", "DataSetTrailingPadding", "6000,3000", "ReasonForTheRequestedProcedure",
+     "ReasonForTheImagingServiceRequest", "7FE0,0010", "(0002,0016)", "FFFA,FFFA", "0012,0063"],
+)  # fmt: skip
+@pytest.mark.parametrize("action", ["remove", "keep", "empty"])
+def test_what_no_profile_decides_about_is_refused_and_never_ignored(attribute: str, action: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be overridden") as refused:
+        read(deid_tag_overrides=f'{{"weakens": true, "{attribute}": "{action}"}}')
+    assert "column 19" in refused.value.place
+
+
+def test_every_attribute_that_holds_a_name_needs_leave_to_stay() -> None:
+    named = [row.keyword for tag, row in annex_e().items() if standard_vr(tag) == "PN"]
+    allowed = [one for one in named if not is_written_by_us(one)]
+    assert len(allowed) > 20
+    for keyword in allowed:
+        with pytest.raises(ConfigurationError, match=f"{keyword}: keep lets .* name.* stand") as refused:
+            read(deid_tag_overrides=f'{{"{keyword}": "keep"}}')
+        assert "weakens: yes" in refused.value.remedy
+        assert read(deid_tag_overrides=f'{{"weakens": true, "{keyword}": "keep"}}').overrides
