@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from socketserver import BaseServer
 from typing import Any
@@ -47,6 +48,8 @@ from scp_listener.streamed_association import (
 )
 
 MAXIMUM_ASSOCIATIONS = 64
+QUEUE = 128
+"""Connections that may wait to be accepted."""
 MAXIMUM_PDU_BYTES = 256 * 1024
 NETWORK_TIMEOUT_SECONDS = 120.0
 """An Association on which nothing moves for so long is aborted."""
@@ -81,10 +84,10 @@ class Listener:
         ledger: Ledger,
         *,
         worker: str,
-        shared_port: bool = False,
+        shared: socket.socket | None = None,
         manner: Manner = Manner(),
     ) -> None:
-        self._site, self._worker, self._shared_port, self._manner = site, worker, shared_port, manner
+        self._site, self._worker, self._shared, self._manner = site, worker, shared, manner
         self._spool = Spool(site.layout, durable=manner.durable)
         self._incoming = self._spool.incoming(worker)
         self._recorder = Recorder(ledger.reception, site=site.name, worker=worker)
@@ -111,9 +114,10 @@ class Listener:
         entity.network_timeout = NETWORK_TIMEOUT_SECONDS
         entity.add_supported_context(Verification)
         address = (self._site.host, self._site.port if port is None else port)
+        server_class: Any = _Server if self._shared is None else partial(_SharedServer, shared=self._shared)
         server: _Server = entity.make_server(  # type: ignore[assignment]
             address,
-            server_class=_SharedPortServer if self._shared_port else _Server,
+            server_class=server_class,
             request_handler=StreamingHandler,
             evt_handlers=[
                 *([(evt.EVT_PDU_SENT, send_provider_home)] if self._manner.streamed else []),
@@ -152,7 +156,7 @@ class Listener:
         left = max(5.0, deadline - time.monotonic())
         self.side_files_written = self._side_files.stop(left)
         recorded = self._recorder.stop(left)
-        if recorded and self.side_files_written and not self._shared_port:
+        if recorded and self.side_files_written and self._shared is None:
             self._spool.mark_recorded(began)
         return recorded
 
@@ -249,7 +253,7 @@ class Listener:
 class _Server(ThreadedAssociationServer):
     """pynetdicom's server with a longer queue, and a look after ended Associations twice a second."""
 
-    request_queue_size = 128
+    request_queue_size = QUEUE
 
     sweep: Callable[[], None]
     uploads: Uploads | None
@@ -270,13 +274,29 @@ class _Server(ThreadedAssociationServer):
         LOG.error("a connection failed before its Association")
 
 
-class _SharedPortServer(_Server):
-    """Several processes listen on one port; the kernel spreads connections over them."""
+class _SharedServer(_Server):
+    """Several processes accept from one listening socket: whoever is free; what waits in it outlives each of them."""
+
+    def __init__(self, *arguments: Any, shared: socket.socket, **more: Any) -> None:
+        self._shared = shared
+        super().__init__(*arguments, **more)
 
     def server_bind(self) -> None:
+        """The socket was bound, and listens, before this process was."""
         assert isinstance(self.socket, socket.socket)  # noqa: S101  pynetdicom types it as optional
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        super().server_bind()
+        self.socket.close()
+        self.socket = self._shared.dup()
+        self.socket.settimeout(0)  # another process may have been quicker
+        self.server_address = self.socket.getsockname()
+
+    def server_activate(self) -> None:
+        """It listens already."""
+
+    def server_close(self) -> None:
+        """Let go of it, which is no end for the others; with the last one new connections are refused."""
+        assert isinstance(self.socket, socket.socket)  # noqa: S101
+        self.socket.close()
+        self._shared.close()
 
 
 def _peer(association: Any) -> Peer:

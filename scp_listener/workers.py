@@ -18,7 +18,7 @@ from fiona_dagster.domain.errors import Transient
 from fiona_dagster.settings import Site
 from scp_listener.log import LOG
 from scp_listener.recovery import recover
-from scp_listener.server import Listener, Manner
+from scp_listener.server import QUEUE, Listener, Manner
 
 _RESTART_SECONDS = 1.0
 _SIDE_FILES_BEHIND = 3
@@ -81,7 +81,7 @@ class Supervisor:
         self._site, self._ledger_url, self._manner = site, ledger_url, manner
         self._count, self._grace_seconds = count, grace_seconds
         self._workers: list[_Worker] = []
-        self._port = 0
+        self._shared: socket.socket | None = None
         self._recovered = True
         self._alive, self._lifeline = os.pipe()
 
@@ -100,11 +100,11 @@ class Supervisor:
             os.close(self._lifeline)  # workers that are left stop by themselves
 
     def _serve(self, stop: Stop) -> bool:
-        with _reserved_port(self._site.host, self._site.port) as reserved:
-            host, self._port = reserved.getsockname()[:2]
+        with _listening(self._site.host, self._site.port) as self._shared:
+            host, port = self._shared.getsockname()[:2]
             for _ in range(self._count):
                 self._start_worker()
-            _announce(host, self._port)
+            _announce(host, port)
             while stop.asked not in connection.wait([stop.asked, *self._sentinels()]):
                 self._replace_dead(stop)
         LOG.info("stopping: open Associations may finish")
@@ -159,8 +159,8 @@ class Supervisor:
         stop = Stop()
         name = worker_name()
         ledger = Ledger(self._ledger_url)
-        listener = Listener(self._site, ledger, worker=name, shared_port=True, manner=self._manner)
-        listener.start(self._port)
+        listener = Listener(self._site, ledger, worker=name, shared=self._shared, manner=self._manner)
+        listener.start()
         ready(name)
         connection.wait([stop.asked, self._alive])
         recorded = listener.stop(self._grace_seconds)
@@ -181,14 +181,10 @@ class Supervisor:
         return codes <= {0, _SIDE_FILES_BEHIND}
 
 
-def _reserved_port(host: str, port: int) -> socket.socket:
-    """A socket that holds the port for the workers without listening itself."""
+def _listening(host: str, port: int) -> socket.socket:
+    """The socket from which all workers accept; connections wait in it while none is free."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    reserved = socket.socket(family, socket.SOCK_STREAM)
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    reserved.bind((host, port))
-    return reserved
+    return socket.create_server((host, port), family=family, backlog=QUEUE)
 
 
 def _announce(host: str, port: int) -> None:
