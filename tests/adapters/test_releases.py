@@ -14,7 +14,6 @@ from pydicom.dataset import FileDataset
 
 from fiona_dagster.adapters.dicom_files import quiet_pydicom, read_instance
 from fiona_dagster.adapters.releases import deidentify_study, recall_release, verify_release
-from fiona_dagster.domain.deid.elements import EMPTY
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deid.text import first_text
 from fiona_dagster.domain.deidentification import DeidentifiedStudy, ReleaseRequest, SourceInstance
@@ -88,10 +87,10 @@ def test_verification_takes_the_digest_of_every_file(tmp_path: Path, sources: li
 
 
 def large_instance(number: int) -> FileDataset:
-    """Its pixels are not read with its header; others stand behind them."""
+    """Its pixels are not read with its header."""
     dataset = ct_instance(number)
     dataset.Rows = dataset.Columns = 200
-    dataset.PixelData, dataset.FloatPixelData = bytes(16), bytes(n % 251 for n in range(200 * 200 * 2))
+    dataset.PixelData = bytes(n % 251 for n in range(200 * 200 * 2))
     return dataset
 
 
@@ -101,7 +100,7 @@ def test_a_byte_that_changed_anywhere_between_copy_and_verification_is_found(tmp
     asked = request(tmp_path / "out")
     study = deidentify_study(sources, asked, KEY, PROFILE)
     verified(study, sources, asked)
-    assert [read_instance(asked.folder / one.path).behind == EMPTY for one in study.released] == [True, False]
+    assert study.counts()["released"] == 2
     for one in study.released:
         path = asked.folder / one.path
         content, span = path.read_bytes(), read_instance(path).pixels

@@ -169,7 +169,7 @@ def wrong(level: Level, planting: Planting) -> None:
 
 def wrong_vr(level: Level, planting: Planting) -> None:
     """Text where the dictionary knows numbers; only explicit VR can say so."""
-    level.gone(0x00280011, "US", f"{planting.mark()}", declared="LO")
+    level.gone(0x00181310, "US", f"{planting.mark()}", declared="LO")
     level.gone(0x00280034, "IS", f"{planting.mark()}", declared="UT")
 
 
