@@ -219,7 +219,7 @@ class ReleaseReader:
                 if found.tag in PIXEL_TAGS and len(found.path) == 1:
                     continue
                 if mime and found.path == (_ENCAPSULATED_DOCUMENT,):
-                    made = is_made_anew(found.value, mime, search.in_text)
+                    made = is_made_anew(found.value, mime, search.in_text, self._cleaned)
                     problem = None if made else f"{found.keyword} is not made of searched text alone"
                 else:
                     problem = profile_problem(found, rules, self._cleaned)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from fiona_dagster.domain.deid.dates import DateShift
-from fiona_dagster.domain.deid.text import TEXT, decode, encode, split
+from fiona_dagster.domain.deid.text import BY_CHARACTER_SET, TEXT, decode, encode, split
 
 DUMMY_TEXT = "REMOVED"
 DUMMIES = {
@@ -28,6 +29,15 @@ DUMMIES = {
 _FORMS = {0x00080201: re.compile(rb"[+-]\d{4}[ \0]*")}  # TimezoneOffsetFromUTC
 """Forms that kept values of an attribute must have; others are emptied."""
 _NUMBER = re.compile(rb"^[0-9+\-.eE \\]*\0*$")
+_CODES = re.compile(rb"[A-Z0-9_ ]{0,16}(?:\\[A-Z0-9_ ]{0,16})*[ \0]*")
+_CODE = re.compile(r"[A-Z0-9_ ]{0,16}")
+"""Values of CS (PS3.5 6.2)."""
+_ESCAPE = b"\x1b"
+_CONTROLS = re.compile(rb"[\x00-\x1a\x1c-\x1f\x7f]")
+_CONTROLS_OF_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
+_MORE_CONTROLS = re.compile("[\x80-\x9f]")
+_WITH_LINES = frozenset({"LT", "ST", "UT"})
+"""VRs in which TAB, LF, FF and CR may stand (PS3.5 6.1.3); ESC may where a character set is switched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,7 @@ class Action(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Text is written in UTF-8; what is not text or not a number where it should be is emptied."""
+    """Text is written in UTF-8; what is not text, a number or a code where it should be is emptied."""
 
     def __call__(self, field: Field) -> bytes | None:
         if field.vr in {"DS", "IS"}:
@@ -62,13 +72,46 @@ class Keep:
         form = _FORMS.get(field.tag)
         if form is not None and not form.fullmatch(field.value):
             return b""
-        if field.vr not in TEXT or (field.value.isascii() and b"\x1b" not in field.value):
+        if field.vr not in TEXT:
             return field.value
-        text = field.text()
-        return b"" if text is None else encode(text)
+        if field.vr == "CS" and _CODES.fullmatch(field.value):
+            return field.value
+        if _has_controls(field):
+            return b""
+        return encode(_codes(field.text() or "")) if field.vr == "CS" else _recoded(field)
 
     def describe(self) -> str:
         return "kept"
+
+
+def _has_controls(field: Field) -> bool:
+    """Whether a text has control characters that its VR does not allow: text of another encoding, which hides it."""
+    pattern = _CONTROLS_OF_TEXT if field.vr in _WITH_LINES else _CONTROLS
+    if pattern.search(field.value.rstrip(b" \0")):
+        return True
+    return _ESCAPE in field.value and field.vr not in BY_CHARACTER_SET
+
+
+def _recoded(field: Field) -> bytes:
+    if field.value.isascii() and _ESCAPE not in field.value:
+        return field.value
+    text = field.text()
+    return b"" if text is None or _MORE_CONTROLS.search(text) else encode(text)
+
+
+def _codes(text: str) -> str:
+    """Values of CS, those emptied that are none, also not in capitals."""
+    return "\\".join(one if _CODE.fullmatch(one) else _code_of(one.strip()) for one in text.split("\\"))
+
+
+@lru_cache(maxsize=1024)
+def _code_of(text: str) -> str:
+    from fiona_dagster.domain.deid.free_text import FreeText
+
+    capitals = text.upper()
+    if _CODE.fullmatch(capitals) is None or not text.isascii():
+        return ""
+    return capitals if FreeText().clean(capitals) == capitals else ""
 
 
 @dataclass(frozen=True, slots=True)

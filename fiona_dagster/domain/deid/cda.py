@@ -1,7 +1,8 @@
 """An HL7 CDA document (Release 2) rebuilt from what is allowed to stay; its header names nobody any more.
 
-Kept are codes, measurements and the narrative of sections, whose text is searched by `documents`. People, places, dates
-and instance identifiers are left out by structure, or stand empty (`nullFlavor="MSK"`) where the schema needs them.
+Kept are codes, measurements and the narrative of sections, which is searched by `documents` and cleaned word by word.
+People, places, dates and instance identifiers are left out by structure, or stand empty (`nullFlavor="MSK"`) where the
+schema needs them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from fiona_dagster.domain.deid.documents import Document
+from fiona_dagster.domain.deid.documents import Cleaner, Document, clean_pieces
 from fiona_dagster.domain.errors import Hold
 
 HL7 = "urn:hl7-org:v3"
@@ -36,6 +37,8 @@ _NARRATIVE = frozenset(
         "paragraph", "sub", "sup", "table", "tbody", "td", "text", "tfoot", "th", "thead", "tr",
     }
 )  # fmt: skip
+_INLINE = frozenset({"content", "footnoteRef", "sub", "sup"})
+"""Elements inside of which a word may run on."""
 _BODY = _NARRATIVE | frozenset(
     {
         "act", "code", "component", "denominator", "entry", "entryRelationship",
@@ -62,6 +65,21 @@ _ATTRIBUTES = {
 }  # fmt: skip
 """Attributes that stay, where their whole value is of this form."""
 _CODES = frozenset({"code", "codeSystem", "codeSystemVersion"})
+_NAMES = frozenset({"codeSystemName", "displayName"})
+"""Attributes with free text."""
+_LONG_WORD = re.compile(r"[^\W\d_]{4,}")
+_OF_THE_STANDARD = frozenset(
+    {
+        "aborted", "active", "arabic", "asku", "baseline", "battery", "bigalpha", "bigroman", "bold",
+        "botrule", "bottom", "cancelled", "caus", "center", "char", "circle", "cluster", "comp", "completed",
+        "cond", "disc", "docbody", "docclin", "docsect", "eivl", "emphasis", "false", "gevl", "glist", "held",
+        "italics", "justify", "left", "littlealpha", "littleroman", "lrule", "mfst", "middle", "mmhg", "mmol",
+        "nask", "ninf", "normal", "nullified", "obsolete", "ordered", "pinf", "pivl", "pocd", "proc", "real",
+        "refr", "right", "rrule", "rson", "sbadm", "slist", "sply", "sprt", "square", "subj", "suspended",
+        "sxcm", "toprule", "true", "underline", "unordered", "xcrpt",
+    }
+)  # fmt: skip
+"""Words of four letters and more in codes, styles, data types and units of CDA R2."""
 _OID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _VOCABULARY_ROOTS = frozenset({"templateId", "typeId"})
 
@@ -75,13 +93,14 @@ class _Node:
 
 @dataclass
 class _Found:
+    cleaned: Cleaner
     narrative: list[str] = field(default_factory=list)
     values: list[str] = field(default_factory=list)
     codes: list[str] = field(default_factory=list)
 
 
-def clean_cda(value: bytes) -> Document:
-    """The document rebuilt, with all its texts: first the narrative as a whole, then piece by piece.
+def clean_cda(value: bytes, cleaned: Cleaner) -> Document:
+    """The document rebuilt, with all texts as they were: first the narrative as a whole, then piece by piece.
 
     Raises:
         Hold: it is no CDA document, or has a body that is not structured.
@@ -89,13 +108,36 @@ def clean_cda(value: bytes) -> Document:
     root = _parsed(value)
     if root.name != f"{HL7}}}ClinicalDocument":
         raise Hold("the encapsulated document is no CDA document")
-    found = _Found()
-    content = "".join(_header(root, found))
+    found = _Found(cleaned)
+    "".join(_header(root, found))
     if not found.narrative and not found.codes:
         raise Hold("the CDA document has no text that could be searched")
+    _clean(root, cleaned, [])
+    content = "".join(_header(root, _Found(cleaned)))
     out = f'<?xml version="1.0" encoding="UTF-8"?>\n<ClinicalDocument xmlns="{HL7}" xmlns:xsi="{_XSI}">{content}'
     texts = (" ".join(found.narrative), *found.narrative, *found.values)
     return Document(f"{out}</ClinicalDocument>".encode(), texts, tuple(found.codes))
+
+
+def _clean(node: _Node, cleaned: Cleaner, line: list[tuple[_Node, int]]) -> None:
+    """Cleans all text below `node`; `line` has the pieces in which a word may run on."""
+    for number, part in enumerate(node.parts):
+        if isinstance(part, str):
+            line.append((node, number))
+            continue
+        inline = _local(part) in _INLINE
+        if not inline:
+            _clean_line(line, cleaned)
+        _clean(part, cleaned, line)
+        if not inline:
+            _clean_line(line, cleaned)
+
+
+def _clean_line(line: list[tuple[_Node, int]], cleaned: Cleaner) -> None:
+    pieces = [str(node.parts[number]) for node, number in line]
+    for (node, number), piece in zip(line, clean_pieces(pieces, cleaned), strict=True):
+        node.parts[number] = piece
+    line.clear()
 
 
 def _header(root: _Node, found: _Found) -> Iterator[str]:
@@ -136,14 +178,28 @@ def _attributes(node: _Node, name: str, found: _Found) -> Iterator[str]:
         allowed = _ATTRIBUTES.get(key)
         if allowed is not None and allowed.fullmatch(value):
             (found.codes if key in _CODES else found.values).append(value)
-            yield f" {key}={quoteattr(value)}"
-        elif key == f"{_XSI}}}type" and re.fullmatch(r"[A-Z_]{1,16}", value):
+            if key in _NAMES:
+                yield f" {key}={quoteattr(clean_pieces([value], found.cleaned)[0])}"
+            elif _is_plain(value, found.cleaned):
+                yield f" {key}={quoteattr(value)}"
+        elif (
+            key == f"{_XSI}}}type"
+            and re.fullmatch(r"[A-Z_]{1,16}", value)
+            and _is_plain(value, found.cleaned)
+        ):
             yield f' xsi:type="{value}"'
         elif name in _VOCABULARY_ROOTS and key == "root" and _OID.fullmatch(value):
             found.codes.append(value)
             yield f' root="{value}"'
-        elif name == "typeId" and key == "extension" and re.fullmatch(r"POCD_\w{1,16}", value):
+        elif name == "typeId" and key == "extension" and re.fullmatch(r"POCD_[A-Z]{2}[0-9]{6}", value):
             yield f' extension="{value}"'
+
+
+def _is_plain(value: str, cleaned: Cleaner) -> bool:
+    """Whether all longer words of a code, style or unit are known."""
+    return all(
+        word.lower() in _OF_THE_STANDARD or cleaned(word) == word for word in _LONG_WORD.findall(value)
+    )
 
 
 def _local(part: _Node | str) -> str:

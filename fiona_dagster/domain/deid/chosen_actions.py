@@ -92,10 +92,13 @@ class ChosenActions:
 
     def document(self, mime: str) -> Action:
         """What happens to an encapsulated document of a MIME type."""
-        return CleanDocument(mime, self._identifies)
+        return CleanDocument(mime, self._identifies, self._cleaned_knowing_people)
 
     def _cleaned(self, text: str) -> str:
         return self._free_text.clean(text)
+
+    def _cleaned_knowing_people(self, text: str) -> str:
+        return self._free_text_of_people.clean(text)
 
     def _identifies(self, text: str) -> bool:
         return self._search.in_text(text)
@@ -107,6 +110,11 @@ class ChosenActions:
     @cached_property
     def _free_text(self) -> FreeText:
         return free_text_of(self._values if self._cleans_for_people else OriginalValues())
+
+    @cached_property
+    def _free_text_of_people(self) -> FreeText:
+        """Knows the study's names whatever the profile: a document is always people's own words."""
+        return free_text_of(self._values)
 
     @cached_property
     def _search(self) -> ResidualSearch:

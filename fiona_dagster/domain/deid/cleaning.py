@@ -63,11 +63,12 @@ class CleanDocument:
 
     mime: str
     is_identifying: Callable[[str], bool]
+    cleaner: Callable[[str], str]
 
     def __call__(self, field: Field) -> bytes | None:
         from fiona_dagster.domain.deid.documents import clean_document
 
-        return clean_document(field.value, self.mime, self.is_identifying).value
+        return clean_document(field.value, self.mime, self.is_identifying, self.cleaner).value
 
     def describe(self) -> str:
-        return "made anew from its text; held where it shows something that identifies"
+        return "made anew from its words of the vocabulary; held where it shows somebody of the study"

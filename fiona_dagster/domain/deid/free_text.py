@@ -9,7 +9,6 @@ nothing; so do two words beside each other that are both names, too (`Iris Head`
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -18,7 +17,7 @@ from typing import Final
 
 from fiona_dagster.domain.deid.harmless_tokens import HARMLESS, NUMBER, is_bare, is_small, is_year
 from fiona_dagster.domain.deid.identifier_patterns import identifiers_in
-from fiona_dagster.domain.deid.notation import WORD, compact, fold, spellings
+from fiona_dagster.domain.deid.notation import WORD, compact, fold, spellings, visible
 from fiona_dagster.domain.deid.vocabulary import packaged
 
 MARK: Final = "..."
@@ -27,6 +26,10 @@ SHORTEST_PART: Final = 6
 SHORTEST_IDENTIFIER: Final = 3
 REMEMBERED: Final = 50_000
 """Values whose result is kept: a study says the same in each of its instances."""
+LONGEST: Final = 32_768
+"""Characters of a value that are read; nothing stays of a longer one."""
+MOST_ROUNDS: Final = 20
+"""Times that a value is cleaned before nothing stays of it, because it does not settle."""
 _LETTERS: Final = frozenset("lraphfsixyzctwd")
 """Single letters that stay: directions, axes, parts of the spine (C, T, L, S) and with (w)."""
 _NUMBERED: Final = re.compile(
@@ -68,6 +71,10 @@ class _Fate(Enum):
     GOES = "goes"
 
 
+_YIELDING: Final = frozenset({_Fate.ALONE, _Fate.NUMBER})
+"""Fates of what goes with a removed neighbour."""
+
+
 @dataclass(slots=True)
 class _Token:
     start: int
@@ -95,7 +102,7 @@ class FreeText:
         self._joined = frozenset("".join(name) for name in known.full_names) | frozenset(
             joined for text in known.identifiers if len(joined := compact(fold(text))) >= SHORTEST_IDENTIFIER
         )
-        self._longest = max(map(len, self._joined), default=0)
+        self._begins = frozenset(joined[:end] for joined in self._joined for end in range(1, len(joined) + 1))
         self._memory: dict[str, str] = {}
 
     def clean(self, text: str) -> str:
@@ -105,7 +112,7 @@ class FreeText:
         """
         found = self._memory.get(text)
         if found is None:
-            found = self._settled(text)
+            found = self._settled(text) if len(text) <= LONGEST else ""
             if len(self._memory) >= REMEMBERED:
                 self._memory.clear()
             self._memory[text] = found
@@ -113,13 +120,14 @@ class FreeText:
 
     def _settled(self, text: str) -> str:
         """Cleaned until nothing changes: what a removal brings together may identify anew."""
-        before, after = text, self._once(text)
-        while after != before:
-            before, after = after, self._once(after)
-        return after
+        for _ in range(MOST_ROUNDS):
+            before, text = text, self._once(text)
+            if text == before:
+                return text
+        return ""
 
     def _once(self, text: str) -> str:
-        plain = _visible(text)
+        plain = visible(text)
         blanked = list(plain)
         spans = [(span.start, span.end) for span in identifiers_in(plain)]
         spans += [match.span() for match in _INITIALS.finditer(plain)]
@@ -189,15 +197,20 @@ class FreeText:
         for index, token in enumerate(tokens):
             if self._names_somebody(token):
                 token.fate = _Fate.GOES
-            joined = {""}
-            for end in range(index, len(tokens)):
-                joined = {begin + compact(more) for begin in joined for more in tokens[end].folded}
-                joined = {begin for begin in joined if len(begin) <= self._longest}
-                if not joined:
-                    break
-                if not joined.isdisjoint(self._joined):
-                    for part in tokens[index : end + 1]:
-                        part.fate = _Fate.GOES
+            for part in tokens[index : self._end_of_name(tokens, index)]:
+                part.fate = _Fate.GOES
+
+    def _end_of_name(self, tokens: list[_Token], index: int) -> int:
+        """Where the longest joined name or identifier ends that begins with a token; `index` where none does."""
+        joined, name_end = {""}, index
+        for end in range(index, len(tokens)):
+            pieces = set(map(compact, tokens[end].folded))
+            joined = {more for begin in joined for piece in pieces if (more := begin + piece) in self._begins}
+            if not joined:
+                break
+            if not joined.isdisjoint(self._joined):
+                name_end = end + 1
+        return name_end
 
     def _names_somebody(self, token: _Token) -> bool:
         if any(part in folded for part in self._parts for folded in token.folded):
@@ -205,17 +218,6 @@ class FreeText:
         words = {word for folded in token.folded for word in WORD.findall(folded)}
         words |= {fold(piece) for piece in _PIECE.findall(token.text)}
         return not words.isdisjoint(self._names)
-
-
-def _visible(text: str) -> str:
-    """`text` without characters that nobody sees; blanks of every kind and control characters are blanks."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        c if c in "\t\r\n\f" else " " if unicodedata.category(c) in {"Zs", "Zl", "Zp", "Cc"} else c
-        for c in text
-        if unicodedata.category(c) != "Cf"
-    )
 
 
 def _any(pattern: re.Pattern[str], words: Iterable[str]) -> bool:
@@ -250,20 +252,21 @@ def _remove_pairs(tokens: list[_Token], text: str) -> None:
 
 
 def _remove_neighbours(tokens: list[_Token], text: str) -> None:
-    """What stands beside a removed word and may belong to it."""
-    changed = True
-    while changed:
-        changed = False
-        for one, other in pairwise(tokens):
-            between = text[one.end : other.start]
-            if len(between) > 3 or not _CLOSE.issuperset(between):
-                continue
-            if one.fate is _Fate.GOES and other.fate in {_Fate.ALONE, _Fate.NUMBER}:
-                other.fate, changed = _Fate.GOES, True
-            elif other.fate is _Fate.GOES and (
-                one.fate is _Fate.ALONE or (one.fate is _Fate.NUMBER and len(one.text) >= 3)
-            ):
-                one.fate, changed = _Fate.GOES, True
+    """What stands beside a removed word and may belong to it: from left to right, then back."""
+    gaps = [text[one.end : other.start] for one, other in pairwise(tokens)]
+    close = [len(gap) <= 3 and _CLOSE.issuperset(gap) for gap in gaps]
+    for index, bound in enumerate(close, 1):
+        if bound and tokens[index - 1].fate is _Fate.GOES and tokens[index].fate in _YIELDING:
+            tokens[index].fate = _Fate.GOES
+    for index in range(len(close) - 1, -1, -1):
+        one, gone = tokens[index], tokens[index + 1].fate is _Fate.GOES
+        if (
+            gone
+            and close[index]
+            and one.fate in _YIELDING
+            and (one.fate is _Fate.ALONE or len(one.text) >= 3)
+        ):
+            one.fate = _Fate.GOES
 
 
 def _assembled(tokens: list[_Token], text: str) -> str:

@@ -1,6 +1,7 @@
 """What identifies by its form, wherever it stands in a text: numbers, addresses, dates, names behind a title.
 
-Forms are those of Norway first. A pattern rather finds too much than too little: what it finds is taken out, or holds
+Forms are those of Norway first; blanks are matched possessively, so that a long run of them is not divided in every
+possible way. A pattern rather finds too much than too little: what it finds is taken out, or holds
 a document. Who writes a name without a title is found by `free_text` and the residual search, not here.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from operator import mul
 from typing import Final
 
 from fiona_dagster.domain.deid.notation import dates_in
@@ -32,7 +34,7 @@ _YEAR = r"(?:1[89]|20)\d{2}"
 _CLOCK = r"(?:[01]?\d|2[0-4])[:.][0-5]\d(?:[:.][0-5]\d(?:[.,]\d{1,6})?)?"
 _COMPACT_TIME = r"(?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d(?:\.\d{1,6})?)?"
 _TIME = (
-    rf"(?:(?:\s*,?\s*(?:kl(?:okken|\.)?|at|um|à|a las)\s*|[ T_-]){_CLOCK}\s*(?:[ap]\.?m\.?|Z|[+-]\d\d:?\d\d)?"
+    rf"(?:(?:\s*+,?\s*+(?:kl(?:okken|\.)?|at|um|à|a las)\s*+|[ T_-]){_CLOCK}\s*+(?:[ap]\.?m\.?|Z|[+-]\d\d:?\d\d)?"
     rf"|[T_ -]?{_COMPACT_TIME}(?!\d))?"
 )
 _DATE_FORMS = (
@@ -51,10 +53,10 @@ _DATE_FORMS = (
     rf"(?<![\d.]){_YEAR}[/-](?:0[1-9]|1[0-2])(?![\d.])",
     rf"(?<!\d){_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:T?{_COMPACT_TIME})?(?!\d)",
     r"(?<!\w)['’]\d{2}(?![^\W_])",
-    r"(?<![^\W_])(?:født|fødd|f\.|born|dob|geb\.?|fdato|fødselsdato|birth ?date)\s*:?\s*\d{6,8}(?!\d)",
+    r"(?<![^\W_])(?:født|fødd|f\.|born|dob|geb\.?|fdato|fødselsdato|birth ?date)\s*+:?\s*+\d{6,8}(?!\d)",
 )
 _BARE_TIME = (
-    r"(?<![^\W_])kl(?:okken|\.)\s*(?:[01]?\d|2[0-4])(?:[:.]?[0-5]\d)?(?!\d)",
+    r"(?<![^\W_])kl(?:okken|\.)\s*+(?:[01]?\d|2[0-4])(?:[:.]?[0-5]\d)?(?!\d)",
     r"(?<![\d:.])(?:[01]?\d|2[0-4]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,6})?)?(?![\d:])(?:\s?[ap]\.?m\.?)?",
 )
 
@@ -77,14 +79,14 @@ _TELEPHONE = (
     r"(?<![\d+])(?:\(?(?:\+|00)\d{1,3}\)?[ .-]?)(?:\(0\)[ .-]?)?\(?\d{1,4}\)?(?:[ .\-/]?\d{2,5}){1,5}(?!\d)",
     r"(?<![\d.,])[2-9]\d(?: \d\d){3}(?![\d]|[.,]\d)|(?<![\d.,])[2-9]\d{2}[ .-]\d{2}[ .-]\d{3}(?![\d]|[.,]\d)",
     r"(?<![\d.])\(?[2-9]\d{2}\)?[ .-]\d{3}[ .-]\d{4}(?!\d)",
-    _CALL + r"(?:nr)?\b\.?\s*:?\s*\+?\d(?:[ .()/-]{0,2}\d){3,14}(?!\d)",
+    _CALL + r"(?:nr)?\b\.?\s*+:?\s*+\+?\d(?:[ .()/-]{0,2}\d){3,14}(?!\d)",
 )
 _IN_YEARS = r"(?:år(?:ig|s)?|åring|years?|yrs?|yo|y\.?/?o\.?|ans|jahre?|jährig\w*|años|anos)"
 _YEARS = rf"(?:[ -](?:year|yr)s?[ -]old|[ -]?{_IN_YEARS})(?![^\W_])"
 _AGE = (
     rf"(?<![\d.,])(?:9\d|1[0-4]\d){_YEARS}",
     r"(?<!\d)(?:09\d|1[0-4]\d)Y(?![^\W_])",
-    r"(?<![^\W_])(?:age|aged|alder|alter)\s*[:=]?\s*(?:9\d|1[0-4]\d)(?![\d]|[.,]\d)",
+    r"(?<![^\W_])(?:age|aged|alder|alter)\s*+[:=]?\s*+(?:9\d|1[0-4]\d)(?![\d]|[.,]\d)",
 )
 
 
@@ -106,15 +108,15 @@ _ROAD = _one_of(
     "Street St. St Road Rd. Rd Avenue Ave. Ave Lane Ln. Drive Way Court Boulevard Blvd. Blvd Square Sq."
 )
 _WAY = _one_of("gate gt. gt vei veg plass allé vn. terrasse")
-_HOUSE = r"\s+(?:nr\.?\s*)?\d{1,4}\s?[A-Za-z]?(?![^\W_])"
-_PLACE = r"\d{4,5}\s+[^\W\d_]+(?:\s[A-ZÆØÅ][^\W\d_]*)?"
+_HOUSE = r"\s++(?:nr\.?\s*+)?\d{1,4}\s?[A-Za-z]?(?![^\W_])"
+_PLACE = r"\d{4,5}\s++[^\W\d_]+(?:\s[A-ZÆØÅ][^\W\d_]*)?"
 _COUNTRY = r"(?:NO?|S|DK|SE)-"
-_POSTCODE = rf"(?:,?\s+(?:{_COUNTRY})?{_PLACE})?"
+_POSTCODE = rf"(?:,?\s++(?:{_COUNTRY})?{_PLACE})?"
 _POSTAL = (
     rf"(?<![^\W_]){_OLDER}(?i:{_NO_STREET}[^\W\d_]{{2,40}}{_STREET_END}){_HOUSE}{_POSTCODE}",
     rf"(?<![^\W_]){_BEFORE}(?:{_CAPITAL}[^\W\d_]*s|{_CAPITAL}\.)\s(?i:{_WAY}){_HOUSE}{_POSTCODE}",
     rf"(?<![^\W_])\d{{1,5}}\s(?:[A-Z][^\W\d_]+\s){{1,3}}{_ROAD}(?![^\W_])",
-    r"(?<![^\W_])(?i:postboks|pb\.|p\.?\s?o\.?\s?box|boks)\s*\d{1,5}" + _POSTCODE,
+    r"(?<![^\W_])(?i:postboks|pb\.|p\.?\s?o\.?\s?box|boks)\s*+\d{1,5}" + _POSTCODE,
     r"(?:(?<=[,;\n]\s)|(?<=[,;\n]))\d{4}\s[A-ZÆØÅ][a-zæøå]{2,}(?![^\W_])|^\d{4}\s[A-ZÆØÅ][a-zæøå]{2,}$",
     rf"(?<![^\W_])0\d{{3}}\s[A-ZÆØÅ]{{2,}}(?![^\W_])|(?<![^\W_]){_COUNTRY}\d{{4,5}}(?:\s[A-ZÆØÅ][^\W\d_]+)?",
 )
@@ -142,10 +144,10 @@ _DOER = _one_of(
     " utført_av beskrevet_av signert_av signert ref. pasient pasienten navn operatør"
 )
 _TITLES = (
-    rf"(?<![^\W_]){_TITLE}(?=[\s^])\s*\^?{_NAME}",
-    rf"(?<![^\W_])(?i:{_PROFESSION})\s*:?\s+{_NAME}",
-    rf"(?<![^\W_])(?i:{_LABEL}|{_DOER}|(?<!protocol )(?<!sequence )(?<!series )(?<!file )name)\s*[:=]\s*{_NAME}",
-    rf"(?<![^\W_])(?i:{_DOER})\s+{_NAME}",
+    rf"(?<![^\W_]){_TITLE}(?=[\s^])\s*+\^?{_NAME}",
+    rf"(?<![^\W_])(?i:{_PROFESSION})(?:\s*+:)?\s++{_NAME}",
+    rf"(?<![^\W_])(?i:{_LABEL}|{_DOER}|(?<!protocol )(?<!sequence )(?<!series )(?<!file )name)\s*+[:=]\s*+{_NAME}",
+    rf"(?<![^\W_])(?i:{_DOER})\s++{_NAME}",
     rf"(?<![^\W_])(?i:v/|ved/|c/o|ref\.?:)\s?(?:(?i:lege|overlege|dr\.?)\s)?{_NAME}",
 )
 _WHOLE = r"(?=\d+(?![^\W_]))"
@@ -226,18 +228,20 @@ def is_identity_number(text: str) -> bool:
     Besides the birth number (fødselsnummer) there are the D-number (day + 40), the H-number of hospitals and the
     number of synthetic persons (month + 40, + 80 or + 65), and the FH-number (first digit 8 or 9, no date in it).
     """
-    digits = [int(c) for c in text if c in "0123456789"]
-    if len(digits) != IDENTITY_DIGITS:
+    if len(text) < IDENTITY_DIGITS:
         return False
-    first = sum(w * d for w, d in zip(_FIRST_WEIGHTS, digits, strict=False)) % 11
-    second = sum(w * d for w, d in zip(_SECOND_WEIGHTS, digits, strict=True)) % 11
-    if first or second:
+    if not (text.isascii() and text.isdigit()):
+        text = "".join(c for c in text if c in "0123456789")
+    if len(text) != IDENTITY_DIGITS or not (text[0] in "89" or _is_birthday(int(text[:2]), int(text[2:4]))):
         return False
-    if digits[0] >= 8:
-        return True
-    day = (digits[0] * 10 + digits[1]) % 40
-    month = digits[2] * 10 + digits[3]
-    return 1 <= day <= 31 and any(1 <= month - more <= 12 for more in (0, 40, 65, 80))
+    digits = [code - 48 for code in text.encode()]
+    return (
+        sum(map(mul, _SECOND_WEIGHTS, digits)) % 11 == 0 and sum(map(mul, _FIRST_WEIGHTS, digits)) % 11 == 0
+    )
+
+
+def _is_birthday(day: int, month: int) -> bool:
+    return 1 <= day % 40 <= 31 and any(1 <= month - more <= 12 for more in (0, 40, 65, 80))
 
 
 def _eight_digits(text: str) -> list[Span]:

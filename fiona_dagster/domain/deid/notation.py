@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import re
 import unicodedata
+from collections.abc import Iterator
+from contextlib import suppress
 
 WORD = re.compile(r"[^\W\d_]+")
 LONGEST_EXPONENT = 20
@@ -12,14 +14,6 @@ _FOLDED = str.maketrans({"ø": "o", "æ": "ae", "đ": "d", "ł": "l", "ð": "d",
 _SPELT_OUT = str.maketrans({"ø": "oe", "ö": "oe", "å": "aa", "ä": "ae", "ü": "ue"})
 _NUMERAL = re.compile(
     r"[+-]?(?P<whole>\d*)(?:\.(?P<fraction>\d*))?(?:[eE](?P<exponent>[+-]?\d{1,4}))?", re.ASCII
-)
-_DATES = (
-    re.compile(r"(?<!\d)(?P<y>(?:19|20)\d{2})(?P<s>[-./ ]?)(?P<m>\d{2})(?P=s)(?P<d>\d{2})(?!\d{1,5}(?!\d))"),
-    re.compile(r"(?<!\d)(?P<d>\d{1,2})(?P<s>[-./ ])(?P<m>\d{1,2})(?P=s)(?P<y>(?:19|20)\d{2})(?!\d)"),
-    re.compile(r"(?<!\d)(?P<m>\d{1,2})(?P<s>[-./ ])(?P<d>\d{1,2})(?P=s)(?P<y>(?:19|20)\d{2})(?!\d)"),
-    re.compile(r"(?<!\d)(?P<d>\d{1,2})\.?[ -]?(?P<n>[a-z]{3})[a-z]*\.?,?[ -]?(?P<y>(?:19|20)\d{2})(?!\d)"),
-    re.compile(r"(?P<n>[a-z]{3})[a-z]*\.? (?P<d>\d{1,2}),? (?P<y>(?:19|20)\d{2})(?!\d)"),
-    re.compile(r"(?<!\d)(?P<d>\d{2})(?P<m>\d{2})(?P<y>(?:19|20)\d{2})(?!\d)"),
 )
 _MONTHS = {
     name: number
@@ -42,6 +36,22 @@ _MONTHS = {
     )
     for name in (one[:3] for one in names.split())
 }
+_BETWEEN = r"[-./ ]{1,2}"
+_TRIPLE = re.compile(
+    rf"(?<!\d)(?=(\d{{4}}|\d{{1,2}}){_BETWEEN}(\d{{1,2}}){_BETWEEN}(\d{{4}}(?!\d)|\d{{1,2}}(?!\d{{1,5}}(?!\d))))"
+)
+"""Three numbers with marks between them; the six digits of a time may follow."""
+_MONTH = "(" + "|".join(_MONTHS) + r")[a-z]{0,9}\.?"
+_NAMED = (
+    (re.compile(rf"(?<!\d)(?=(\d{{1,2}})\.?[ -]?{_MONTH},?[ -]?'?(\d{{4}}|\d{{2}})(?!\d))"), (2, 1, 0)),
+    (re.compile(rf"(?={_MONTH}[ -]?(\d{{1,2}})(?:,? |,)'?(\d{{4}}|\d{{2}})(?!\d))"), (2, 0, 1)),
+)
+"""Dates with the name of the month, and where year, month and day stand."""
+_COMPACT = (
+    (re.compile(r"(?<!\d)(\d{4})(\d{2})(\d{2})(?!\d{1,5}(?!\d))"), (0, 1, 2)),
+    (re.compile(r"(?<!\d)(\d{2})(\d{2})(\d{4})(?!\d)"), (2, 1, 0)),
+)
+_FIRST_YEAR, _LAST_YEAR = 1900, 2099
 
 
 def fold(text: str) -> str:
@@ -51,6 +61,17 @@ def fold(text: str) -> str:
     seen = "".join(c for c in text if unicodedata.category(c) != "Cf")
     decomposed = unicodedata.normalize("NFKD", seen.casefold())
     return "".join(c for c in decomposed if not unicodedata.combining(c)).translate(_FOLDED)
+
+
+def visible(text: str) -> str:
+    """`text` without characters that nobody sees; blanks of every kind and control characters are blanks."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        c if c in "\t\r\n\f" else " " if unicodedata.category(c) in {"Zs", "Zl", "Zp", "Cc"} else c
+        for c in text
+        if unicodedata.category(c) != "Cf"
+    )
 
 
 def spellings(text: str) -> set[str]:
@@ -66,19 +87,46 @@ def compact(text: str) -> str:
 
 
 def dates_in(text: str) -> set[dt.date]:
-    """All calendar dates that can be read in `text` (folded), in any usual notation."""
-    dates: set[dt.date] = set()
-    if not any(c.isdigit() for c in text):
-        return dates
-    for pattern in _DATES:
+    """All calendar dates that can be read in `text` (folded), in any usual notation.
+
+    A year of two digits is one of both centuries. Every notation is of bounded length, so the work is in step with
+    the text.
+    """
+    if not any(map(str.isdigit, text)):
+        return set()
+    return {date for parts in _triples(text) for date in _dates(*parts)}
+
+
+def _triples(text: str) -> Iterator[tuple[str, str, str]]:
+    """What may be year, month and day."""
+    for match in _TRIPLE.finditer(text):
+        yield from _orders(*match.groups(), in_run=_is_in_run(text, match.start(), match.end(3)))
+    for pattern, (year, month, day) in (*_NAMED, *_COMPACT):
         for match in pattern.finditer(text):
-            parts = match.groupdict()
-            month = _MONTHS.get(parts["n"], 0) if "n" in parts else int(parts["m"])
-            try:
-                dates.add(dt.date(int(parts["y"]), month, int(parts["d"])))
-            except ValueError:
-                continue
-    return dates
+            parts = match.groups()
+            yield parts[year], parts[month], parts[day]
+
+
+def _orders(one: str, two: str, three: str, *, in_run: bool) -> Iterator[tuple[str, str, str]]:
+    if len(one) == 4 or (len(one) == 2 and not in_run):
+        yield one, two, three
+    if len(three) == 4 or (len(three) == 2 and not in_run):
+        yield from ((three, two, one), (three, one, two))
+
+
+def _is_in_run(text: str, start: int, end: int) -> bool:
+    """Whether three numbers are part of more with dots, as of a version or a UID: then no year has two digits."""
+    before, after = text[max(start - 2, 0) : start], text[end : end + 2]
+    return (before[-1:] == "." and before[:1].isdigit()) or (after[:1] == "." and after[1:].isdigit())
+
+
+def _dates(year: str, month: str, day: str) -> Iterator[dt.date]:
+    number = _MONTHS.get(month) or int(month)
+    years = (int(year),) if len(year) == 4 else (1900 + int(year), 2000 + int(year))
+    for one in years:
+        if _FIRST_YEAR <= one <= _LAST_YEAR and len(day) <= 2 and 1 <= number <= 12:
+            with suppress(ValueError):
+                yield dt.date(one, number, int(day))
 
 
 def significant(digits: str) -> str:

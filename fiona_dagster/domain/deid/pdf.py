@@ -13,14 +13,14 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
 from pypdf import PageObject, PdfReader
 from pypdf.generic import ContentStream, DictionaryObject
 
-from fiona_dagster.domain.deid.documents import Document
+from fiona_dagster.domain.deid.documents import MARK, Cleaner, Document, clean_pieces
 from fiona_dagster.domain.errors import Hold
 
 MOST_PAGES = 200
@@ -61,8 +61,8 @@ class Sheet:
     runs: tuple[Run, ...]
 
 
-def clean_pdf(value: bytes) -> Document:
-    """The PDF set anew, with the text of every page.
+def clean_pdf(value: bytes, cleaned: Cleaner) -> Document:
+    """The PDF set anew with its cleaned text, and the text of every page as it was.
 
     Raises:
         Hold: it is damaged, encrypted, active, has more than text, or has none.
@@ -77,7 +77,7 @@ def clean_pdf(value: bytes) -> Document:
     texts = tuple(text for sheet in sheets for text in _texts(sheet))
     if not any(text.strip() for text in texts):
         raise Hold("the PDF has no text that could be searched")
-    return Document(_written(sheets), texts)
+    return Document(_written([replace(sheet, runs=_cleaned(sheet, cleaned)) for sheet in sheets]), texts)
 
 
 def _sheets(value: bytes) -> Iterator[Sheet]:
@@ -226,14 +226,31 @@ def _settable(line: str) -> str:
 
 def _texts(sheet: Sheet) -> list[str]:
     """A page's text in the order of its pieces, and by their places, line by line from the top."""
-    lines: defaultdict[int, list[Run]] = defaultdict(list)
-    for run in sheet.runs:
-        lines[-round(run.matrix[5])].append(run)
-    by_place = [
-        " ".join(run.text for run in sorted(line, key=lambda run: run.matrix[4]))
-        for _, line in sorted(lines.items())
-    ]
+    by_place = [" ".join(sheet.runs[number].text for number in line) for line in _lines(sheet)]
     return ["\n".join(run.text for run in sheet.runs), "\n".join(by_place)]
+
+
+def _lines(sheet: Sheet) -> list[list[int]]:
+    """Numbers of the pieces that stand on one line, from left to right; lines from the top."""
+    lines: defaultdict[int, list[int]] = defaultdict(list)
+    for number, run in enumerate(sheet.runs):
+        lines[-round(run.matrix[5])].append(number)
+    return [sorted(line, key=lambda one: sheet.runs[one].matrix[4]) for _, line in sorted(lines.items())]
+
+
+def _cleaned(sheet: Sheet, cleaned: Cleaner) -> tuple[Run, ...]:
+    """The page's pieces, cleaned line by line; pypdf's blanks tell where a word runs on into the next piece.
+
+    A letter that is a line by itself says nothing, and may be one of a name that is written downwards.
+    """
+    texts = [""] * len(sheet.runs)
+    for line in _lines(sheet):
+        pieces = clean_pieces([sheet.runs[number].text for number in line], cleaned)
+        if len(letter := "".join(pieces).strip()) == 1 and letter.isalpha():
+            pieces = [MARK, *[""] * (len(line) - 1)]
+        for number, piece in zip(line, pieces, strict=True):
+            texts[number] = piece.strip()
+    return tuple(replace(run, text=text) for run, text in zip(sheet.runs, texts, strict=True) if text)
 
 
 def _written(sheets: list[Sheet]) -> bytes:

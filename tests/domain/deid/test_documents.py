@@ -17,13 +17,15 @@ from pypdf.generic import (
 
 from fiona_dagster.domain.deid import documents
 from fiona_dagster.domain.deid.documents import clean_document, is_made_anew
+from fiona_dagster.domain.deid.free_text import FreeText
 from fiona_dagster.domain.errors import Hold
 
 ACTIVE = "the PDF has attachments or scripts"
 NAMED = "the encapsulated document shows a value that identifies"
 LIKE = "the encapsulated document shows what looks like an identifier, a date or an address"
 PDF, CDA = "application/pdf", "text/xml"
-TEXT = b"BT /F 12 Tf 72 700 Td (Haemoglobin \\(mean\\) 12.5 g/dl) Tj 0 -14 Td [(No find) -20 (ings.)] TJ ET"
+CLEANED = FreeText().clean
+TEXT = b"BT /F 12 Tf 72 700 Td (Kidney \\(right\\) 12.5 mm) Tj 0 -14 Td [(No find) -20 (ings.)] TJ ET"
 
 
 def names_zwingenberger(text: str) -> bool:
@@ -32,7 +34,7 @@ def names_zwingenberger(text: str) -> bool:
 
 def held(value: bytes, mime: str, is_identifying: Callable[[str], bool] | None = names_zwingenberger) -> str:
     with pytest.raises(Hold) as caught:
-        clean_document(value, mime, is_identifying)
+        clean_document(value, mime, is_identifying, CLEANED)
     assert "zwingenberger" not in caught.value.reason.lower()
     return caught.value.reason
 
@@ -88,31 +90,33 @@ def form(content: bytes = b"BT /F 9 Tf 5 7 Td (in a form) Tj ET") -> DecodedStre
 
 
 def test_a_pdf_is_set_anew_with_its_text_at_its_places_and_nothing_else() -> None:
-    document = clean_document(pdf(), PDF, names_zwingenberger)
+    document = clean_document(pdf(), PDF, names_zwingenberger, CLEANED)
     assert b"zwingenberger" not in document.value.lower()
     reader = PdfReader(BytesIO(document.value), strict=True)
     assert reader.metadata is None
     assert reader.outline == []
-    assert reader.pages[0].extract_text() == "Haemoglobin (mean) 12.5 g/dl\nNo findings."
+    assert reader.pages[0].extract_text() == "Kidney (right) 12.5 mm\nNo findings."
     assert list(reader.pages[0].mediabox) == [0, 0, 595, 842]
     assert b"1 0 0 1 72 686 Tm (No findings.) Tj" in document.value
-    assert document.texts[0] == "Haemoglobin (mean) 12.5 g/dl\nNo findings."
-    assert clean_document(pdf(), PDF, None) == document
-    assert is_made_anew(document.value, PDF, names_zwingenberger)
-    assert not is_made_anew(pdf(), PDF, names_zwingenberger)
-    assert not is_made_anew(document.value + b"Zwingenberger", PDF, None)
-    assert not is_made_anew(document.value, PDF, lambda text: "findings" in text)
+    assert document.texts[0] == "Kidney (right) 12.5 mm\nNo findings."
+    assert clean_document(pdf(), PDF, None, CLEANED) == document
+    assert is_made_anew(document.value, PDF, names_zwingenberger, CLEANED)
+    assert not is_made_anew(pdf(), PDF, names_zwingenberger, CLEANED)
+    assert not is_made_anew(document.value + b"Zwingenberger", PDF, None, CLEANED)
+    assert not is_made_anew(document.value, PDF, lambda text: "findings" in text, CLEANED)
 
 
 def test_text_of_forms_and_letters_beyond_ascii_come_along() -> None:
     content = "BT /F 12 Tf 72 700 Td (Høyre nyre 5 µg) Tj ET q 1 0 0 1 100 200 cm /X Do Q".encode("cp1252")
-    document = clean_document(pdf(content, xobject=form()), PDF, names_zwingenberger)
+    document = clean_document(pdf(content, xobject=form()), PDF, names_zwingenberger, CLEANED)
     assert "Høyre nyre 5 µg" in document.texts[0]
     assert b"1 0 0 1 105 207 Tm (in a form) Tj" in document.value
 
 
 def test_rules_and_boxes_are_left_out() -> None:
-    document = clean_document(pdf(b"10 10 100 1 re f 10 20 m 90 20 l S " + TEXT), PDF, names_zwingenberger)
+    document = clean_document(
+        pdf(b"10 10 100 1 re f 10 20 m 90 20 l S " + TEXT), PDF, names_zwingenberger, CLEANED
+    )
     assert b" re" not in document.value
     assert b"72 700 Tm" in document.value
 
@@ -135,6 +139,44 @@ def test_a_pdf_that_names_the_patient_is_held(content: bytes) -> None:
 def test_a_pdf_with_what_looks_like_an_identifier_is_held() -> None:
     content = b"BT /F 12 Tf 72 700 Td (Call someone@example.org) Tj ET"
     assert held(pdf(content), PDF, None) == LIKE
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        (b"BT /F 12 Tf 72 700 Td (Normal head by Hallgerdurson) Tj ET", "Normal head by ..."),
+        (b"BT /F 12 Tf 72 700 Td (Hallgerdurson) Tj 0 -20 Td (Normal) Tj ET", "...\nNormal"),
+        (b"BT /F 9 Tf 72 700 Td (Head) Tj ET BT /F 9 Tf 95 700 Td (leysson) Tj ET", "..."),
+        (b"BT /F 9 Tf 72 700 Td (Kidney) Tj ET BT /F 9 Tf 300 700 Td (normal) Tj ET", "Kidney normal"),
+        (b"BT /F 9 Tf 72 700 Td (H) Tj 0 -9 Td (A) Tj 0 -9 Td (L) Tj ET", "...\n...\n..."),
+    ],
+    ids=["in a line", "alone", "in pieces", "columns", "downwards"],
+)
+def test_a_pdf_shows_no_word_that_is_not_known(content: bytes, shown: str) -> None:
+    document = clean_document(pdf(content), PDF, None, CLEANED)
+    text = PdfReader(BytesIO(document.value)).pages[0].extract_text()
+    assert [line.split() for line in text.splitlines()] == [line.split() for line in shown.splitlines()]
+    assert is_made_anew(document.value, PDF, None, CLEANED)
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        ("Normal head by Hallgerdurson", "<paragraph>Normal head by ...<"),
+        ("Head<content>leysson</content> normal", "<paragraph>... normal &lt;12 mm<content/><"),
+        ("<content>Normal</content> head", "<content>Normal</content> head<"),
+    ],
+)
+def test_a_cda_document_has_no_word_that_is_not_known(body: str, shown: str) -> None:
+    value = cda(body).replace(b"Nodule size", b"Hallgerdurson").replace(b'unit="mm"', b'unit="Hallgerdurson"')
+    document = clean_document(
+        value.replace(b"<title>Findings", b"<title>Findings by Eisenbarth"), CDA, None, CLEANED
+    )
+    text = document.value.decode()
+    assert shown in text
+    assert "Hallgerdurson" not in text
+    assert "<title>Findings by ...</title>" in text
+    assert is_made_anew(document.value, CDA, None, CLEANED)
 
 
 def _annotated(writer: PdfWriter) -> None:
@@ -248,7 +290,7 @@ def cda(body: str = "A nodule") -> bytes:
 
 
 def test_a_cda_document_keeps_codes_measurements_and_narrative_and_names_nobody() -> None:
-    document = clean_document(cda(), CDA, names_zwingenberger)
+    document = clean_document(cda(), CDA, names_zwingenberger, CLEANED)
     text = document.value.decode()
     assert [word for word in GONE if word in text] == []
     for kept in (
@@ -261,9 +303,9 @@ def test_a_cda_document_keeps_codes_measurements_and_narrative_and_names_nobody(
     ):
         assert kept in text
     assert "A nodule" in document.texts
-    assert clean_document(cda(), CDA, names_zwingenberger) == document
-    assert is_made_anew(document.value, CDA, names_zwingenberger)
-    assert not is_made_anew(cda(), CDA, names_zwingenberger)
+    assert clean_document(cda(), CDA, names_zwingenberger, CLEANED) == document
+    assert is_made_anew(document.value, CDA, names_zwingenberger, CLEANED)
+    assert not is_made_anew(cda(), CDA, names_zwingenberger, CLEANED)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +336,7 @@ TRIANGLE = struct.pack("<12f", *range(12))
 
 def test_an_stl_keeps_its_triangles_and_loses_header_and_attributes() -> None:
     value = b"solid Zwingenberger".ljust(80) + struct.pack("<I", 2) + (TRIANGLE + b"ZW") * 2
-    document = clean_document(value, "model/stl", names_zwingenberger)
+    document = clean_document(value, "model/stl", names_zwingenberger, CLEANED)
     assert document.value == bytes(80) + struct.pack("<I", 2) + (TRIANGLE + b"\0\0") * 2
 
 
@@ -303,17 +345,17 @@ def test_models_as_text_keep_their_numbers_and_lose_their_names() -> None:
         b"solid Zwingenberger\n facet normal 0 0 1\n outer loop\n vertex 0 0 0\n vertex 1 0 0\n vertex 0 1 0.5\n"
         b" endloop\n endfacet\nendsolid Zwingenberger\n"
     )
-    document = clean_document(solid, "model/stl", names_zwingenberger)
+    document = clean_document(solid, "model/stl", names_zwingenberger, CLEANED)
     assert document.value.startswith(b"solid\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\n")
     assert b"vertex 0 1 0.5\n" in document.value
     wavefront = (
         b"# by Zwingenberger\nmtllib Zwingenberger.mtl\no Zwingenberger\nv 0 0 0\nv 1 0 0\nv 0 1 0\nvn 0 0 1\n"
         b"usemtl skin\nf 1//1 2//1 3//1\n"
     )
-    document = clean_document(wavefront, "model/obj", names_zwingenberger)
+    document = clean_document(wavefront, "model/obj", names_zwingenberger, CLEANED)
     assert document.value == b"v 0 0 0\nv 1 0 0\nv 0 1 0\nvn 0 0 1\nf 1//1 2//1 3//1\n"
     document = clean_document(
-        b"newmtl Zwingenberger\nKd 0.5 0.5 0.5\nillum 2\n\0", "model/mtl", names_zwingenberger
+        b"newmtl Zwingenberger\nKd 0.5 0.5 0.5\nillum 2\n\0", "model/mtl", names_zwingenberger, CLEANED
     )
     assert document.value == b"newmtl material1\nKd 0.5 0.5 0.5\nillum 2\n"
 
