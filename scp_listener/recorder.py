@@ -24,11 +24,11 @@ from scp_listener.log import LOG
 CAPACITY = 20_000
 """Entries that may wait for the ledger; beyond it C-STORE answers 0xA700 until it is back."""
 
-BEHIND = 2_000
+BEHIND = 8_000
 """Entries from which on reception itself hashes what it receives, so that the sender feels the backlog."""
 
 _GROUP = 500
-_QUIET_SECONDS, _LONGEST_WAIT_SECONDS = 0.3, 3.0
+_QUIET_SECONDS, _LONGEST_WAIT_SECONDS = 0.3, 10.0
 """It is written when nothing new came for so long, and at the latest so long after it came: while images stream in
 the processor is theirs, and many small transactions would cost more than a few large ones."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0

@@ -20,8 +20,9 @@ QUIET_SECONDS = 2.0
 LONGEST_SECONDS = 30.0
 """... and at the latest so long after its first image that is not written yet."""
 
-_PACE_SECONDS = 1.0
-"""Links and touch files are made once so often: while images stream in the processor is theirs."""
+_PAUSE_SECONDS, _LONGEST_WAIT_SECONDS = 0.5, 10.0
+"""Links and touch files are made when nothing new came for so long, and at the latest so long after it came: while
+images stream in the processor is theirs."""
 _Series = tuple[str, str]
 
 
@@ -54,12 +55,14 @@ class SideFiles:
         self._layout = layout
         self._fresh: deque[_Arrival] = deque()
         self._waiting: dict[_Series, _Waiting] = {}
+        self._last_arrival = 0.0
         self._changed, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="side-files", daemon=True)
         self._thread.start()
 
     def arrived(self, header: InstanceHeader, peer: Peer, new: Path | None) -> None:
         """An instance was stored, at `new` where it was not there before; returns at once."""
+        self._last_arrival = time.monotonic()
         self._fresh.append(_Arrival(header, peer, new))
         if not self._changed.is_set():
             self._changed.set()
@@ -75,7 +78,7 @@ class SideFiles:
         while True:
             due = min((one.due for one in self._waiting.values()), default=None)
             if self._changed.wait(None if due is None else max(0.0, due - time.monotonic())):
-                self._stopping.wait(_PACE_SECONDS)
+                self._wait_for_a_pause()
             stopping = self._stopping.is_set()
             if not stopping:
                 self._changed.clear()
@@ -84,6 +87,15 @@ class SideFiles:
                 self._write(series, self._waiting.pop(series).images)
             if stopping and not self._fresh:
                 return
+
+    def _wait_for_a_pause(self) -> None:
+        latest = time.monotonic() + _LONGEST_WAIT_SECONDS
+        while not self._stopping.is_set():
+            now = time.monotonic()
+            due = min(self._last_arrival + _PAUSE_SECONDS, latest)
+            if now >= due:
+                return
+            self._stopping.wait(due - now)
 
     def _take_up(self) -> None:
         """Link what is new, touch what arrived: once for every series."""

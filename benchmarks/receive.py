@@ -1,0 +1,191 @@
+"""Reception, ours and others' side by side: dcmsend sends generated sets to each in turn. See README.md beside this.
+
+`python benchmarks/receive.py [--sizes small|full] [--rounds N] [--only NAMES] [--sets ct,mr,mf] [--json FILE]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import receive_report as report
+from benchmarks.generate import SIZES
+from benchmarks.receive_report import Case, Measurement
+from benchmarks.receivers import HOST, Receiver, receivers, receiving
+
+_HERE = Path(__file__).resolve().parent
+_SETS = ("ct", "mr", "mf")
+_FEW = {"ct": 60, "mr": 120, "mf": 1}
+"""With Nagle's algorithm on, a receiver at its defaults takes 20 images a second: so many are enough of those."""
+
+_LOG = """log4cplus.rootLogger = INFO, file
+log4cplus.appender.file = log4cplus::FileAppender
+log4cplus.appender.file.File = {place}
+log4cplus.appender.file.layout = log4cplus::PatternLayout
+log4cplus.appender.file.layout.ConversionPattern = %D{{%s.%q}} %m%n
+"""
+_TIME = re.compile(r"^(\d+\.\d+) (.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """What the senders together did, from the first request to the last response."""
+
+    seconds: float
+    successes: int
+    problem: str = ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Generate, measure round by round, print the tables. 1 when one of ours lost or refused an instance."""
+    options = _options(arguments)
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="fiona-benchmark-"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        measurements = _measured(folder.resolve(), options)
+    finally:
+        if options.folder is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    machine = f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    print(report.text(measurements, receivers(options.only, options.workers), machine, options.sizes))
+    if options.json:
+        options.json.write_text(
+            json.dumps([asdict(one) for one in measurements], indent=1) + "\n", encoding="utf-8"
+        )
+    return 1 if any(one.ours and one.problem for one in measurements) else 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--folder", type=Path, help="keeps the generated sets; default: a temporary folder")
+    parser.add_argument("--rounds", type=int, default=3, help="the receivers in turn in each (default 3)")
+    parser.add_argument("--sizes", choices=sorted(SIZES), default="small", help="figures to quote need full")
+    parser.add_argument("--only", type=_names, default=frozenset(), help="names of receivers, by comma and ;")
+    parser.add_argument("--sets", type=_names, default=frozenset(_SETS), help="of ct;mr;mf")
+    parser.add_argument(
+        "--associations", type=_names, default=frozenset(("1", "4")), help="1;4 at the same time"
+    )
+    parser.add_argument("--nagle", choices=("off", "on", "both"), default="both", help="of the sender")
+    parser.add_argument("--workers", type=int, default=1, help="processes of our listener")
+    parser.add_argument("--json", type=Path, help="write every run here as well")
+    return parser.parse_args(arguments)
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(part.strip() for part in text.split(";") if part.strip())
+
+
+def _measured(folder: Path, options: argparse.Namespace) -> list[Measurement]:
+    everybody = [one for one in receivers(options.only, options.workers) if not one.missing]
+    sets = [name for name in _SETS if name in options.sets]
+    sources = _generated(folder, sets, options.sizes)
+    found: list[Measurement] = []
+    for number in range(1, options.rounds + 1):
+        for case in _cases(sets, sorted(map(int, options.associations)), options.nagle):
+            for receiver in everybody:
+                if case.nagle and "tuned" in receiver.name:
+                    continue
+                parts = _parts(sources, case, folder, few=case.nagle and not receiver.ours)
+                found.append(_one(receiver, case, parts, folder, number))
+                print(report.line(found[-1]), file=sys.stderr, flush=True)
+    return found
+
+
+def _cases(sets: Sequence[str], associations: Sequence[int], nagle: str) -> Iterable[Case]:
+    for name in sets:
+        for count in associations if name != "mf" else [1]:
+            for on in (False, True):
+                if nagle == "both" or (nagle == "on") == on:
+                    yield Case(name, count, on)
+
+
+def _generated(folder: Path, sets: Sequence[str], sizes: str) -> Path:
+    """In a process of its own: what that needs in memory would count as every receiver's."""
+    target = folder / f"sets-{sizes}"
+    target.mkdir(exist_ok=True)
+    for name in sets:
+        print(f"generating {name}", file=sys.stderr)
+        subprocess.run([sys.executable, str(_HERE / "generate.py"), str(target), name, sizes], check=True)
+    return target
+
+
+def _parts(sources: Path, case: Case, folder: Path, *, few: bool) -> list[Path]:
+    """A folder of hard links for each Association."""
+    files = sorted((sources / case.set).iterdir())[: _FEW[case.set] if few else None]
+    target = folder / f"parts-{case.set}-{case.associations}-{len(files)}"
+    parts = [target / str(number) for number in range(case.associations)]
+    if not target.exists():
+        for number, part in enumerate(parts):
+            part.mkdir(parents=True)
+            for path in files[number :: case.associations]:
+                os.link(path, part / path.name)
+    return parts
+
+
+def _one(receiver: Receiver, case: Case, parts: Sequence[Path], folder: Path, number: int) -> Measurement:
+    """One run: a receiver with an empty folder, which is looked at and removed again."""
+    files = [path for part in parts for path in part.iterdir()]
+    size = sum(path.stat().st_size for path in files)
+    place = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
+    target = place / "received"
+    target.mkdir()
+    os.sync()  # what the run before left to the system must not weigh on this one
+    try:
+        with receiving(receiver, target) as running:
+            sent = _send(parts, running.port, place, nagle=case.nagle)
+        stored = receiver.stored(target)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    problem = sent.problem
+    if not problem and not sent.successes == stored == len(files):
+        problem = f"{len(files)} files, {sent.successes} acknowledged, {stored} stored"
+    return Measurement(
+        receiver.name, case, number, len(files), size, sent.seconds, running.cpu, running.rss, running.behind,
+        problem, receiver.ours,
+    )  # fmt: skip
+
+
+def _send(parts: Sequence[Path], port: int, folder: Path, *, nagle: bool) -> _Sent:
+    """One dcmsend for each part, all at the same time."""
+    environment = {key: value for key, value in os.environ.items() if key != "TCP_NODELAY"}
+    if not nagle:
+        environment["TCP_NODELAY"] = "1"
+    senders, logs = [], []
+    for number, part in enumerate(parts):
+        logs.append(folder / f"send-{number}.log")
+        configuration = folder / f"send-{number}.cfg"
+        configuration.write_text(_LOG.format(place=logs[-1]), encoding="utf-8")
+        command = ["dcmsend", "-lc", str(configuration), "-nuc", "-nh", "+sd", HOST, str(port), str(part)]
+        senders.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL))
+    deadline = time.monotonic() + 1200
+    statuses = [sender.wait(max(1.0, deadline - time.monotonic())) for sender in senders]
+    begins, ends, successes = [], [], 0
+    for log in logs:
+        lines = _TIME.findall(log.read_text(encoding="utf-8", errors="replace"))
+        begins += [float(at) for at, text in lines if text.startswith("sending SOP instances")][:1]
+        answers = [float(at) for at, text in lines if text.startswith("Received C-STORE Response (Success")]
+        ends += answers[-1:]
+        successes += len(answers)
+    problem = "" if not any(statuses) else f"dcmsend ended with {statuses}"
+    if not begins or not ends:
+        return _Sent(0.0, successes, problem or "nothing was sent")
+    return _Sent(max(ends) - min(begins), successes, problem)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
