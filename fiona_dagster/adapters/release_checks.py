@@ -179,7 +179,15 @@ class ReleaseReader:
 
     @cached_property
     def _free_text(self) -> FreeText:
-        """Knows the names of the study: asked for when all originals were read."""
+        """As the engine has it: it knows the study's names where the profile lets people's own words stay."""
+        from fiona_dagster.domain.deid.chosen_actions import cleans_for_people, free_text_of
+        from fiona_dagster.domain.deid.originals import OriginalValues
+
+        return free_text_of(self.values if cleans_for_people(self.profile) else OriginalValues())
+
+    @cached_property
+    def _free_text_of_people(self) -> FreeText:
+        """Knows the study's names: asked for when all originals were read."""
         from fiona_dagster.domain.deid.chosen_actions import free_text_of
 
         return free_text_of(self.values)
@@ -219,7 +227,7 @@ class ReleaseReader:
                 if found.tag in PIXEL_TAGS and len(found.path) == 1:
                     continue
                 if mime and found.path == (_ENCAPSULATED_DOCUMENT,):
-                    made = is_made_anew(found.value, mime, search.in_text, self._cleaned)
+                    made = is_made_anew(found.value, mime, search.in_text, self._free_text_of_people.clean)
                     problem = None if made else f"{found.keyword} is not made of searched text alone"
                 else:
                     problem = profile_problem(found, rules, self._cleaned)

@@ -154,7 +154,8 @@ def modalities() -> Study:
     author.add("pt", objects.PT, "PT", [image, _notes(5), _harmless_pet])
     author.add("nm", objects.NM, "NM", [image, _notes(6)])
     for name, sop_class in (("cr", objects.CR), ("dx", objects.DX), ("mg", objects.MG), ("xa", objects.XA)):
-        author.add(name, sop_class, name.upper(), [image, _notes(len(name)), _harmless(2)])
+        texts = _notes(len(name)) if name in {"cr", "xa"} else _harmless(2)
+        author.add(name, sop_class, name.upper(), [image, texts])
     author.add("us", objects.US, "US", [image, _notes(1)], expected="held")
     author.add("sc", objects.SC, "OT", [image, _notes(2)], expected="held")
     author.add("ct-rgb", objects.CT, "CT", [_rgb], expected="held")

@@ -35,6 +35,7 @@ _CONVENTIONS = frozenset(
      0x00402001}
 )  # fmt: skip
 """First-level elements that the gateway writes by its own conventions; they have their own tests."""
+_CODES = re.compile(rb"[A-Z0-9_ \\]*\0?")
 _NUMBER = re.compile(r"[0-9+\-.eE \\\0]*")
 _DA = re.compile(r"(\d{4})([.-]?)(\d{2})\2(\d{2})")
 _DT = re.compile(r"(\d{4})(\d{2})?(\d{2})?((?:\d{2}){0,3}(?:\.\d{1,6})?)([+-]\d{4})?")
@@ -150,8 +151,8 @@ class Reference:
             return now == ""
         if code is Code.REPLACE:
             return was_empty == (now == "") and now not in {r.strip() for r in readings if len(r.strip()) > 1}
-        if code is Code.CLEAN:
-            return True  # the cleaner has its own tests
+        if code is Code.CLEAN or (code is Code.KEEP and vr == "CS" and not _CODES.fullmatch(value)):
+            return True  # cleaners have their own tests; what is no code is cleaned
         texts = readings or [""]
         return any(now == self._made(vr, code, text) for text in texts)
 
@@ -169,7 +170,7 @@ class Reference:
     def _uid(self, uid: str, *, keep: bool) -> str:
         if not uid or is_registered(uid) or (keep and UID(uid).is_valid):
             return uid
-        digest = hmac.new(self.key, uid.encode(), hashlib.sha256).digest()
+        digest = hmac.new(self.key, f"uid\x1f{uid}".encode(), hashlib.sha256).digest()
         return f"2.25.{int.from_bytes(digest[:16], 'big')}"
 
     def _moved(self, vr: str, text: str) -> str:

@@ -100,7 +100,7 @@ def _recoded(field: Field) -> bytes:
 
 
 def _codes(text: str) -> str:
-    """Values of CS, those emptied that are none, also not in capitals."""
+    """Values of CS; those that are none, also not in capitals, stay only as words of the vocabulary (`T-SPINE`)."""
     return "\\".join(one if _CODE.fullmatch(one) else _code_of(one.strip()) for one in text.split("\\"))
 
 
@@ -108,9 +108,9 @@ def _codes(text: str) -> str:
 def _code_of(text: str) -> str:
     from fiona_dagster.domain.deid.free_text import FreeText
 
-    capitals = text.upper()
-    if _CODE.fullmatch(capitals) is None or not text.isascii():
+    if not text.isascii():
         return ""
+    capitals = text.upper()
     return capitals if FreeText().clean(capitals) == capitals else ""
 
 

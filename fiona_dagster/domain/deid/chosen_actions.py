@@ -52,9 +52,7 @@ class ChosenActions:
         """Raises ConfigurationError where the UID root is unusable."""
         project = request.project
         self._originals = originals
-        self._cleans_for_people = (
-            bool(profile.options & _CLEANING) or Code.CLEAN in dict(profile.overrides).values()
-        )
+        self._cleans_for_people = cleans_for_people(profile)
         self.map_uid = uid_map(project, key, retained=Option.RETAIN_UIDS in profile.options)
         self._kept_uid = MapUid(
             uid_map(project, key, retained=True),
@@ -71,7 +69,7 @@ class ChosenActions:
             Code.UID: MapUid(self.map_uid),
             Code.DATE: ShiftDate(shift),
             Code.CLEAN: CleanText(self._cleaned),
-            Code.CSA: CleanHeader(self._identifies),
+            Code.CSA: CleanHeader(self._identifies, self._stands_in),
         }
         self._pseudonyms: dict[int, Action] = {
             tag: Pseudonym(made, meaning) for tag, (made, meaning) in pseudonyms(request, key).items()
@@ -103,6 +101,9 @@ class ChosenActions:
     def _identifies(self, text: str) -> bool:
         return self._search.in_text(text)
 
+    def _stands_in(self, value: bytes) -> bool:
+        return self._search.in_bytes(value)
+
     @cached_property
     def _values(self) -> OriginalValues:
         return self._originals()
@@ -119,6 +120,11 @@ class ChosenActions:
     @cached_property
     def _search(self) -> ResidualSearch:
         return ResidualSearch(self._values, ())
+
+
+def cleans_for_people(profile: Profile) -> bool:
+    """Whether a profile lets people's own words stay, so that the cleaner must know the study's names."""
+    return bool(profile.options & _CLEANING) or Code.CLEAN in dict(profile.overrides).values()
 
 
 def free_text_of(values: OriginalValues) -> FreeText:

@@ -32,12 +32,14 @@ _REMEMBERED_HEADERS = 4
 
 @dataclass(frozen=True, slots=True)
 class CleanHeader:
-    """A vendor's header or protocol, with its safe settings alone; removed where it cannot be read.
+    """A vendor's header or protocol, with its safe settings alone; removed where it cannot be read, or where a value
+    that identifies stands in it even so.
 
     The last few are remembered: a series header is long, and the same in every image.
     """
 
     is_identifying: Callable[[str], bool]
+    stands_in: Callable[[bytes], bool]
     _made: dict[bytes, bytes | None] = field(default_factory=dict)
 
     def __call__(self, field: Field) -> bytes | None:
@@ -46,7 +48,8 @@ class CleanHeader:
 
             if len(self._made) >= _REMEMBERED_HEADERS:
                 self._made.pop(next(iter(self._made)))
-            self._made[field.value] = clean_csa(field.value, self.is_identifying)
+            made = clean_csa(field.value, self.is_identifying)
+            self._made[field.value] = None if made is not None and self.stands_in(made) else made
         return self._made[field.value]
 
     def describe(self) -> str:

@@ -109,6 +109,10 @@ class ResidualSearch:
         """Whether an original value stands in a text that belongs to no attribute."""
         return self._in_text(text, _NO_ATTRIBUTE)
 
+    def in_bytes(self, value: bytes) -> bool:
+        """Whether an original value stands in bytes that belong to no attribute."""
+        return self._in_bytes(value)
+
     def _leaks(self, found: Found) -> bool:
         vr = found.vr
         if vr == "UI":
