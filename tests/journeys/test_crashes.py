@@ -20,8 +20,8 @@ from sqlalchemy import func, select
 
 from fiona_dagster.adapters.dicom_scu import SendOutcome, query_instances, send
 from fiona_dagster.adapters.ledger.schema import association
-from fiona_dagster.adapters.reconciliation import discrepancies
 from fiona_dagster.adapters.received_files import sha256_of_data_set
+from fiona_dagster.adapters.reconciliation import discrepancies
 from fiona_dagster.domain.errors import FionaError
 from fiona_dagster.domain.transfer import Disposition, TransferState
 from fiona_dagster.settings import DicomPeer
