@@ -74,7 +74,7 @@ def _ours(folder: Path) -> list[Tool]:
     return [
         Tool(
             "ours engine", "", "the full Basic Profile at any depth, private elements out, dates shifted by "
-            "participant, UIDs keyed, SHA-256 of every copy, copies synced to disk",
+            "participant, UIDs keyed, SHA-256 of what it made of every copy, copies synced to disk",
             lambda source, target: [sys.executable, script, "engine", str(source), str(target)], ours=True,
         ),
         Tool(
