@@ -46,7 +46,7 @@ def run(command: Sequence[str], folder: Path, *, limit: float, home: Path | None
         try:
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
-        except BaseException:
+        except BaseException:  # whatever ends the wait, no tool goes on behind it; it is raised again
             os.killpg(child.pid, signal.SIGKILL)
             raise
         finally:

@@ -146,9 +146,9 @@ def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:
             raise RuntimeError(f"a receiver ended with exit status {process.returncode}: see its log")
         with socket.socket() as probe:
             if probe.connect_ex((HOST, port)) == 0:
-                time.sleep(0.3)
+                time.sleep(0.3)  # the receiver ends with our probe first: it is no part of what is measured
                 return
-        time.sleep(0.05)
+        time.sleep(0.05)  # another program's port: there is no event for it
     raise RuntimeError("a receiver does not listen")
 
 
@@ -163,7 +163,7 @@ def _stop(process: subprocess.Popen[bytes], running: Receiving) -> None:
             break
         if time.perf_counter() - began > _STOP_SECONDS:
             process.kill()
-        time.sleep(0.01)
+        time.sleep(0.01)  # wait4 tells what it used, and knows no deadline
     process.returncode = os.waitstatus_to_exitcode(status)
     running.behind = time.perf_counter() - began
     running.cpu, running.rss = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024

@@ -147,11 +147,6 @@ class Score:
         return "\n".join(lines)
 
 
-def available(name: str) -> bool:
-    """Whether the product has an option of this name."""
-    return name in {option.value for option in Option}
-
-
 def profile_with(*options: str) -> Profile:
     return Profile(options=frozenset(Option(name) for name in options))
 

@@ -16,7 +16,6 @@ from fiona_dagster.domain.deidentification import SourceInstance
 from tests.conftest import need_program, need_shared
 from tests.deid.conversions import Series, converted, difference, series_below
 from tests.deid.scoring import KEY, profile_with, request
-from tests.deid.test_planted import need_option
 
 LARGEST_SERIES = 4 << 20
 AT_LEAST = 30
@@ -127,7 +126,6 @@ def test_nothing_is_lost_where_safe_private_elements_stay(
     program: str,
     tmp_path: Path,
 ) -> None:
-    need_option("retain_safe_private")
     copies = copies_of(series, tmp_path / "copies", profile_with("retain_safe_private"))
     by_name, lost = {one.name: one for one in series}, {}
     for number, (name, before) in enumerate(originals.items()):

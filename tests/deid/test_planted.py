@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Iterator
 from functools import cache
@@ -33,12 +32,6 @@ OPTIONS = (
     "clean_graphics",
     "retain_safe_private",
 )
-_NEEDED = {
-    "clean_descriptors": "free_text",
-    "clean_structured_content": "free_text",
-    "clean_graphics": "free_text",
-    "retain_safe_private": "private",
-}
 KEPT_AT_LEAST = 0.999
 
 
@@ -63,14 +56,6 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
         return [scoring.run(study, folder, scoring.profile_with()) for study in suite()]
 
 
-def need_option(name: str) -> None:
-    if not scoring.available(name):
-        pytest.skip(f"the profile has no option {name} yet")
-    module = _NEEDED.get(name)
-    if module and importlib.util.find_spec(f"fiona_dagster.domain.deid.{module}") is None:
-        pytest.skip(f"{name} has no domain/deid/{module}.py yet, which does what it promises")
-
-
 def meets_the_bar(result: Score) -> None:
     print(result.table())
     removed = result.part(a for a in Action if a in REMOVAL)
@@ -86,7 +71,6 @@ def test_the_suite_meets_the_bar_with_the_default_profile(outcomes: list[Outcome
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_the_suite_meets_the_bar_with_each_option(option: str, tmp_path: Path) -> None:
-    need_option(option)
     chosen = (modalities(), follow_up())
     meets_the_bar(
         scoring.score([scoring.run(s, tmp_path, scoring.profile_with(option)) for s in chosen], [option])
@@ -95,7 +79,6 @@ def test_the_suite_meets_the_bar_with_each_option(option: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_what_an_option_keeps_is_no_leak_to_verification(option: str, tmp_path: Path) -> None:
-    need_option(option)
     outcome = scoring.run(follow_up(), tmp_path, scoring.profile_with(option))
     assert outcome.verified, [(check.name, check.places) for check in outcome.checks if not check.passed]
 
