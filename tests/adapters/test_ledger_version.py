@@ -137,7 +137,9 @@ def test_a_step_that_fails_leaves_the_old_ledger_as_it_was(
     version_2(engine)
     before = columns(engine)
     monkeypatch.setattr(
-        migrations, "STEPS", {2: (*migrations.STEPS[2], "ALTER TABLE nothing ADD COLUMN x TEXT")}
+        migrations,
+        "STEPS",
+        {**migrations.STEPS, 2: (*migrations.STEPS[2], "ALTER TABLE nothing ADD COLUMN x TEXT")},
     )
     with pytest.raises(Transient, match="cannot be opened"):
         Ledger(url)

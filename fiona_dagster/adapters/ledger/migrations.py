@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, text
 
+from fiona_dagster.adapters.ledger.schema import metadata
+
 STEPS: Mapping[int, tuple[str, ...]] = {
     2: (
         "ALTER TABLE transfer ADD COLUMN key_id VARCHAR(16) NOT NULL DEFAULT ''",
@@ -19,8 +21,12 @@ STEPS: Mapping[int, tuple[str, ...]] = {
         "ALTER TABLE sent_copy ADD COLUMN sha256 VARCHAR(64) NOT NULL DEFAULT ''",
         "ALTER TABLE sent_copy ADD COLUMN over_another BOOLEAN NOT NULL DEFAULT false",
     ),
+    3: (),
 }
-"""Statements by the version that they start from, in the SQL that SQLite and PostgreSQL share."""
+"""Statements by the version that they start from, in the SQL that SQLite and PostgreSQL share.
+
+New columns only: tables that are missing are made from `metadata` afterwards.
+"""
 
 
 def migrate(connection: Connection, found: int, wanted: int) -> bool:
@@ -35,4 +41,5 @@ def migrate(connection: Connection, found: int, wanted: int) -> bool:
     for version in steps:
         for statement in STEPS[version]:
             connection.execute(text(statement))
+    metadata.create_all(connection)
     return True
