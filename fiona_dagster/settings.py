@@ -28,6 +28,7 @@ from fiona_dagster.domain.configuration_values import (
 )
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.layout import Layout
+from fiona_dagster.domain.receiver import ReceiverSettings, receiver_from, shared_port
 
 DEFAULT_SITE = "ABCD"
 """FIONA's name of the site without a suffix."""
@@ -65,6 +66,12 @@ class Site:
     quiet_seconds: float = QUIET_SECONDS
     sources: tuple[DicomPeer, ...] = ()
     """Peers that are asked by C-FIND how many instances a study should have."""
+    receiver: ReceiverSettings = field(default_factory=ReceiverSettings)
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Every port that it listens on: first without TLS, then with."""
+        return (self.port, self.receiver.tls.port) if self.receiver.tls else (self.port,)
 
     @property
     def peer(self) -> DicomPeer:
@@ -189,6 +196,7 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
             sites.append(_site(name, values, datadir=Path(f"{datadir}{name}"), place=where))
             warnings += unknown_keys(values, SITE_KEYS | FIONAS_KEYS, place=where)
     _no_shared_doors(sites, place)
+    warnings += [warning for site in sites for warning in site.receiver.warnings]
     layout = default.layout
     redcap = object_of(content, "REDCAP", place=place)
     pacs = object_of(content, "RESEARCHPACS", place=place)
@@ -255,19 +263,17 @@ def _site(name: str, values: Mapping[str, Any], *, datadir: Path, place: str) ->
         ae_title=_ae_title(values.get("DICOMAETITLE") or "FIONA", f"{place}: DICOMAETITLE"),
         quiet_seconds=number_of(values, "QUIETSECONDS", QUIET_SECONDS, place=place),
         sources=tuple(sources),
+        receiver=receiver_from(values, place=place),
     )
 
 
 def _no_shared_doors(sites: list[Site], place: str) -> None:
+    problem = shared_port((site.name, site.host, port) for site in sites for port in site.ports)
+    if problem:
+        raise ConfigurationError(problem, place=place, remedy="give each its own")
     for first in range(len(sites)):
         for second in sites[first + 1 :]:
             one = sites[first]
-            if one.port == second.port and one.port != 0 and one.host == second.host:
-                raise ConfigurationError(
-                    f"sites {one.name} and {second.name} share port {one.port}",
-                    place=place,
-                    remedy="give each its own",
-                )
             if one.layout.datadir == second.layout.datadir:
                 raise ConfigurationError(
                     f"sites {one.name} and {second.name} share a DATADIR",

@@ -11,7 +11,7 @@ from fiona_dagster.domain.errors import ConfigurationError
 
 SITE_KEYS = frozenset({
     "DATADIR", "DICOMIP", "DICOMPORT", "DICOMAETITLE", "QUIETSECONDS", "SCANNERIP", "SCANNERPORT", "SCANNERAETITLE",
-    "OTHERSCANNER",
+    "OTHERSCANNER", "ACCESS", "LIMITS", "TLS", "WORKERS", "DATAPHASE",
 })  # fmt: skip
 OUR_KEYS = frozenset({
     "SITES", "CALLINGAETITLE", "CLASSIFYRULES", "REDCAP", "RESEARCHPACS", "PROJECTS", "LEDGER", "KEYRING",
@@ -49,6 +49,58 @@ def number_of(
             remedy="use 0 or more" if most == math.inf else f"use 0 to {most:g}",
         )
     return number
+
+
+def flag_of(values: Mapping[str, Any], key: str, *, place: str) -> bool:
+    """The truth value at `key`; false where it is absent or null.
+
+    Raises:
+        ConfigurationError: it is neither true nor false.
+    """
+    value = values.get(key)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise ConfigurationError(
+            f"{value!r} is not a truth value", place=f"{place}: {key}", remedy="use true or false"
+        )
+    return value
+
+
+def choice_of(
+    values: Mapping[str, Any], key: str, default: str, choices: Collection[str], *, place: str
+) -> str:
+    """The word at `key`, one of `choices`; `default` where it is absent or blank.
+
+    Raises:
+        ConfigurationError: another word.
+    """
+    value = values.get(key)
+    if value is None or value == "":
+        return str(default)
+    if value not in choices:
+        raise ConfigurationError(
+            f"{value!r} is none of the choices",
+            place=f"{place}: {key}",
+            remedy=f"use {', '.join(map(str, choices))}",
+        )
+    return str(value)
+
+
+def texts_of(values: Mapping[str, Any], key: str, *, place: str) -> list[str]:
+    """The JSON list of texts at `key`; empty where it is absent or null.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    value = values.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+        raise ConfigurationError(
+            "is not a JSON list of texts", place=f"{place}: {key}", remedy='write ["...", "..."]'
+        )
+    return value
 
 
 def object_of(values: Mapping[str, Any], key: str, *, place: str) -> dict[str, Any]:

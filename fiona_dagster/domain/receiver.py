@@ -1,0 +1,78 @@
+"""How the receiver of a site works: who may call, how much, with or without TLS, in how many processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fiona_dagster.domain.access import AccessRules, access_from
+from fiona_dagster.domain.configuration_values import choice_of, number_of, object_of
+from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.limits import Limits, limits_from
+from fiona_dagster.domain.transport_security import TransportSecurity, transport_security_from
+
+RECEIVER_KEYS = frozenset({"ACCESS", "LIMITS", "TLS", "WORKERS", "DATAPHASE"})
+DATA_PHASES = ("streamed", "stock")
+WORKERS = 2
+"""One may die or hang, and the other takes what comes meanwhile."""
+_MOST_WORKERS = 64
+
+
+@dataclass(frozen=True)
+class ReceiverSettings:
+    """Sections `ACCESS`, `LIMITS`, `TLS` and keys `WORKERS`, `DATAPHASE` of a site."""
+
+    access: AccessRules = field(default_factory=AccessRules)
+    limits: Limits = field(default_factory=Limits)
+    tls: TransportSecurity | None = None
+    workers: int = WORKERS
+    data_phase: str = "streamed"
+    warnings: tuple[str, ...] = ()
+
+
+def receiver_from(values: Mapping[str, Any], *, place: str) -> ReceiverSettings:
+    """The receiver's part of a site in config.json.
+
+    Raises:
+        ConfigurationError: a value that cannot be understood, with its place.
+    """
+    access, of_access = access_from(object_of(values, "ACCESS", place=place), place=f"{place}: ACCESS")
+    limits, of_limits = limits_from(object_of(values, "LIMITS", place=place), place=f"{place}: LIMITS")
+    tls, of_tls = transport_security_from(object_of(values, "TLS", place=place), place=f"{place}: TLS")
+    if tls is None and any(one.tls or one.certificate for one in access.callers):
+        raise ConfigurationError(
+            "a caller must come by TLS, and there is no section TLS",
+            place=f"{place}: ACCESS",
+            remedy="add TLS with certificate and key, or drop tls and certificate of the caller",
+        )
+    if tls is not None and not tls.client_ca and any(one.certificate for one in access.callers):
+        raise ConfigurationError(
+            "a caller is known by its certificate, and nobody is asked for one",
+            place=f"{place}: ACCESS",
+            remedy="name TLS.client_ca",
+        )
+    workers = number_of(values, "WORKERS", float(WORKERS), place=place, most=float(_MOST_WORKERS))
+    if workers < 1:
+        raise ConfigurationError("is not 1 or more", place=f"{place}: WORKERS", remedy="use 1 to 64")
+    return ReceiverSettings(
+        access=access,
+        limits=limits,
+        tls=tls,
+        workers=int(workers),
+        data_phase=choice_of(values, "DATAPHASE", "streamed", DATA_PHASES, place=place),
+        warnings=(*of_access, *of_limits, *of_tls),
+    )
+
+
+def shared_port(doors: Iterable[tuple[str, str, int]]) -> str:
+    """What is wrong with (site, host, port) of every door: '' where no two sites or doors share a port; 0 is none."""
+    taken: dict[tuple[str, int], str] = {}
+    for site, host, port in doors:
+        other = taken.get((host, port)) if port else None
+        if other == site:
+            return f"site {site} has port {port} with and without TLS"
+        if other:
+            return f"sites {other} and {site} share port {port}"
+        taken[host, port] = site
+    return ""
