@@ -15,6 +15,7 @@ from sqlalchemy import Connection, create_engine, event, func, insert, inspect, 
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
+from fiona_dagster.adapters.ledger import reception_schema as _reception_schema  # noqa: F401 — its tables
 from fiona_dagster.adapters.ledger.migrations import migrate
 from fiona_dagster.adapters.ledger.schema import SCHEMA_VERSION, meta, metadata, study
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
@@ -22,6 +23,7 @@ from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.deliveries import Deliveries
     from fiona_dagster.adapters.ledger.inventory import Inventory
+    from fiona_dagster.adapters.ledger.procedures import Procedures
     from fiona_dagster.adapters.ledger.reception import Reception
     from fiona_dagster.adapters.ledger.studies import Studies
     from fiona_dagster.adapters.ledger.transfers import Transfers
@@ -126,6 +128,12 @@ class Ledger:
         from fiona_dagster.adapters.ledger.reception import Reception
 
         return Reception(self)
+
+    @cached_property
+    def procedures(self) -> Procedures:
+        from fiona_dagster.adapters.ledger.procedures import Procedures
+
+        return Procedures(self)
 
     @cached_property
     def studies(self) -> Studies:
