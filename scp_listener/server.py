@@ -37,6 +37,7 @@ from fiona_dagster.settings import Site
 from scp_listener import pynetdicom_hooks
 from scp_listener.data_phase import Uploads
 from scp_listener.log import LOG
+from scp_listener.mpps import MPPS, ProcedureSteps
 from scp_listener.recorder import Recorder
 from scp_listener.side_files import SideFiles
 from scp_listener.store import Store
@@ -93,6 +94,7 @@ class Listener:
         self._recorder = Recorder(ledger.reception, site=site.name, worker=worker)
         self._side_files = SideFiles(site.layout)
         self._store = Store(site.name, self._spool, self._recorder, self._side_files)
+        self._steps = ProcedureSteps(site.name, ledger, lambda: control_file(site.layout.enabled))
         self._open: dict[Any, _Open] = {}
         self._server: _Server | None = None
         self._undo_hooks: Callable[[], None] = lambda: None
@@ -113,6 +115,7 @@ class Listener:
         entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
         entity.network_timeout = NETWORK_TIMEOUT_SECONDS
         entity.add_supported_context(Verification)
+        entity.add_supported_context(MPPS)
         address = (self._site.host, self._site.port if port is None else port)
         server_class: Any = _Server if self._shared is None else partial(_SharedServer, shared=self._shared)
         server: _Server = entity.make_server(  # type: ignore[assignment]
@@ -126,6 +129,7 @@ class Listener:
                 (evt.EVT_REQUESTED, self._requested),
                 (evt.EVT_ESTABLISHED, self._established),
                 (evt.EVT_C_STORE, self._c_store),
+                *self._steps.handlers(),
                 (evt.EVT_RELEASED, lambda event: self._ended(event.assoc)),
             ],
         )

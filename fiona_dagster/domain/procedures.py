@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 INVALID_ATTRIBUTE_VALUE = 0x0106
 NO_LONGER_UPDATED = 0x0110
-"""PS3.4 F.7.2.2.3: the step has ended and is changed no more."""
+"""A step that has ended is changed no more: Processing Failure, with the Error ID behind it (PS3.4 F.7.2.2.4)."""
+NO_LONGER_UPDATED_ERROR = 0xA710
 DUPLICATE_INSTANCE, NO_SUCH_INSTANCE = 0x0111, 0x0112
 INVALID_INSTANCE = 0x0117
 MISSING_ATTRIBUTE, MISSING_VALUE = 0x0120, 0x0121
@@ -83,6 +84,14 @@ class ProcedureChange:
     expected: Mapping[str, tuple[str, ...]] | None
 
 
+def steps_are_enabled(control: str | None) -> bool:
+    """Whether FIONA's control file lets steps in: its second character is not `0` (fiona-behaviour 1.3).
+
+    `control` is the file's content, None where there is no file.
+    """
+    return control is None or control.lstrip()[1:2] != "0"
+
+
 def created_procedure(mpps_uid: str, attributes: Dataset) -> CreatedProcedure:
     """What the Attribute List of an N-CREATE says (PS3.4 F.7.2.1).
 
@@ -138,7 +147,7 @@ def state_after(state: ProcedureState, change: ProcedureChange) -> ProcedureStat
         Reject: it has ended before.
     """
     if state.is_final:
-        raise Reject(NO_LONGER_UPDATED, "the step has ended and is changed no more")
+        raise Reject(NO_LONGER_UPDATED, "Performed Procedure Step Object may no longer be updated")
     return change.state or state
 
 

@@ -77,6 +77,7 @@ def test_what_the_standard_demands_is_demanded(keyword: str) -> None:
     assert status_of("1.2.9", step(**{keyword: [] if keyword.endswith("Sequence") else ""})) == 0x0121
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
 def test_a_step_begins_in_progress_and_names_studies_that_can_be() -> None:
     assert status_of("1.2.9", step(PerformedProcedureStepStatus="COMPLETED")) == 0x0106
     assert status_of("1.2.9", step(PerformedProcedureStepStatus="LATER")) == 0x0106
