@@ -15,7 +15,6 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +25,7 @@ from fiona_dagster.domain.data_set import scan
 from fiona_dagster.domain.dimse_status import Status
 from fiona_dagster.domain.errors import ConfigurationError, Permanent
 from fiona_dagster.embedded.pacs_commitment import STORAGE_COMMITMENT, StorageCommitment
+from fiona_dagster.embedded.pacs_faults import Faults, failed_list
 from fiona_dagster.embedded.pacs_index import Disposition, IndexedInstance, PacsIndex
 from fiona_dagster.embedded.pacs_responses import leave_responses_to_the_sender
 from fiona_dagster.settings import DicomPeer
@@ -38,22 +38,6 @@ STOP_SECONDS = 5.0
 IDENTIFIER_DOES_NOT_MATCH = 0xA900
 PENDING = 0xFF00
 CANCEL = 0xFE00
-
-
-@dataclass(frozen=True)
-class Faults:
-    """What goes wrong, for tests. Zero is never."""
-
-    drop_every: int = 0
-    """Answer Success to every n-th instance, and forget it."""
-    slow_seconds: float = 0.0
-    """Wait before each answer to a C-STORE."""
-    refuse_status: int = 0
-    """Refuse every C-STORE with this Status."""
-    abort_after: int = 0
-    """Abort the Association instead of answering once n instances were answered."""
-    query_status: int = 0
-    """End every C-FIND with this Status after the first match."""
 
 
 class EmbeddedPacs:
@@ -85,6 +69,8 @@ class EmbeddedPacs:
         self._stopping = threading.Event()
         self._counting = threading.Lock()
         self._received = 0
+        self.retrievals = 0
+        """How many C-MOVE and C-GET requests came."""
         self._server: Any = None
         self._commitment: StorageCommitment | None = None
 
@@ -182,19 +168,20 @@ class EmbeddedPacs:
 
     def _find(self, event: Any) -> Iterator[tuple[int, Dataset | None]]:
         try:
-            answers = self.index.find(event.identifier)
+            answers = self.faults.shown(self.index.find(event.identifier))
         except Permanent:
             yield IDENTIFIER_DOES_NOT_MATCH, None
             return
-        for answer in answers:
+        self._stopping.wait(self.faults.query_hang_seconds)
+        for number, answer in enumerate(answers, start=1):
             if event.is_cancelled:
                 yield CANCEL, None
                 return
             answer.RetrieveAETitle = self.ae_title
             yield PENDING, answer
-            if self.faults.query_status:
+            if self.faults.query_status and number >= max(self.faults.query_limit, 1):
                 break
-        if self.faults.query_status:
+        if self.faults.query_status and len(answers) > self.faults.query_limit:
             yield self.faults.query_status, None
 
     def _move(self, event: Any) -> Iterator[Any]:
@@ -221,10 +208,20 @@ class EmbeddedPacs:
     def _instances(self, event: Any, chosen: list[IndexedInstance]) -> Iterator[Any]:
         from pydicom import dcmread
 
+        faults = self.faults
+        with self._counting:
+            self.retrievals += 1
+        self._stopping.wait(faults.retrieve_hang_seconds)
+        chosen = [one for one in chosen if one.series_instance_uid not in faults.unsent_series]
+        if faults.retrieve_half:
+            chosen = chosen[::2]
         yield len(chosen)
-        for one in chosen:
+        for number, one in enumerate(chosen):
             if event.is_cancelled:
                 yield CANCEL, None
+                return
+            if faults.retrieve_status and number >= faults.retrieve_limit:
+                yield faults.retrieve_status, failed_list(chosen[number:])
                 return
             yield PENDING, dcmread(one.path)
 

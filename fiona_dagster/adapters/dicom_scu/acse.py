@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from fiona_dagster.domain.errors import Permanent, Transient
 from fiona_dagster.settings import DicomPeer
@@ -13,9 +14,17 @@ _CALLING_NOT_RECOGNISED, _CALLED_NOT_RECOGNISED = 3, 7
 
 
 def associate_request(
-    called: str, calling: str, proposed: Sequence[tuple[str, Sequence[str]]], maximum_pdu: int
+    called: str,
+    calling: str,
+    proposed: Sequence[tuple[str, Sequence[str]]],
+    maximum_pdu: int,
+    scp_of: Collection[str] = (),
 ) -> bytes:
-    """An encoded A-ASSOCIATE-RQ PDU. `proposed`: abstract syntax and transfer syntaxes of each context, at most 128."""
+    """An encoded A-ASSOCIATE-RQ PDU.
+
+    `proposed`: abstract syntax and transfer syntaxes of each context, at most 128. `scp_of`: SOP Classes of which we
+    would be the SCP, in a C-GET (SCP/SCU Role Selection, PS3.7 D.3.3.4).
+    """
     from pydicom.uid import UID
     from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION, build_context
     from pynetdicom.pdu import A_ASSOCIATE_RQ
@@ -44,8 +53,17 @@ def associate_request(
     request.application_context_name = UID(APPLICATION_CONTEXT)
     request.calling_ae_title, request.called_ae_title = calling, called
     request.presentation_context_definition_list = contexts
-    request.user_information = [longest, implementation, version]
+    request.user_information = [longest, implementation, version, *map(_role, dict.fromkeys(scp_of))]
     return bytes(A_ASSOCIATE_RQ(request).encode())
+
+
+def _role(sop_class_uid: str) -> Any:
+    from pydicom.uid import UID
+    from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+
+    role = SCP_SCU_RoleSelectionNegotiation()
+    role.sop_class_uid, role.scu_role, role.scp_role = UID(sop_class_uid), False, True
+    return role
 
 
 def acceptance(

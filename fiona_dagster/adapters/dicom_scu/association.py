@@ -11,13 +11,13 @@ import contextlib
 import socket
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn, Protocol, Self
 
 from fiona_dagster.adapters.dicom_scu import acse, messages
-from fiona_dagster.adapters.dicom_scu.messages import Response
+from fiona_dagster.adapters.dicom_scu.messages import Message, Response
 from fiona_dagster.domain.errors import Permanent, Transient
 from fiona_dagster.settings import DicomPeer
 
@@ -38,11 +38,19 @@ P_DATA_HEAD_LENGTH = _P_DATA_HEAD.size
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds to wait for the TCP connection, for an answer of the ACSE and for one DIMSE message."""
+    """Seconds to wait for the TCP connection, for an answer of the ACSE, for one DIMSE message, and for a whole
+    C-FIND, C-MOVE or C-GET with all its responses."""
 
     connect: float = 10.0
     acse: float = 30.0
     dimse: float = 60.0
+    whole: float = 3600.0
+
+
+class Sink(Protocol):
+    """Where a data set goes, part by part; a part is good until the next comes."""
+
+    def write(self, part: memoryview, /) -> int: ...
 
 
 def write_p_data_head(
@@ -65,6 +73,7 @@ class Association:
         calling: str,
         proposed: Sequence[tuple[str, Sequence[str]]],
         timeouts: Timeouts,
+        scp_of: Collection[str] = (),
     ) -> None:
         """Connect and negotiate.
 
@@ -73,13 +82,14 @@ class Association:
             calling: our AE title.
             proposed: abstract syntax and transfer syntaxes of each Presentation Context, at most 128.
             timeouts: in seconds.
+            scp_of: SOP Classes whose instances the peer shall store at us, for a C-GET.
 
         Raises:
             Transient: refused connection, timeout, abort, rejected for now.
             Permanent: rejected for good, with what to do.
         """
         self.peer = peer
-        self._timeouts = timeouts
+        self.timeouts = timeouts
         self._received = bytearray()
         self.accepted: Mapping[tuple[str, str], int] = {}
         """Context ID by abstract syntax and agreed transfer syntax."""
@@ -93,7 +103,7 @@ class Association:
             ) from error
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._negotiate(calling, proposed)
+            self._negotiate(calling, proposed, scp_of)
         except BaseException:  # whatever ends it, nothing stays open behind it; it is raised again
             self._socket.close()
             raise
@@ -116,10 +126,15 @@ class Association:
         message_id: int,
         sop_class_uid: str,
         identifier: bytes = b"",
+        move_destination: str = "",
     ) -> None:
-        """Send a request whose data set is at hand (C-ECHO, C-FIND)."""
+        """Send a request whose data set is at hand (C-ECHO, C-FIND, C-MOVE, C-GET)."""
         command = messages.encode_request(
-            command_field, message_id, sop_class_uid, with_data_set=bool(identifier)
+            command_field,
+            message_id,
+            sop_class_uid,
+            with_data_set=bool(identifier),
+            move_destination=move_destination,
         )
         self.send(self._p_data(command, context_id, command=True))
         step = self.maximum_pdu - 6
@@ -134,36 +149,90 @@ class Association:
             Transient: the connection broke, or the peer did not take them in time.
         """
         try:
-            self._socket.settimeout(self._timeouts.dimse)
+            self._socket.settimeout(self.timeouts.dimse)
             self._socket.sendall(content)
         except OSError as error:
             self._lost("the connection broke while sending" if not isinstance(error, TimeoutError) else
-                       f"it did not take the message within {self._timeouts.dimse:g} s", error)  # fmt: skip
+                       f"it did not take the message within {self.timeouts.dimse:g} s", error)  # fmt: skip
 
-    def receive(self, command_field: int, message_id: int) -> Response:
-        """The next response, which must answer the request `message_id`.
+    def cancel(self, context_id: int, message_id: int) -> None:
+        """Ask the peer to end the operation `message_id` (C-CANCEL); it still answers, once more (PS3.7 9.3.2.3)."""
+        self.send(self._p_data(messages.encode_cancel(message_id), context_id, command=True))
+
+    def answer_store(self, request: Message, status: int) -> None:
+        """Answer a C-STORE sub-operation of a C-GET."""
+        self.send(
+            self._p_data(
+                messages.encode_store_response(request.command, status), request.context_id, command=True
+            )
+        )
+
+    def receive(self, command_field: int, message_id: int, *, timeout: float | None = None) -> Response:
+        """The next response, which must answer the request `message_id`; `timeout` in seconds, by default DIMSE's.
 
         Raises:
             Transient: timeout, abort, or a message that does not belong here.
         """
-        deadline = time.monotonic() + self._timeouts.dimse
+        return self.matching(self.next_message(timeout), command_field, message_id)
+
+    def next_message(
+        self,
+        timeout: float | None = None,
+        sink: Callable[[int, Mapping[int, bytes]], Sink | None] | None = None,
+    ) -> Message:
+        """The next DIMSE message, whatever it is.
+
+        Args:
+            timeout: seconds for the message, or for each of its PDUs where it goes to a sink; by default DIMSE's.
+            sink: given context ID and command set, where the data set goes; None keeps it in memory.
+
+        Raises:
+            Transient: timeout, abort, or what is no message.
+            OSError: the sink takes no more.
+        """
+        seconds = self.timeouts.dimse if timeout is None else min(timeout, self.timeouts.dimse)
+        deadline = time.monotonic() + seconds
         command: dict[int, bytes] | None = None
+        into: Sink | None = None
         parts = {_COMMAND: bytearray(), 0: bytearray()}
-        try:
-            while True:
-                for flags, part in self._p_data_values(deadline):
-                    kind = flags & _COMMAND
+        while True:
+            for context_id, flags, part in self._p_data_values(deadline):
+                kind = flags & _COMMAND
+                if into is not None and not kind:
+                    into.write(part)
+                    deadline = time.monotonic() + seconds
+                else:
                     parts[kind] += part
-                    if len(parts[kind]) > MAXIMUM_IDENTIFIER:
-                        self._lost("it sent a message without an end")
-                    if flags & _LAST and kind:
-                        command = messages.decode_command(parts[_COMMAND])
-                        if not messages.has_data_set(command):
-                            return self._matching(command, b"", command_field, message_id)
-                    elif flags & _LAST and command is not None:
-                        return self._matching(command, bytes(parts[0]), command_field, message_id)
-        except (ValueError, struct.error) as error:
+                if len(parts[kind]) > MAXIMUM_IDENTIFIER:
+                    self._lost("it sent a message without an end")
+                if flags & _LAST and kind:
+                    command, with_data_set = self._command(parts[_COMMAND])
+                    if not with_data_set:
+                        return Message(context_id, command)
+                    into = sink(context_id, command) if sink else None
+                elif flags & _LAST and command is not None:
+                    return Message(context_id, command, bytes(parts[0]))
+
+    def _command(self, encoded: bytearray) -> tuple[dict[int, bytes], bool]:
+        try:
+            command = messages.decode_command(encoded)
+            return command, messages.has_data_set(command)
+        except ValueError as error:
             self._lost(f"it sent what is no DIMSE message ({error})")
+
+    def matching(self, message: Message, command_field: int, message_id: int) -> Response:
+        """`message` as the response to a request of ours.
+
+        Raises:
+            Transient: it is something else.
+        """
+        try:
+            answer = messages.response(message.command, message.data_set)
+        except ValueError as error:
+            self._lost(f"it sent what is no DIMSE message ({error})")
+        if (answer.command_field, answer.message_id) != (command_field | messages.RESPONSE, message_id):
+            self._lost("it answered what we did not ask")
+        return answer
 
     def release(self) -> None:
         """End the Association in order; a peer that does not answer is aborted.
@@ -171,9 +240,9 @@ class Association:
         Every response was read before: what fails here changes nothing that was agreed.
         """
         try:
-            self._socket.settimeout(self._timeouts.acse)
+            self._socket.settimeout(self.timeouts.acse)
             self._socket.sendall(_PDU_HEAD.pack(_A_RELEASE_RQ, 4) + bytes(4))
-            kind, _ = self._pdu(time.monotonic() + self._timeouts.acse)
+            kind, _ = self._pdu(time.monotonic() + self.timeouts.acse)
             if kind != _A_RELEASE_RP:
                 self.abort()
         except (OSError, Transient):
@@ -188,9 +257,11 @@ class Association:
             self._socket.sendall(_PDU_HEAD.pack(_A_ABORT, 4) + bytes(4))
         self._socket.close()
 
-    def _negotiate(self, calling: str, proposed: Sequence[tuple[str, Sequence[str]]]) -> None:
-        self.send(acse.associate_request(self.peer.ae_title, calling, proposed, MAXIMUM_PDU))
-        kind, body = self._pdu(time.monotonic() + self._timeouts.acse)
+    def _negotiate(
+        self, calling: str, proposed: Sequence[tuple[str, Sequence[str]]], scp_of: Collection[str]
+    ) -> None:
+        self.send(acse.associate_request(self.peer.ae_title, calling, proposed, MAXIMUM_PDU, scp_of))
+        kind, body = self._pdu(time.monotonic() + self.timeouts.acse)
         pdu = _PDU_HEAD.pack(kind, len(body)) + body
         if kind == _A_ASSOCIATE_RJ:
             raise acse.rejection(pdu, self.peer, calling)
@@ -205,34 +276,28 @@ class Association:
             self.abort()
             raise Permanent(f"{self.peer} takes PDUs of {longest} bytes only: raise its maximum PDU length")
 
-    def _matching(
-        self, command: Mapping[int, bytes], data_set: bytes, command_field: int, message_id: int
-    ) -> Response:
-        answer = messages.response(command, data_set)
-        if (answer.command_field, answer.message_id) != (command_field | messages.RESPONSE, message_id):
-            self._lost("it answered what we did not ask")
-        return answer
-
     def _p_data(self, content: bytes, context_id: int, *, command: bool, last: bool = True) -> bytes:
         buffer = bytearray(P_DATA_HEAD_LENGTH) + content
         write_p_data_head(buffer, 0, len(content), context_id, command=command, last=last)
         return bytes(buffer)
 
-    def _p_data_values(self, deadline: float) -> list[tuple[int, memoryview]]:
-        """Message control header and fragment of each PDV of the next P-DATA-TF PDU."""
+    def _p_data_values(self, deadline: float) -> list[tuple[int, int, memoryview]]:
+        """Context ID, message control header and fragment of each PDV of the next P-DATA-TF PDU."""
         kind, body = self._pdu(deadline)
         if kind == _A_RELEASE_RQ:
             self._lost("it released the Association before it had answered")
         if kind == _A_ABORT:
             self._lost("it aborted the Association")
         if kind != _P_DATA_TF:
-            raise ValueError(f"PDU type {kind}")
+            self._lost(f"it sent what is no DIMSE message (PDU type {kind})")
         values, at = [], 0
         while at < len(body):
-            length, _, flags = _PDV_HEAD.unpack_from(body, at)
+            if at + _PDV_HEAD.size > len(body):
+                self._lost("it sent what is no DIMSE message (a PDV without a head)")
+            length, context_id, flags = _PDV_HEAD.unpack_from(body, at)
             if length < 2 or at + 4 + length > len(body):
-                raise ValueError("a PDV without an end")
-            values.append((flags, memoryview(body)[at + 6 : at + 4 + length]))
+                self._lost("it sent what is no DIMSE message (a PDV without an end)")
+            values.append((context_id, flags, memoryview(body)[at + 6 : at + 4 + length]))
             at += 4 + length
         return values
 

@@ -6,33 +6,57 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-C_STORE_RQ, C_FIND_RQ, C_ECHO_RQ = 0x0001, 0x0020, 0x0030
+C_STORE_RQ, C_GET_RQ, C_FIND_RQ = 0x0001, 0x0010, 0x0020
+C_MOVE_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0021, 0x0030, 0x0FFF
 RESPONSE = 0x8000
 """Set in the Command Field of every response (PS3.7 annex E.1)."""
 
 NO_DATA_SET = 0x0101
 PENDING = frozenset({0xFF00, 0xFF01})
 SUCCESS = 0x0000
+CANCELLED = 0xFE00
 
 _AFFECTED_SOP_CLASS_UID = 0x0002
 _COMMAND_FIELD = 0x0100
 _MESSAGE_ID = 0x0110
 _MESSAGE_ID_RESPONDED_TO = 0x0120
+_MOVE_DESTINATION = 0x0600
 _PRIORITY = 0x0700
 _COMMAND_DATA_SET_TYPE = 0x0800
 _STATUS = 0x0900
 _AFFECTED_SOP_INSTANCE_UID = 0x1000
+_SUBOPERATIONS = {"remaining": 0x1020, "completed": 0x1021, "failed": 0x1022, "warning": 0x1023}
 _ELEMENT = struct.Struct("<HHL")
 
 
 @dataclass(frozen=True)
+class Message:
+    """A message as it came: command set by element number, and its data set unless that went elsewhere."""
+
+    context_id: int
+    command: Mapping[int, bytes]
+    data_set: bytes = b""
+
+    @property
+    def is_store_request(self) -> bool:
+        return self.command.get(_COMMAND_FIELD) == _us(C_STORE_RQ)
+
+
+@dataclass(frozen=True)
 class Response:
-    """A response of the peer; `data_set` is its encoded Identifier, empty without one."""
+    """A response of the peer; `data_set` is its encoded Identifier, empty without one.
+
+    The numbers of sub-operations (PS3.7 9.1.4) are None where the peer gives none.
+    """
 
     command_field: int
     message_id: int
     status: int
     data_set: bytes = b""
+    remaining: int | None = None
+    completed: int | None = None
+    failed: int | None = None
+    warning: int | None = None
 
 
 def encode_request(
@@ -41,6 +65,7 @@ def encode_request(
     sop_class_uid: str,
     *,
     sop_instance_uid: str = "",
+    move_destination: str = "",
     with_data_set: bool = False,
 ) -> bytes:
     """The command set of a request, priority medium (C-ECHO has none)."""
@@ -54,6 +79,46 @@ def encode_request(
         elements[_PRIORITY] = _us(0)
     if sop_instance_uid:
         elements[_AFFECTED_SOP_INSTANCE_UID] = _ui(sop_instance_uid)
+    if move_destination:
+        elements[_MOVE_DESTINATION] = move_destination.encode("ascii") + b" " * (len(move_destination) % 2)
+    return _encode(elements)
+
+
+def encode_cancel(message_id: int) -> bytes:
+    """The command set of a C-CANCEL of the request `message_id`."""
+    return _encode(
+        {
+            _COMMAND_FIELD: _us(C_CANCEL_RQ),
+            _MESSAGE_ID_RESPONDED_TO: _us(message_id),
+            _COMMAND_DATA_SET_TYPE: _us(NO_DATA_SET),
+        }
+    )
+
+
+def encode_store_response(request: Mapping[int, bytes], status: int) -> bytes:
+    """The command set that answers a C-STORE request."""
+    return _encode(
+        {
+            _AFFECTED_SOP_CLASS_UID: request.get(_AFFECTED_SOP_CLASS_UID, b""),
+            _COMMAND_FIELD: _us(C_STORE_RQ | RESPONSE),
+            _MESSAGE_ID_RESPONDED_TO: request.get(_MESSAGE_ID, b"\0\0"),
+            _COMMAND_DATA_SET_TYPE: _us(NO_DATA_SET),
+            _STATUS: _us(status),
+            _AFFECTED_SOP_INSTANCE_UID: request.get(_AFFECTED_SOP_INSTANCE_UID, b""),
+        }
+    )
+
+
+def stored_uids(request: Mapping[int, bytes]) -> tuple[str, str]:
+    """SOP Class and SOP Instance UID that a C-STORE request names; empty where it names none."""
+    sop_class, sop_instance = (
+        request.get(element, b"").decode("ascii", "replace").rstrip("\0 ")
+        for element in (_AFFECTED_SOP_CLASS_UID, _AFFECTED_SOP_INSTANCE_UID)
+    )
+    return sop_class, sop_instance
+
+
+def _encode(elements: Mapping[int, bytes]) -> bytes:
     body = b"".join(
         _ELEMENT.pack(0, number, len(value)) + value for number, value in sorted(elements.items())
     )
@@ -96,6 +161,11 @@ def response(command: Mapping[int, bytes], data_set: bytes) -> Response:
         _number(command, _MESSAGE_ID_RESPONDED_TO),
         _number(command, _STATUS),
         data_set,
+        **{
+            name: int.from_bytes(command[element], "little")
+            for name, element in _SUBOPERATIONS.items()
+            if len(command.get(element, b"")) == 2
+        },
     )
 
 

@@ -117,7 +117,7 @@ def send(
         try:
             with Association(peer, calling, [(c, (t,)) for c, t in proposed], timeouts or Timeouts()) as one:
                 established = True
-                for index, outcome in _send_batch(one, batch):
+                for index, outcome in send_over(one, batch):
                     settle(index, outcome)
         except (Transient, Permanent) as error:
             if not established:
@@ -129,9 +129,14 @@ def send(
     return SendReport(tuple(outcomes[index] for index in range(len(paths))))
 
 
-def _send_batch(
+def send_over(
     association: Association, batch: Sequence[tuple[int, StoredInstance]]
 ) -> Iterator[tuple[int, SendOutcome]]:
+    """Store instances over an open Association; the outcome of each, under the number it came with.
+
+    Raises:
+        Transient: the Association was lost.
+    """
     outgoing = _Outgoing(association)
     message_id = 0
     for index, instance in batch:
