@@ -29,6 +29,7 @@ from fiona_dagster.domain.configuration_values import (
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.receiver import ReceiverSettings, receiver_from, shared_port
+from fiona_dagster.domain.stow import StowSettings, stow_from
 
 DEFAULT_SITE = "ABCD"
 """FIONA's name of the site without a suffix."""
@@ -67,6 +68,8 @@ class Site:
     sources: tuple[DicomPeer, ...] = ()
     """Peers that are asked by C-FIND how many instances a study should have."""
     receiver: ReceiverSettings = field(default_factory=ReceiverSettings)
+    stow: StowSettings | None = None
+    """Its door for STOW-RS."""
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -186,14 +189,15 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
         ConfigurationError: a value that cannot be understood, with its place.
     """
     datadir = Path(content.get("DATADIR") or environment.get("FIONA_DATADIR") or "/data").absolute()
-    default = _site(DEFAULT_SITE, content, datadir=datadir, place=place)
-    sites = [default]
     warnings = unknown_keys(content, SITE_KEYS | OUR_KEYS | FIONAS_KEYS, place=place)
+    default = _site(DEFAULT_SITE, content, datadir=datadir, place=place, warnings=warnings)
+    sites = [default]
     named = object_of(content, "SITES", place=place)
     for name in named:
         if name != DEFAULT_SITE:
             values, where = object_of(named, name, place=f"{place}: SITES"), f"{place}: SITES.{name}"
-            sites.append(_site(name, values, datadir=Path(f"{datadir}{name}"), place=where))
+            further = Path(f"{datadir}{name}")
+            sites.append(_site(name, values, datadir=further, place=where, warnings=warnings))
             warnings += unknown_keys(values, SITE_KEYS | FIONAS_KEYS, place=where)
     _no_shared_doors(sites, place)
     warnings += [warning for site in sites for warning in site.receiver.warnings]
@@ -244,7 +248,7 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _site(name: str, values: Mapping[str, Any], *, datadir: Path, place: str) -> Site:
+def _site(name: str, values: Mapping[str, Any], *, datadir: Path, place: str, warnings: list[str]) -> Site:
     sources = []
     if values.get("SCANNERIP"):
         sources.append(_peer(values, "SCANNERAETITLE", "SCANNERIP", "SCANNERPORT", place=place))
@@ -253,17 +257,23 @@ def _site(name: str, values: Mapping[str, Any], *, datadir: Path, place: str) ->
             sources.append(
                 _peer(other, "SCANNERAETITLE", "SCANNERIP", "SCANNERPORT", place=f"{place}: OTHERSCANNER")
             )
+    host = str(values.get("DICOMIP") or "0.0.0.0")  # noqa: S104 — a receiver listens to the hospital's network
+    ae_title = _ae_title(values.get("DICOMAETITLE") or "FIONA", f"{place}: DICOMAETITLE")
+    web = object_of(values, "STOW", place=place)
+    stow, unknown = stow_from(web, host=host, ae_title=ae_title, place=f"{place}: STOW")
+    warnings += unknown
     return Site(
         name=name,
         layout=Layout(Path(values.get("DATADIR") or datadir).absolute()),
-        host=str(values.get("DICOMIP") or "0.0.0.0"),  # noqa: S104 — a receiver listens to the hospital's network
+        host=host,
         port=_port(
             11112 if values.get("DICOMPORT") in (None, "") else values["DICOMPORT"], f"{place}: DICOMPORT"
         ),
-        ae_title=_ae_title(values.get("DICOMAETITLE") or "FIONA", f"{place}: DICOMAETITLE"),
+        ae_title=ae_title,
         quiet_seconds=number_of(values, "QUIETSECONDS", QUIET_SECONDS, place=place),
         sources=tuple(sources),
         receiver=receiver_from(values, place=place),
+        stow=stow,
     )
 
 

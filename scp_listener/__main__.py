@@ -10,12 +10,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fiona_dagster.domain.errors import ConfigurationError, FionaError
 from fiona_dagster.domain.reception import is_enabled
 from fiona_dagster.settings import Site, load_settings, standalone_site
 from scp_listener import log
 from scp_listener.log import LOG
+
+if TYPE_CHECKING:
+    from scp_listener.stow_server import StowEntrance
 
 _SWITCH_SECONDS = 0.001
 """How long a thread that records may keep one that receives waiting."""
@@ -50,7 +54,11 @@ def _serve(site: Site, ledger_url: str, options: argparse.Namespace) -> int:
         )
     lock = _only_listener(site.layout.incoming, wait_seconds=options.grace + 10.0)
     try:
-        manner = Manner(streamed=options.data_phase == "streamed", durable=not options.unsafe_no_sync)
+        manner = Manner(
+            streamed=options.data_phase == "streamed",
+            durable=not options.unsafe_no_sync,
+            stow=_second_door(site, options),
+        )
         if options.workers > 1:
             supervisor = Supervisor(
                 site, ledger_url, count=options.workers, grace_seconds=options.grace, manner=manner
@@ -59,6 +67,14 @@ def _serve(site: Site, ledger_url: str, options: argparse.Namespace) -> int:
         return 0 if run_alone(site, ledger_url, grace_seconds=options.grace, manner=manner) else 1
     finally:
         os.close(lock)
+
+
+def _second_door(site: Site, options: argparse.Namespace) -> StowEntrance | None:
+    if site.stow is None:
+        return None
+    from scp_listener.stow_server import StowEntrance
+
+    return StowEntrance.open(site.stow, load_settings(options.config).secret)
 
 
 def _chosen(options: argparse.Namespace) -> tuple[Site, str]:

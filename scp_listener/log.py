@@ -28,7 +28,7 @@ def configure() -> None:
     LOG.handlers[:] = [handler]
     LOG.setLevel(logging.INFO)
     LOG.propagate = False
-    for library in ("pynetdicom", "pydicom"):
+    for library in ("pynetdicom", "pydicom", "uvicorn", "uvicorn.error", "asyncio", "python_multipart"):
         quiet = logging.getLogger(library)
         quiet.handlers[:] = [logging.NullHandler()]
         quiet.propagate = False

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from socketserver import BaseServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydicom import Dataset
 from pynetdicom import AE, evt
@@ -48,6 +48,9 @@ from scp_listener.streamed_association import (
     wake_association,
 )
 
+if TYPE_CHECKING:
+    from scp_listener.stow_server import StowEntrance, StowServer
+
 MAXIMUM_ASSOCIATIONS = 64
 QUEUE = 128
 """Connections that may wait to be accepted."""
@@ -68,6 +71,8 @@ class Manner:
 
     streamed: bool = True
     durable: bool = True
+    stow: StowEntrance | None = None
+    """The second door, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,7 @@ class Listener:
         self._steps = ProcedureSteps(site.name, ledger, lambda: control_file(site.layout.enabled))
         self._open: dict[Any, _Open] = {}
         self._server: _Server | None = None
+        self._stow: StowServer | None = None
         self._undo_hooks: Callable[[], None] = lambda: None
         self.side_files_written = False
         """After `stop`: whether the series JSONs are complete; where not, the next start makes them again."""
@@ -137,6 +143,10 @@ class Listener:
         server.uploads = self if self._manner.streamed else None
         threading.Thread(target=server.serve_forever, name="acceptor", daemon=True).start()
         self._server = server
+        if self._manner.stow is not None:
+            from scp_listener.stow_server import StowServer  # a web server is loaded by those who want one
+
+            self._stow = StowServer(self._manner.stow, self._site, self._store, self._incoming)
         host, bound = server.server_address[:2]
         return str(host), int(bound)
 
@@ -157,6 +167,8 @@ class Listener:
                 association.join(5.0)
             self._sweep()
             self._undo_hooks()
+        if self._stow is not None:
+            self._stow.stop(max(1.0, deadline - time.monotonic()))
         left = max(5.0, deadline - time.monotonic())
         self.side_files_written = self._side_files.stop(left)
         recorded = self._recorder.stop(left)

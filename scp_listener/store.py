@@ -26,6 +26,14 @@ from scp_listener.side_files import SideFiles
 
 
 @dataclass(frozen=True)
+class Stored:
+    """What the sender may be told. `aside`: durable, but under a SOP Instance UID that has other content (law 7)."""
+
+    status: Status
+    aside: bool = False
+
+
+@dataclass(frozen=True)
 class Store:
     """Takes uploads of one site. Safe to call from many threads.
 
@@ -39,19 +47,25 @@ class Store:
     clock: Callable[[], float] = time.time
 
     def __call__(self, upload: Upload, request: StoreRequest, peer: Peer, association_id: str) -> Status:
+        """`put` for a C-STORE, which tells Success of what was put aside, too: it has no other Status for it."""
+        return self.put(upload, request, peer, association_id).status
+
+    def put(self, upload: Upload, request: StoreRequest, peer: Peer, association_id: str) -> Stored:
         """Place a complete upload; its file is gone from where it was in every case. Never raises."""
         try:
             return self._store(upload, request, peer, association_id)
         except Reject as error:
-            return self.refuse(upload, Status(error.status), error.reason, peer)
+            return Stored(self.refuse(upload, Status(error.status), error.reason, peer))
         except OSError as error:  # no space, no permission, a dying disk: the sender keeps its copy
             LOG.error("an instance was refused: %s", error.strerror)
-            return self.refuse(upload, Status.OUT_OF_RESOURCES, REASONS[Status.OUT_OF_RESOURCES], peer)
+            status = Status.OUT_OF_RESOURCES
+            return Stored(self.refuse(upload, status, REASONS[status], peer))
         except Exception as error:  # noqa: BLE001  whatever it was, the sender must not be told Success
             LOG.error("an instance was refused: %s", type(error).__name__)
-            return self.refuse(upload, Status.PROCESSING_FAILURE, REASONS[Status.PROCESSING_FAILURE], peer)
+            status = Status.PROCESSING_FAILURE
+            return Stored(self.refuse(upload, status, REASONS[status], peer))
 
-    def _store(self, upload: Upload, request: StoreRequest, peer: Peer, association_id: str) -> Status:
+    def _store(self, upload: Upload, request: StoreRequest, peer: Peer, association_id: str) -> Stored:
         if not self.recorder.has_room():
             raise _rejected(Status.OUT_OF_RESOURCES)
         header = upload.header(request.transfer_syntax_uid)
@@ -73,7 +87,7 @@ class Store:
         )
         self.recorder.received(instance, association_id, placed.path)
         self.side_files.arrived(header, peer, placed.path if not placed.resent and not placed.aside else None)
-        return Status.SUCCESS
+        return Stored(Status.SUCCESS, placed.aside)
 
     def refuse(self, upload: Upload, status: Status, reason: str, peer: Peer) -> Status:
         """Keep an upload in the quarantine, or give it up where there is no room; returns `status`."""

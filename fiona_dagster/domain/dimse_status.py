@@ -11,6 +11,7 @@ class Status(IntEnum):
     SUCCESS = 0x0000
     REFUSED_NOT_AUTHORISED = 0x0124  # PS3.7 C.5.13
     PROCESSING_FAILURE = 0x0110  # PS3.7 C.5.17
+    DUPLICATE_SOP_INSTANCE = 0x0111  # PS3.7 C.5.8
     OUT_OF_RESOURCES = 0xA700  # PS3.4 B.2.3: refused, the sender keeps its copy and may try again
     DATA_SET_DOES_NOT_MATCH_SOP_CLASS = 0xA900  # PS3.4 B.2.3
     CANNOT_UNDERSTAND = 0xC000  # PS3.4 B.2.3
@@ -19,18 +20,21 @@ class Status(IntEnum):
     CANNOT_UNDERSTAND_NO_SOP_UID = 0xC103
     CANNOT_UNDERSTAND_NOT_DICOM = 0xC104
     CANNOT_UNDERSTAND_UNSAFE_UID = 0xC105
+    CANNOT_UNDERSTAND_OTHER_STUDY = 0xC106
 
 
 REASONS: dict[Status, str] = {
     Status.REFUSED_NOT_AUTHORISED: "the receiver is switched off",
     Status.PROCESSING_FAILURE: "the receiver failed",
+    Status.DUPLICATE_SOP_INSTANCE: "the SOP Instance UID is known with other content; kept aside",
     Status.OUT_OF_RESOURCES: "the receiver has no room; send again later",
-    Status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS: "the data set's SOP UIDs are not those of the C-STORE request",
+    Status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS: "the data set's SOP UIDs are not those of the request",
     Status.CANNOT_UNDERSTAND: "the data set is incomplete or broken",
     Status.CANNOT_UNDERSTAND_NO_STUDY_UID: "the data set has no Study Instance UID",
     Status.CANNOT_UNDERSTAND_NO_SERIES_UID: "the data set has no Series Instance UID",
     Status.CANNOT_UNDERSTAND_NO_SOP_UID: "the data set has no SOP Instance UID",
     Status.CANNOT_UNDERSTAND_NOT_DICOM: "the content is not DICOM",
     Status.CANNOT_UNDERSTAND_UNSAFE_UID: "a UID holds other characters than digits and dots, or too many",
+    Status.CANNOT_UNDERSTAND_OTHER_STUDY: "the data set is of another study than the request names",
 }
 """What a Status means, for the quarantine and as Error Comment (LO, at most 64 characters are sent)."""

@@ -96,11 +96,13 @@ class InstanceHeader:
 
 @dataclass(frozen=True)
 class StoreRequest:
-    """What a C-STORE request says of its data set (PS3.7 section 9.1.1)."""
+    """What a C-STORE request says of its data set (PS3.7 section 9.1.1), or the File Meta Information of one that
+    came over the web, where the request may also name the only study that it is for (PS3.18 section 10.5)."""
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
+    study_instance_uid: str = ""
 
 
 def is_enabled(control: str | None) -> bool:
@@ -135,6 +137,8 @@ def admit_instance(header: InstanceHeader, request: StoreRequest) -> Status:
         return Status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS
     if header.sop_class_uid and header.sop_class_uid != request.sop_class_uid:
         return Status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS
+    if request.study_instance_uid not in ("", header.study_instance_uid):
+        return Status.CANNOT_UNDERSTAND_OTHER_STUDY
     return Status.SUCCESS
 
 

@@ -1,0 +1,151 @@
+"""The web server of the second door: uvicorn in a thread of a listener process, on a socket that all of them share."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from fiona_dagster.domain.access import certificate_names
+from fiona_dagster.domain.stow import StowSettings
+from fiona_dagster.settings import Site
+from scp_listener.log import LOG
+from scp_listener.store import Store
+from scp_listener.stow import NAMES, StowDoor
+from scp_listener.stow_access import StowAccess
+
+QUEUE = 128
+"""Connections that may wait to be accepted."""
+MOST_CONNECTIONS = 64
+"""Of a process; whoever comes then is answered 503."""
+REQUEST_SECONDS = 20.0
+"""A connection on which no request is under way is ended after so long."""
+
+
+@dataclass(frozen=True)
+class StowEntrance:
+    """What the processes of a listener share: made once, before the first of them."""
+
+    settings: StowSettings
+    access: StowAccess
+    tls: ssl.SSLContext | None = field(repr=False)
+    socket: socket.socket
+
+    @classmethod
+    def open(cls, settings: StowSettings, secret: Callable[[str], str]) -> StowEntrance:
+        """Bind the port.
+
+        Raises:
+            ConfigurationError: tokens or TLS cannot be set up.
+            OSError: the address is taken or not ours.
+        """
+        access, tls = StowAccess.of(settings, secret), None
+        if settings.tls is not None:
+            from scp_listener.tls import server_context
+
+            tls = server_context(settings.tls)
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        bound = socket.create_server((settings.host, settings.port), family=family, backlog=QUEUE)
+        port = bound.getsockname()[1]
+        LOG.info("STOW-RS on %s://%s:%d/studies", "https" if tls else "http", settings.host, port)
+        return cls(replace(settings, port=port), access, tls, bound)
+
+
+class StowServer:
+    """The door in this process; `stop` once."""
+
+    def __init__(self, entrance: StowEntrance, site: Site, store: Store, folder: Path) -> None:
+        door = StowDoor(entrance.settings, entrance.access, site, store, folder)
+        tls = entrance.tls
+        config = uvicorn.Config(
+            door.application(),
+            http=_Connection,
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # what a stranger says of its address counts for nothing
+            limit_concurrency=MOST_CONNECTIONS,
+            backlog=QUEUE,
+            ssl_context_factory=None if tls is None else lambda _config, _default: tls,
+        )
+        self._config, self._server = config, uvicorn.Server(config)
+        self._socket = entrance.socket.dup()
+        self._thread = threading.Thread(target=self._run, name="stow", daemon=True)
+        self._thread.start()
+
+    def stop(self, grace_seconds: float) -> None:
+        """Accept no more, let open requests finish, end those that do not."""
+        self._config.timeout_graceful_shutdown = max(1, int(grace_seconds))
+        self._server.should_exit = True
+        self._thread.join(grace_seconds + 10.0)
+        if self._thread.is_alive():
+            LOG.error("the STOW-RS door does not end")
+
+    def _run(self) -> None:
+        try:
+            self._server.run(sockets=[self._socket])
+        except Exception as error:  # noqa: BLE001  C-STORE goes on without this door, and the log says so
+            LOG.error("the STOW-RS door ended (%s)", type(error).__name__)
+
+
+class _Connection(H11Protocol):
+    """uvicorn's, which tells the application whom a certificate names, and ends connections that ask for nothing."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.app = _with_names(self.app, _names(transport))
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    @property
+    def _idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _watch(self) -> None:
+        if not self._idle and self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        elif self._idle and self._deadline is None:
+            self._deadline = self.loop.call_later(REQUEST_SECONDS, self._expired)
+
+    def _expired(self) -> None:
+        self._deadline = None
+        if self._idle:
+            self.transport.abort()
+
+
+def _names(transport: Any) -> frozenset[str]:
+    connection = transport.get_extra_info("ssl_object")
+    return certificate_names(connection.getpeercert()) if connection is not None else frozenset()
+
+
+def _with_names(application: Any, names: frozenset[str]) -> Callable[[Any, Any, Any], Awaitable[None]]:
+    async def told(scope: Any, receive: Any, send: Any) -> None:
+        await application({**scope, NAMES: names}, receive, send)
+
+    return told
