@@ -89,6 +89,84 @@ CREATE TABLE IF NOT EXISTS log (
     record TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS log_of_record ON log (pid, record, at);
+CREATE TABLE IF NOT EXISTS dag (
+    group_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    pid INTEGER NOT NULL REFERENCES project,
+    name TEXT NOT NULL,
+    unique_name TEXT NOT NULL,
+    UNIQUE (pid, unique_name)
+);
+CREATE TABLE IF NOT EXISTS record_dag (
+    pid INTEGER NOT NULL REFERENCES project,
+    record TEXT NOT NULL,
+    group_id INTEGER NOT NULL REFERENCES dag ON DELETE CASCADE,
+    PRIMARY KEY (pid, record)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS role (
+    pid INTEGER NOT NULL REFERENCES project,
+    unique_name TEXT NOT NULL,
+    label TEXT NOT NULL,
+    rights TEXT NOT NULL DEFAULT '{}',
+    PRIMARY KEY (pid, unique_name)
+) WITHOUT ROWID;
+-- what a user has beside its own rights; role '' and group_id NULL where it has none
+CREATE TABLE IF NOT EXISTS assignment (
+    pid INTEGER NOT NULL,
+    username TEXT NOT NULL,
+    role TEXT NOT NULL DEFAULT '',
+    group_id INTEGER REFERENCES dag ON DELETE SET NULL,
+    PRIMARY KEY (pid, username),
+    FOREIGN KEY (pid, username) REFERENCES user ON DELETE CASCADE
+) WITHOUT ROWID;
+-- groups that a user may switch to, set by an administrator
+CREATE TABLE IF NOT EXISTS dag_choice (
+    pid INTEGER NOT NULL,
+    username TEXT NOT NULL,
+    group_id INTEGER NOT NULL REFERENCES dag ON DELETE CASCADE,
+    PRIMARY KEY (pid, username, group_id),
+    FOREIGN KEY (pid, username) REFERENCES user ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS folder (
+    folder_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    pid INTEGER NOT NULL REFERENCES project,
+    parent INTEGER NOT NULL DEFAULT 0,
+    name TEXT NOT NULL,
+    group_id INTEGER,
+    role TEXT NOT NULL DEFAULT ''
+);
+-- uploaded files; folder_id is NULL for the file of a record, 0 for the top of the file repository
+CREATE TABLE IF NOT EXISTS document (
+    doc_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    pid INTEGER NOT NULL REFERENCES project,
+    folder_id INTEGER,
+    name TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    content BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS survey (
+    pid INTEGER NOT NULL REFERENCES project,
+    form TEXT NOT NULL,
+    title TEXT NOT NULL,
+    return_codes INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (pid, form)
+) WITHOUT ROWID;
+-- who was given a link; its code is made up once
+CREATE TABLE IF NOT EXISTS participant (
+    pid INTEGER NOT NULL REFERENCES project,
+    record TEXT NOT NULL,
+    event_id INTEGER NOT NULL,
+    form TEXT NOT NULL,
+    instance INTEGER NOT NULL,
+    code TEXT NOT NULL UNIQUE,
+    PRIMARY KEY (pid, record, event_id, form, instance)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS report (
+    report_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    pid INTEGER NOT NULL REFERENCES project,
+    title TEXT NOT NULL,
+    fields TEXT NOT NULL,
+    logic TEXT NOT NULL DEFAULT ''
+);
 """
 
 

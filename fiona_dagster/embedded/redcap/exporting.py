@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fiona_dagster.embedded.redcap import journal
+from fiona_dagster.embedded.redcap import groups, journal
 from fiona_dagster.embedded.redcap.calls import Call, known
-from fiona_dagster.embedded.redcap.logic import Expression, LogicError, parse
+from fiona_dagster.embedded.redcap.documents import document_names
+from fiona_dagster.embedded.redcap.filtering import condition
 from fiona_dagster.embedded.redcap.model import Column, ProjectModel
 from fiona_dagster.embedded.redcap.placing import EVENT, INSTANCE, INSTRUMENT
 from fiona_dagster.embedded.redcap.problems import ApiError
 from fiona_dagster.embedded.redcap.replies import Table
+from fiona_dagster.embedded.redcap.surveys import survey_forms
 from fiona_dagster.embedded.redcap.values import Place, Values, load_values, record_order
 
 _MOMENT = re.compile(r"^\d{4}-\d{2}-\d{2}( \d{2}:\d{2}(:\d{2})?)?$", re.ASCII)
+
+
+IDENTIFIER = "redcap_survey_identifier"
 
 
 @dataclass(frozen=True)
@@ -27,27 +32,70 @@ class _Shape:
     labels: bool
     box_labels: bool
     blank_gray: bool
+    combined: bool
+    decimal: str
+    surveys: frozenset[str]
+    """Instruments whose time stamps are asked for."""
+    groups: Mapping[str, Any] | None
+    """Data access group by record, when asked for."""
+    documents: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What an export found before it is shaped."""
+
+    columns: tuple[Column, ...]
+    values: Values
+    places: list[Place]
 
 
 def export_records(call: Call) -> Table:
     """Rows of the records asked for."""
+    kind = call.parameters.choice("type", ("flat", "eav"), "flat")
+    chosen = choose_records(call)
+    shape = _shape(call, chosen.columns)
+    return (_eav if kind == "eav" else _flat)(call, shape, chosen.values, chosen.places)
+
+
+def choose_records(call: Call) -> Chosen:
+    """Rows and columns that the call asks for and its user may see."""
     call.user.require("api_export")
     parameters, project = call.parameters, call.project
-    kind = parameters.choice("type", ("flat", "eav"), "flat")
-    shape = _Shape(
-        columns=tuple(_columns(call)),
+    columns = tuple(chosen_columns(call))
+    events = known("events", parameters.array("events"), set(project.event_by_name))
+    wanted = _records(call)
+    values = load_values(call.connection, project.pid, wanted)
+    if call.user.group_id is not None:
+        own = set(groups.visible(call, {place.record for place in values}))
+        values = {place: stored for place, stored in values.items() if place.record in own}
+    places = [place for place in _rows(project, values, columns) if _in_events(project, place, events)]
+    logic = parameters.text("filterLogic").strip()
+    if logic:
+        holds = condition(call, logic, values)
+        places = [place for place in places if holds(place)]
+    return Chosen(columns, values, places)
+
+
+def _shape(call: Call, columns: tuple[Column, ...]) -> _Shape:
+    parameters, project = call.parameters, call.project
+    has_groups = parameters.flag("exportDataAccessGroups") and call.user.group_id is None
+    known_groups = groups.all_groups(call.connection, project.pid) if has_groups else []
+    return _Shape(
+        columns=columns,
         labels=parameters.choice("rawOrLabel", ("raw", "label", "both"), "raw") != "raw",
         box_labels=parameters.flag("exportCheckboxLabel"),
         blank_gray=parameters.flag("exportBlankForGrayFormStatus"),
-    )
-    events = known("events", parameters.array("events"), set(project.event_by_name))
-    values = load_values(call.connection, project.pid, _records(call))
-    places = [place for place in _rows(project, values, shape.columns) if _in_events(project, place, events)]
-    logic = parameters.text("filterLogic").strip()
-    if logic:
-        condition = _condition(call, logic, values)
-        places = [place for place in places if condition(place)]
-    return (_eav if kind == "eav" else _flat)(call, shape, values, places)
+        combined=parameters.flag("combineCheckboxOptions"),
+        decimal=parameters.choice("decimalCharacter", ("", ",", "."), ""),
+        surveys=frozenset(
+            one["form"] for one in survey_forms(call.connection, project.pid)
+        ) if parameters.flag("exportSurveyFields") else frozenset(),
+        groups=groups.record_groups(call) if known_groups else None,
+        documents=document_names(call.connection, project.pid)
+        if any(column.field.type == "file" for column in columns)
+        else {},
+    )  # fmt: skip
 
 
 def _records(call: Call) -> list[str] | None:
@@ -66,7 +114,7 @@ def _moment(call: Call, name: str) -> str:
     return text
 
 
-def _columns(call: Call) -> Iterator[Column]:
+def chosen_columns(call: Call) -> Iterator[Column]:
     """Columns asked for that the user may see, in dictionary order; what it may not see just vanishes."""
     project, parameters = call.project, call.parameters
     forms = known("forms", parameters.array("forms"), list(project.forms))
@@ -101,41 +149,6 @@ def _in_events(project: ProjectModel, place: Place, events: Sequence[str] | None
     return events is None or project.events[place.event_id].unique_name in events
 
 
-def _condition(call: Call, text: str, values: Values) -> Callable[[Place], bool]:
-    """A test of rows. A field of the row's own instrument is read there, others on the base row."""
-    project = call.project
-    try:
-        expression: Expression = parse(text)
-    except LogicError as error:
-        raise ApiError(400, f"The filterLogic cannot be understood: {error}") from None
-    unknown = [
-        name for name in expression.fields if name not in project.fields and name not in project.columns
-    ]
-    if unknown:
-        raise ApiError(400, f"The filterLogic names fields that do not exist: {', '.join(unknown)}")
-
-    def value_at(place: Place, event: str, name: str, code: str, instance: str) -> str:
-        field = project.fields.get(name) or project.columns[name].field
-        column = field.columns[list(field.choices).index(code)] if code in field.choices and code else name
-        event_id = project.event_by_name[event].id if event in project.event_by_name else place.event_id
-        if (event_id, field.form) not in project.repeating:
-            target = Place(place.record, event_id, "", 0 if place.form else place.instance)
-        elif instance.isdigit():
-            target = Place(place.record, event_id, field.form, int(instance))
-        else:
-            target = place if place.form == field.form else Place(place.record, event_id, field.form, 0)
-        found = values.get(target, {}).get(column, "")
-        return found or ("0" if field.type == "checkbox" else "")
-
-    def holds(place: Place) -> bool:
-        try:
-            return expression.holds(lambda *names: value_at(place, *names), call.now)
-        except LogicError as error:
-            raise ApiError(400, f"The filterLogic cannot be evaluated: {error}") from None
-
-    return holds
-
-
 def _place_columns(project: ProjectModel) -> list[str]:
     return [
         *([EVENT] if project.longitudinal else []),
@@ -155,9 +168,11 @@ def _place_values(call: Call, place: Place, *, labels: bool) -> dict[str, Any]:
 
 def _flat(call: Call, shape: _Shape, values: Values, places: Sequence[Place]) -> Table:
     project = call.project
-    names = [column.name for column in shape.columns]
+    names = list(_flat_names(shape))
     has_id = names[:1] == [project.record_id_field]
-    columns = [*names[:has_id], *_place_columns(project), *names[has_id:]]
+    extra = [*_place_columns(project), *([groups.GROUP] if shape.groups is not None else [])]
+    extra += [IDENTIFIER] if shape.surveys else []
+    columns = [*names[:has_id], *extra, *names[has_id:]]
     applicable = {
         key: _applicable(project, shape.columns, *key) for key in {(p.event_id, p.form) for p in places}
     }
@@ -166,13 +181,40 @@ def _flat(call: Call, shape: _Shape, values: Values, places: Sequence[Place]) ->
     for place in places:
         stored = values[place]
         row: dict[str, Any] = {**blank, **_place_values(call, place, labels=shape.labels)}
+        if shape.groups is not None and place.record in shape.groups:
+            row[groups.GROUP] = shape.groups[place.record]["name" if shape.labels else "unique_name"]
         for column in applicable[place.event_id, place.form]:
-            row[column.name] = _shown(column, stored, shape)
+            if shape.combined and column.code:
+                row[column.field.name] = _combined(row[column.field.name], column, stored, shape)
+            else:
+                row[column.name] = _shown(column, stored, shape)
         if has_id:
             row[project.record_id_field] = place.record
         rows.append(row)
     headings = _headings(call, columns) if call.parameters.text("rawOrLabelHeaders") == "label" else None
     return Table(columns, rows, headings=headings)
+
+
+def _flat_names(shape: _Shape) -> Iterator[str]:
+    """Columns in order; the time stamp of a survey comes before its instrument's first field."""
+    begun: set[str] = set()
+    for position, column in enumerate(shape.columns):
+        form = column.field.form
+        if form in shape.surveys and form not in begun and (position or column.field.type == "complete"):
+            begun.add(form)
+            yield f"{form}_timestamp"
+        if not (shape.combined and column.code):
+            yield column.name
+        elif column.name == column.field.columns[0]:
+            yield column.field.name
+
+
+def _combined(text: str, column: Column, stored: Mapping[str, str], shape: _Shape) -> str:
+    """Ticked boxes of one field, joined by commas."""
+    if stored.get(column.name) != "1":
+        return text
+    one = column.field.choices[column.code] if shape.labels else column.code
+    return f"{text},{one}" if text else one
 
 
 def _applicable(project: ProjectModel, columns: Sequence[Column], event_id: int, form: str) -> list[Column]:
@@ -189,6 +231,10 @@ def _shown(column: Column, stored: Mapping[str, str], shape: _Shape) -> str:
         value = "" if shape.blank_gray else "0"
     if field.type == "checkbox":
         return _shown_box(column, value, shape)
+    if field.type == "file":
+        return shape.documents.get(value, "")
+    if shape.decimal and (field.type == "calc" or field.validation.startswith("number")):
+        return value.replace("," if shape.decimal == "." else ".", shape.decimal)
     return field.choices.get(value, value) if shape.labels else value
 
 
@@ -201,12 +247,17 @@ def _shown_box(column: Column, value: str, shape: _Shape) -> str:
 
 
 def _headings(call: Call, columns: Sequence[str]) -> list[str]:
-    fixed = {EVENT: "Event Name", INSTRUMENT: "Repeat Instrument", INSTANCE: "Repeat Instance"}
+    fixed = {
+        EVENT: "Event Name", INSTRUMENT: "Repeat Instrument", INSTANCE: "Repeat Instance",
+        groups.GROUP: "Data Access Group", IDENTIFIER: "Survey Identifier",
+    }  # fmt: skip
     headings = []
     for name in columns:
         column = call.project.columns.get(name)
-        if column is None:
-            headings.append(fixed[name])
+        if column is None and name in call.project.fields:
+            headings.append(call.project.fields[name].label)
+        elif column is None:
+            headings.append(fixed.get(name, "Survey Timestamp"))
         elif column.code:
             headings.append(f"{column.field.label} (choice={column.field.choices[column.code]})")
         else:
@@ -228,5 +279,7 @@ def _eav(call: Call, shape: _Shape, values: Values, places: Sequence[Place]) -> 
                 continue
             code = column.code if column.field.type == "checkbox" else value
             shown = column.field.choices.get(code, code) if shape.labels else code
+            if column.field.type == "file":
+                shown = shape.documents.get(value, "")
             rows.append({**common, "field_name": column.field.name, "value": shown})
     return Table(columns, rows)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 from enum import Enum
+from typing import Any
+
+from fiona_dagster.embedded.redcap.rights import User
 
 BAD_GATEWAY_PAGE = (
     "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n"
@@ -40,6 +44,21 @@ class Faults:
         """Every answer comes this much later."""
         self.calls_per_minute: int | None = None
         """One call more within 60 s bans every caller until `lift_ban`."""
+
+        self.removed_rights: dict[str, Any] = {}
+        """Rights that every caller has lost: `{"api_import": 0}`, or `{"forms_export": {"series": 3}}`."""
+
+    def restrict(self, user: User) -> User:
+        """`user` with what is left of its rights."""
+        lost = self.removed_rights
+        if not lost:
+            return user
+        by_form: dict[str, Any] = {
+            name: {**user.rights.get(name, {}), **lost[name]}
+            for name in ("forms", "forms_export")
+            if name in lost
+        }
+        return replace(user, rights={**user.rights, **lost, **by_form})
 
     def upcoming(self, *faults: Fault | None) -> None:
         """Let the next calls fail, one fault each; None lets one through."""

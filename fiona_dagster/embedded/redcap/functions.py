@@ -107,6 +107,20 @@ def _datediff(*values: Value) -> Value:
     return difference if signed else abs(difference)
 
 
+def _age_at_date(born: Value, at: Value) -> Value:
+    """Whole years, as people count them."""
+    one, other = _moment(text_of(born)), _moment(text_of(at))
+    if one is None or other is None:
+        return ""
+    return float(other.year - one.year - ((other.month, other.day) < (one.month, one.day)))
+
+
+def _day_of_week(value: Value) -> Value:
+    """1 is Sunday, 7 is Saturday."""
+    moment = _moment(text_of(value))
+    return "" if moment is None else float(moment.isoweekday() % 7 + 1)
+
+
 def _middle(text: str, start: str, length: str) -> Value:
     begin = max(int(number_of(start) or 1) - 1, 0)
     return text[begin : begin + int(number_of(length) or 0)]
@@ -137,6 +151,8 @@ FUNCTIONS: dict[str, tuple[Callable[..., Value], int, int]] = {
     "month": (_part("month"), 1, 1),
     "day": (_part("day"), 1, 1),
     "datediff": (_datediff, 3, 5),
+    "age_at_date": (_age_at_date, 2, 2),
+    "dayoftheweek": (_day_of_week, 1, 1),
     "isnumber": (lambda value: number_of(value) is not None, 1, 1),
     "isinteger": (_textual(_is_integer), 1, 1),
     "contains": (_textual(lambda text, part: part.lower() in text.lower()), 2, 2),
@@ -159,3 +175,11 @@ FUNCTIONS: dict[str, tuple[Callable[..., Value], int, int]] = {
     "concat": (_textual(lambda *texts: "".join(texts)), 1, _MANY),
     "concat_ws": (_textual(lambda glue, *texts: glue.join(texts)), 2, _MANY),
 }
+
+OF_MISSING_CODES: dict[str, Callable[[list[str], frozenset[str]], bool]] = {
+    "isblankormissingcode": lambda texts, codes: all(not text or text in codes for text in texts),
+    "isblanknotmissingcode": lambda texts, _: all(not text for text in texts),
+    "ismissingcode": lambda texts, codes: all(text in codes for text in texts),
+    "hasmissingcode": lambda texts, codes: any(text in codes for text in texts),
+}
+"""Functions that depend on the project's missing data codes."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fiona_dagster.embedded.redcap import journal
+from fiona_dagster.embedded.redcap import groups, journal
 from fiona_dagster.embedded.redcap.calls import Call
+from fiona_dagster.embedded.redcap.exporting import IDENTIFIER
 from fiona_dagster.embedded.redcap.model import Column
+from fiona_dagster.embedded.redcap.odm_reading import read_odm
 from fiona_dagster.embedded.redcap.placing import EVENT, INSTANCE, INSTRUMENT, NEW, PlacedRow, place_row
 from fiona_dagster.embedded.redcap.problems import ApiError, refuse_rows, row_problem
-from fiona_dagster.embedded.redcap.replies import Count, Names, Reply, Text
+from fiona_dagster.embedded.redcap.replies import MEDIA_TYPES, Count, Names, Reply, Text
+from fiona_dagster.embedded.redcap.surveys import survey_forms
 from fiona_dagster.embedded.redcap.validation import problem_text, stored_form
 from fiona_dagster.embedded.redcap.values import (
     Place,
@@ -22,6 +25,9 @@ from fiona_dagster.embedded.redcap.values import (
 )
 
 _PSEUDO = (EVENT, INSTRUMENT, INSTANCE)
+_NO_GROUP = "The value must be the unique group name of a Data Access Group of this project"
+_NOT_YOUR_GROUP = "You are in a Data Access Group and cannot assign records to another one"
+_NOT_YOUR_RECORD = "This record exists already and does not belong to your Data Access Group"
 
 
 @dataclass
@@ -38,7 +44,7 @@ def import_records(call: Call) -> Reply:
     overwrite = parameters.choice("overwriteBehavior", ("normal", "overwrite"), "normal") == "overwrite"
     returned = parameters.choice("returnContent", ("count", "ids", "auto_ids", "nothing"), "count")
     date_format = parameters.choice("dateFormat", ("YMD", "MDY", "DMY"), "YMD")
-    rows = call.rows()
+    rows = read_odm(parameters.text("data")).rows if parameters.format == "odm" else call.rows()
     if rows is None:
         return Count(0, named=True)
     if parameters.choice("type", ("flat", "eav"), "flat") == "eav":
@@ -52,9 +58,49 @@ def import_records(call: Call) -> Reply:
         if one is not None:
             _validate(call, one, date_format, problems)
             placed.append(one)
+    chosen = _chosen_groups(call, rows, problems, overwrite=overwrite)
+    _refuse_records_of_others(call, placed, problems)
     refuse_rows(problems)
     records = _store(call, placed, overwrite=overwrite)
+    groups.place_records(call, chosen.items())
+    if parameters.flag(
+        "backgroundProcess"
+    ):  # carried out before the answer, which is what a caller sees last
+        done = {"json": '{"success":true}', "xml": "<success>true</success>"}
+        return Text(done.get(parameters.return_format, "true"), MEDIA_TYPES[parameters.return_format])
     return _answer(returned, records, renamed)
+
+
+def _chosen_groups(
+    call: Call, rows: Sequence[dict[str, str]], problems: list[str], *, overwrite: bool
+) -> dict[str, str]:
+    """Data access group by record: what the rows say, else for new records that of the user."""
+    name = call.project.record_id_field
+    if call.user.group_id is not None:
+        for row in rows:
+            if row.get(groups.GROUP, call.user.group) not in {"", call.user.group}:
+                problems.append(
+                    row_problem(row.get(name, ""), groups.GROUP, row[groups.GROUP], _NOT_YOUR_GROUP)
+                )
+        return {row.get(name, "").strip(): call.user.group for row in rows}
+    known_groups = groups.group_ids(call)
+    chosen: dict[str, str] = {}
+    for row in rows:
+        given = row.get(groups.GROUP, "").strip()
+        if given and given not in known_groups:
+            problems.append(row_problem(row.get(name, ""), groups.GROUP, given, _NO_GROUP))
+        elif given or (overwrite and groups.GROUP in row):
+            chosen[row.get(name, "").strip()] = given
+    return chosen
+
+
+def _refuse_records_of_others(call: Call, rows: Sequence[PlacedRow], problems: list[str]) -> None:
+    if call.user.group_id is None:
+        return
+    records = list(dict.fromkeys(row.record for row in rows))
+    existing = {place.record for place in load_values(call.connection, call.project.pid, records)}
+    for record in sorted(existing - set(groups.visible(call, records))):
+        problems.append(row_problem(record, call.project.record_id_field, record, _NOT_YOUR_RECORD))
 
 
 def _answer(returned: str, records: Sequence[str], renamed: dict[str, str]) -> Reply:
@@ -108,6 +154,11 @@ def _flat(call: Call, rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
 def _refuse_unknown_fields(call: Call, rows: Sequence[dict[str, str]]) -> None:
     columns = call.project.columns
     allowed = {INSTRUMENT, INSTANCE} | ({EVENT} if call.project.longitudinal else set())
+    if groups.all_groups(call.connection, call.project.pid):
+        allowed.add(groups.GROUP)
+    surveys = survey_forms(call.connection, call.project.pid)
+    if surveys:  # read-only columns of an export, passed over
+        allowed |= {IDENTIFIER, *(f"{one['form']}_timestamp" for one in surveys)}
     names = dict.fromkeys(name for row in rows for name in row)
     unknown = [
         name
@@ -129,12 +180,12 @@ def _is_description(call: Call, name: str) -> bool:
 def _auto_numbered(call: Call, rows: Sequence[dict[str, str]]) -> dict[str, str]:
     """New record names for the given ones, which only say what belongs together."""
     name = call.project.record_id_field
-    upcoming = int(next_record_name(call.connection, call.project.pid))
+    prefix, upcoming = next_record_name(call.connection, call.project.pid, call.user.group_id)
     renamed: dict[str, str] = {}
     for row in rows:
         given = row.get(name, "")
         if given not in renamed:
-            renamed[given] = str(upcoming + len(renamed))
+            renamed[given] = f"{prefix}{upcoming + len(renamed)}"
         row[name] = renamed[given]
     return renamed
 

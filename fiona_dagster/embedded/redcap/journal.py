@@ -40,6 +40,23 @@ def design_change(connection: sqlite3.Connection, pid: int, now: str, username: 
     _write(connection, [(pid, now, username, "manage", DESIGN, details, "")])
 
 
+def user_change(call: Call, action: str) -> None:
+    """Log a change of users or roles."""
+    _write(call.connection, [(call.project.pid, call.now, call.user.username, "user", action, "", "")])
+
+
+def records_created(connection: sqlite3.Connection, pid: int, now: str, username: str) -> None:
+    """Log every record of a project as created."""
+    rows = connection.execute("SELECT DISTINCT record FROM value WHERE pid = ?", (pid,)).fetchall()
+    _write(
+        connection,
+        (
+            (pid, now, username, "record_add", f"Create record {row['record']}", "", row["record"])
+            for row in rows
+        ),
+    )
+
+
 def records_changed_between(call: Call, begin: str, end: str) -> set[str]:
     """Records created or changed at or after `begin` and before `end`; an empty bound is open."""
     rows = call.connection.execute(
@@ -68,6 +85,9 @@ def export_log(call: Call) -> Table:
         if parameters.text(name):
             clauses.append(clause)
             arguments.append(parameters.text(name))
+    if parameters.text("dag"):
+        clauses.append("username IN (SELECT username FROM assignment WHERE pid = ? AND group_id = ?)")
+        arguments += [str(call.project.pid), parameters.text("dag")]
     rows = call.connection.execute(
         f"SELECT substr(at, 1, 16) AS timestamp, username, action, details, record FROM log "  # noqa: S608 — placeholders only
         f"WHERE {' AND '.join(clauses)} ORDER BY id DESC",

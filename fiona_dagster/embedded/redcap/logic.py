@@ -15,7 +15,15 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from fiona_dagster.embedded.redcap.functions import FUNCTIONS, LogicError, Value, number_of, text_of, truth_of
+from fiona_dagster.embedded.redcap.functions import (
+    FUNCTIONS,
+    OF_MISSING_CODES,
+    LogicError,
+    Value,
+    number_of,
+    text_of,
+    truth_of,
+)
 
 __all__ = ["Expression", "LogicError", "parse"]
 
@@ -42,6 +50,7 @@ _DEEPEST = 100
 class _Scope:
     resolve: Resolver
     now: str
+    missing_codes: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -51,13 +60,13 @@ class Expression:
     node: Node
     fields: tuple[str, ...]
 
-    def holds(self, resolve: Resolver, now: str) -> bool:
-        """Whether the condition is true for a row.
+    def holds(self, resolve: Resolver, now: str, missing_codes: frozenset[str] = frozenset()) -> bool:
+        """Whether the condition is true for a row. `missing_codes` are the project's missing data codes.
 
         Raises:
             LogicError: a function was given what it cannot use.
         """
-        return truth_of(self.node(_Scope(resolve, now)))
+        return truth_of(self.node(_Scope(resolve, now, missing_codes)))
 
 
 def parse(text: str) -> Expression:
@@ -160,6 +169,7 @@ class _Parser:
         parts = text[1:-1].split("][")
         instance = parts.pop() if len(parts) > 1 and parts[-1].isdigit() else ""
         event = parts.pop(0) if len(parts) > 1 else ""
+        event = "" if event == "event-name" else event  # the event of the row, in reports and branching logic
         found = _FIELD.match(parts[0])
         if len(parts) != 1 or found is None:
             raise LogicError(f"'{text}' is not a field")
@@ -168,7 +178,7 @@ class _Parser:
         return lambda scope: scope.resolve(event, name, code, instance)
 
     def _function(self, name: str) -> Node:
-        if name not in FUNCTIONS:
+        if name not in FUNCTIONS and name not in OF_MISSING_CODES:
             raise LogicError(f"'{name}' is not a function")
         self._expect("(")
         arguments: list[Node] = []
@@ -177,6 +187,11 @@ class _Parser:
             while self._take("sign", ","):
                 arguments.append(self.disjunction())
             self._expect(")")
+        if name in OF_MISSING_CODES:
+            if not arguments:
+                raise LogicError(f"{name} has the wrong number of arguments")
+            test = OF_MISSING_CODES[name]
+            return lambda scope: test([text_of(one(scope)) for one in arguments], scope.missing_codes)
         function, fewest, most = FUNCTIONS[name]
         if not fewest <= len(arguments) <= most:
             raise LogicError(f"{name} has the wrong number of arguments")

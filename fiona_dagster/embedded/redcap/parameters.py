@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from fiona_dagster.embedded.redcap.problems import ApiError
 
@@ -12,10 +13,19 @@ _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _TRUE = {"1", "true", "yes", "on"}
 
 
+class Upload(NamedTuple):
+    """The part `file` of a multipart call."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
 class Parameters:
     """`records[0]=a&records[1]=b` and `records=a,b` mean the same; booleans are True, true or 1."""
 
-    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, pairs: Iterable[tuple[str, str]], upload: Upload | None = None) -> None:
+        self.upload = upload
         self._single: dict[str, str] = {}
         self._arrays: dict[str, list[tuple[int, str]]] = {}
         for name, value in pairs:
@@ -52,6 +62,19 @@ class Parameters:
             return [value for _, value in sorted(self._arrays[name], key=lambda item: item[0])]
         text = self.text(name)
         return [part.strip() for part in text.split(",")] if text else None
+
+    def number(self, name: str) -> int | None:
+        """A whole number above zero, or None when it was not sent.
+
+        Raises:
+            ApiError: something else.
+        """
+        text = self.text(name).strip()
+        if not text:
+            return None
+        if not text.isascii() or not text.isdigit() or int(text) == 0 or len(text) > 18:
+            raise ApiError(400, f'The value of the parameter "{name}" is not valid')
+        return int(text)
 
     @property
     def format(self) -> str:

@@ -62,7 +62,9 @@ def place_row(project: ProjectModel, row: dict[str, str], problems: list[str]) -
 def _event(project: ProjectModel, record: str, row: dict[str, str], problems: list[str]) -> Event | None:
     if not project.longitudinal:
         return project.events[0]
-    name = row.get(EVENT, "").strip()
+    if EVENT not in row:  # a project's first event, where the rows do not tell events apart at all
+        return next(iter(project.events.values()), None)
+    name = row[EVENT].strip()
     event = project.event_by_name.get(name)
     if event is None:
         reason = f"The value of {EVENT} must be a unique event name of this project"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fiona_dagster.embedded.redcap import journal
+from fiona_dagster.embedded.redcap import groups, journal
 from fiona_dagster.embedded.redcap.calls import Call
 from fiona_dagster.embedded.redcap.problems import ApiError
 from fiona_dagster.embedded.redcap.replies import Count, Text
@@ -19,11 +19,9 @@ from fiona_dagster.embedded.redcap.values import (
 def delete_records(call: Call) -> Count:
     """`action=delete`: whole records, or their part in an arm, event, instrument or instance."""
     call.user.require("record_delete")
-    records = call.parameters.array("records")
-    if not records:
-        raise ApiError(400, 'The parameter "records" is missing')
+    records = call.required_array("records")
     values = load_values(call.connection, call.project.pid, records)
-    missing = sorted(set(records) - {place.record for place in values})
+    missing = sorted(set(records) - set(groups.visible(call, {place.record for place in values})))
     if missing:
         raise ApiError(
             400,
@@ -42,6 +40,13 @@ def delete_records(call: Call) -> Count:
         erase_places(call.connection, call.project.pid, chosen)
     touched = dict.fromkeys(place.record for place in chosen)
     journal.record_changes(call, "record_delete", ((record, "") for record in touched))
+    remaining = {place.record for place in load_values(call.connection, call.project.pid, records)}
+    for record in touched.keys() - remaining:
+        for table in ("record_dag", "participant"):
+            call.connection.execute(
+                f"DELETE FROM {table} WHERE pid = ? AND record = ?",  # noqa: S608 — names above
+                (call.project.pid, record),
+            )
     return Count(len(touched))
 
 
@@ -50,7 +55,7 @@ def rename_record(call: Call) -> Count:
     call.user.require("record_rename")
     old, new = call.parameters.text("record"), call.parameters.text("new_record_name").strip()
     names = record_names(call.connection, call.project.pid)
-    if old not in names:
+    if old not in groups.visible(call, names):
         raise ApiError(400, f'The record "{old}" does not exist')
     if not new or new in names:
         raise ApiError(400, f'The record cannot be renamed to "{new}"')
@@ -59,7 +64,11 @@ def rename_record(call: Call) -> Count:
         "UPDATE value SET value = ? WHERE pid = ? AND record = ? AND name = ?",
         (new, *key, call.project.record_id_field),
     )
-    call.connection.execute("UPDATE value SET record = ? WHERE pid = ? AND record = ?", (new, *key))
+    for table in ("value", "record_dag", "participant"):
+        call.connection.execute(
+            f"UPDATE {table} SET record = ? WHERE pid = ? AND record = ?",  # noqa: S608 — names above
+            (new, *key),
+        )
     journal.record_changes(call, "record_edit", [(new, f"{call.project.record_id_field} = '{new}'")])
     return Count(1)
 
@@ -67,7 +76,8 @@ def rename_record(call: Call) -> Count:
 def generate_next_record_name(call: Call) -> Text:
     """`content=generateNextRecordName`."""
     call.user.require("api_export")
-    return Text(next_record_name(call.connection, call.project.pid))
+    prefix, number = next_record_name(call.connection, call.project.pid, call.user.group_id)
+    return Text(f"{prefix}{number}")
 
 
 def _chosen_events(call: Call) -> set[int]:

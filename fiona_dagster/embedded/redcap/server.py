@@ -36,7 +36,7 @@ from fiona_dagster.embedded.redcap.faults import (
     Faults,
 )
 from fiona_dagster.embedded.redcap.page import index_page, project_page
-from fiona_dagster.embedded.redcap.parameters import Parameters, form_pairs
+from fiona_dagster.embedded.redcap.parameters import Parameters, Upload, form_pairs
 
 LOOPBACK = "127.0.0.1"
 _LOCAL_NAMES = ["127.0.0.1", "localhost", "[::1]"]
@@ -48,7 +48,7 @@ _SUPER_TOKEN = re.compile(r"^[0-9A-F]{64}$")
 _MOST_PARTS = 100_000
 
 
-def application(database: Database, faults: Faults, *, page: bool) -> Starlette:
+def application(database: Database, faults: Faults, *, base_url: str, page: bool) -> Starlette:
     """The ASGI application. `page` adds the web page, which needs no login and so belongs on loopback only."""
 
     async def api(request: Request) -> Response:
@@ -64,10 +64,12 @@ def application(database: Database, faults: Faults, *, page: bool) -> Starlette:
             return HTMLResponse(BAD_GATEWAY_PAGE, status_code=502)
         if fault is Fault.HTML_IN_200:
             return HTMLResponse(OUT_OF_MEMORY_PAGE)
-        status, body, media_type = await run_in_threadpool(answer, database, parameters)
+        status, body, content_type = await run_in_threadpool(
+            answer, database, parameters, base_url, faults.restrict
+        )
         if fault is Fault.ANSWER_LOST:
             return HTMLResponse(BAD_GATEWAY_PAGE, status_code=502)
-        return Response(body, status_code=status, media_type=media_type)
+        return Response(body, status_code=status, headers={"Content-Type": content_type})
 
     async def index(_request: Request) -> Response:
         return HTMLResponse(await run_in_threadpool(index_page, database), headers=_PRIVATE)
@@ -90,7 +92,13 @@ def application(database: Database, faults: Faults, *, page: bool) -> Starlette:
 async def _parameters(request: Request) -> Parameters:
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         async with request.form(max_fields=_MOST_PARTS, max_part_size=1 << 30) as form:
-            return Parameters((name, value) for name, value in form.multi_items() if isinstance(value, str))
+            items = form.multi_items()
+            texts = [(name, value) for name, value in items if isinstance(value, str)]
+            files = [value for name, value in items if name == "file" and not isinstance(value, str)]
+            found = [
+                Upload(one.filename or "file", one.content_type or "", await one.read()) for one in files
+            ]
+            return Parameters(texts, found[0] if found else None)
     body = await request.body()
     return Parameters(await run_in_threadpool(form_pairs, body))
 
@@ -114,7 +122,9 @@ class RedcapServer:
         self._socket = _listen(host, port)
         # One worker thread of SQLite a request; a keep-alive of 5 s lets a stop end soon.
         config = uvicorn.Config(
-            application(self.database, self.faults, page=host in {LOOPBACK, "localhost", "::1"}),
+            application(
+                self.database, self.faults, base_url=self.page_url, page=host in {LOOPBACK, "localhost", "::1"}
+            ),
             log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10,
         )  # fmt: skip
         self._server = uvicorn.Server(config)

@@ -1,9 +1,10 @@
-"""Calls about a project as a whole: its settings, its creation, the server's version, its users."""
+"""Calls about a project as a whole: its settings, its status and the server's version."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from typing import Any
 
 from fiona_dagster.embedded.redcap import journal
@@ -11,8 +12,8 @@ from fiona_dagster.embedded.redcap.calls import Call
 from fiona_dagster.embedded.redcap.model import ProjectModel
 from fiona_dagster.embedded.redcap.parameters import Parameters
 from fiona_dagster.embedded.redcap.problems import ApiError
-from fiona_dagster.embedded.redcap.replies import Count, One, Table, Text, read_rows
-from fiona_dagster.embedded.redcap.rights import ADMINISTRATOR, add_user, users
+from fiona_dagster.embedded.redcap.reading import read_rows
+from fiona_dagster.embedded.redcap.replies import Count, One, Text
 
 VERSION = "15.5.0"
 """The version whose answers this server gives: form rights still have the codes 0 to 3."""
@@ -55,54 +56,12 @@ def export_project(call: Call) -> One:
 def import_settings(call: Call) -> Count:
     """`content=project_settings`; returns how many settings were given."""
     call.user.require("api_import", "design")
-    rows = call.rows() if call.parameters.format != "json" else _objects(call.parameters)
-    given = (rows or [{}])[0]
-    _store_settings(call.connection, call.project.pid, given)
+    given = given_settings(call.parameters)
+    store_settings(call.connection, call.project.pid, given)
     journal.design_change(
         call.connection, call.project.pid, call.now, call.user.username, "Modify project settings"
     )
     return Count(len(given))
-
-
-def create_project(connection: sqlite3.Connection, parameters: Parameters, now: str) -> Text:
-    """`content=project` with a super token: makes a project and answers with its token.
-
-    Raises:
-        ApiError: title or purpose is missing, or an ODM was given, which is not understood yet.
-    """
-    if parameters.text("odm"):
-        raise ApiError(501, "This server does not import ODM yet")
-    if parameters.format == "json":
-        rows = _objects(parameters)
-    else:
-        rows = read_rows(parameters.text("data"), parameters.format, parameters.delimiter) or []
-    given = rows[0] if rows else {}
-    if not given.get("project_title", "").strip() or not given.get("purpose", "").strip():
-        raise ApiError(400, "The project_title and purpose are required to create a project")
-    cursor = connection.execute(
-        "INSERT INTO project (title, created_at) VALUES (?, ?)", (given["project_title"].strip(), now)
-    )
-    pid = int(cursor.lastrowid or 0)
-    _store_settings(connection, pid, given)
-    longitudinal = connection.execute("SELECT longitudinal FROM project WHERE pid = ?", (pid,)).fetchone()[0]
-    if longitudinal:
-        connection.execute("INSERT INTO arm VALUES (?, 1, 'Arm 1')", (pid,))
-        connection.execute(
-            "INSERT INTO event (pid, arm_num, name, unique_name) VALUES (?, 1, 'Event 1', 'event_1_arm_1')",
-            (pid,),
-        )
-    token = add_user(connection, pid, ADMINISTRATOR, {})
-    journal.design_change(
-        connection, pid, now, ADMINISTRATOR, f"Create project '{given['project_title'].strip()}'"
-    )
-    return Text(token)
-
-
-def export_users(call: Call) -> Table:
-    """`content=user`."""
-    call.user.require("api_export", "user_rights")
-    rows = [user.row(call.project) for user in users(call.connection, call.project.pid)]
-    return Table(list(rows[0]), rows, root="users")
 
 
 def set_production(connection: sqlite3.Connection, model: ProjectModel, now: str) -> None:
@@ -112,14 +71,25 @@ def set_production(connection: sqlite3.Connection, model: ProjectModel, now: str
     )
 
 
-def _objects(parameters: Parameters) -> list[dict[str, str]]:
-    """Here a lone object is as good as a list with one."""
-    text = parameters.text("data").strip()
-    rows = read_rows(f"[{text}]" if text.startswith("{") else text, "json")
-    return rows or []
+def given_settings(parameters: Parameters) -> dict[str, str]:
+    """The settings in `data`; here a lone object is as good as a list with one.
+
+    Raises:
+        ApiError: `data` is malformed.
+    """
+    text, form = parameters.text("data").strip(), parameters.format
+    if form == "json" and text.startswith("{"):
+        text = f"[{text}]"
+    rows = read_rows(text, form, parameters.delimiter) or []
+    return rows[0] if rows else {}
 
 
-def _store_settings(connection: sqlite3.Connection, pid: int, given: dict[str, str]) -> None:
+def store_settings(connection: sqlite3.Connection, pid: int, given: Mapping[str, str]) -> None:
+    """Change some settings of a project.
+
+    Raises:
+        ApiError: a number is none.
+    """
     row = connection.execute(
         "SELECT title, longitudinal, settings FROM project WHERE pid = ?", (pid,)
     ).fetchone()

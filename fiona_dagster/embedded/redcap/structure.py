@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Mapping, Sequence
 
 from fiona_dagster.domain.dictionaries import COLUMNS
 from fiona_dagster.embedded.redcap import journal
@@ -39,8 +40,22 @@ def import_metadata(call: Call) -> Count:
     call.user.require("api_import", "design")
     call.require_development()
     rows = [_definition(row) for row in call.rows() or []]
+    store_dictionary(call.connection, call.project.pid, rows, {})
+    journal.design_change(
+        call.connection, call.project.pid, call.now, call.user.username, "Upload data dictionary"
+    )
+    return Count(len(rows))
+
+
+def store_dictionary(
+    connection: sqlite3.Connection, pid: int, rows: Sequence[dict[str, str]], labels: Mapping[str, str]
+) -> None:
+    """Replace a project's dictionary. `labels` are those of instruments; others keep theirs or are made up.
+
+    Raises:
+        ApiError: the rows make no dictionary.
+    """
     _refuse_bad_dictionary(rows)
-    pid, connection = call.project.pid, call.connection
     connection.execute("DELETE FROM field WHERE pid = ?", (pid,))
     connection.executemany(
         "INSERT INTO field (pid, position, definition) VALUES (?, ?, ?)",
@@ -49,17 +64,16 @@ def import_metadata(call: Call) -> Count:
     forms = list(dict.fromkeys(row["form_name"] for row in rows))
     connection.executemany(
         "INSERT OR IGNORE INTO instrument (pid, form, label) VALUES (?, ?, ?)",
-        ((pid, form, form_label(form)) for form in forms),
+        ((pid, form, labels.get(form) or form_label(form)) for form in forms),
     )
     marks = ",".join("?" * len(forms))
     for statement in (
         f"DELETE FROM instrument WHERE pid = ? AND form NOT IN ({marks})",  # noqa: S608 — placeholders only
         f"DELETE FROM designation WHERE pid = ? AND form NOT IN ({marks})",  # noqa: S608 — placeholders only
         f"DELETE FROM repeating WHERE pid = ? AND form <> '' AND form NOT IN ({marks})",  # noqa: S608 — placeholders only
+        f"DELETE FROM survey WHERE pid = ? AND form NOT IN ({marks})",  # noqa: S608 — placeholders only
     ):
         connection.execute(statement, (pid, *forms))
-    journal.design_change(connection, pid, call.now, call.user.username, "Upload data dictionary")
-    return Count(len(rows))
 
 
 def export_field_names(call: Call) -> Table:

@@ -47,10 +47,15 @@ def record_names(connection: sqlite3.Connection, pid: int) -> list[str]:
     return sorted((row["record"] for row in rows), key=record_order)
 
 
-def next_record_name(connection: sqlite3.Connection, pid: int) -> str:
-    """The highest number used as a record name, plus one. A forecast, not a reservation."""
-    numbers = (int(name) for name in record_names(connection, pid) if name.isascii() and name.isdigit())
-    return str(max(numbers, default=0) + 1)
+def next_record_name(connection: sqlite3.Connection, pid: int, group_id: int | None) -> tuple[str, int]:
+    """The highest number used as a record name, plus one. A forecast, not a reservation.
+
+    Users of a data access group number within it: `12-1`, `12-2`. Returns prefix and number.
+    """
+    prefix = "" if group_id is None else f"{group_id}-"
+    ends = (name[len(prefix) :] for name in record_names(connection, pid) if name.startswith(prefix))
+    numbers = (int(end) for end in ends if end.isascii() and end.isdigit())
+    return prefix, max(numbers, default=0) + 1
 
 
 def store_values(connection: sqlite3.Connection, pid: int, written: Iterable[tuple[Place, str, str]]) -> None:
