@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -227,7 +226,7 @@ def elements(encoded: bytes, transfer_syntax_uid: str) -> dict[int, object]:
     implicit = transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN
     return {
         int(one.tag): one.value
-        for one in decode(BytesIO(encoded), implicit, True)
+        for one in decode(BytesIO(encoded), is_implicit_vr=implicit, is_little_endian=True)
         if one.tag.element != 0 and one.tag != 0xFFFCFFFC and one.VR != "SQ"
     }
 

@@ -55,11 +55,16 @@ class FoundStudy:
 
 @dataclass(frozen=True)
 class FoundSeries:
-    """A match at SERIES level. `instances`: NumberOfSeriesRelatedInstances, else ImagesInAcquisition, else None."""
+    """A match at SERIES level.
+
+    `instances`: NumberOfSeriesRelatedInstances; `acquired`: ImagesInAcquisition, what FIONA's moveFromScanner compared.
+    None where the peer does not say, or says none.
+    """
 
     series_instance_uid: str = field(repr=False)
     modality: str
     instances: int | None
+    acquired: int | None = None
 
 
 @dataclass(frozen=True)
@@ -332,7 +337,8 @@ def _series(match: Dataset) -> FoundSeries:
     return FoundSeries(
         str(match.SeriesInstanceUID),
         str(match.get("Modality", "") or ""),
-        number_of(match, "NumberOfSeriesRelatedInstances") or number_of(match, "ImagesInAcquisition"),
+        number_of(match, "NumberOfSeriesRelatedInstances") or None,
+        number_of(match, "ImagesInAcquisition") or None,
     )
 
 

@@ -66,7 +66,7 @@ def count_instances(
         if total:
             return total
         series = queries.series(study_instance_uid)
-        counts = [one.instances for one in series if one.instances]
+        counts = [number for one in series if (number := one.instances or one.acquired)]
         if counts and len(counts) == len(series):
             return sum(counts)
         return len({
