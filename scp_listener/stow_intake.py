@@ -109,13 +109,14 @@ class Intake:
         with self._turn:
             if self._closed:
                 return
+            room = self._receiving.request_bytes - self._size
             self._size += len(chunk)
-            if self._size > self._receiving.request_bytes:
-                raise TooLarge
             try:
-                self._parser.write(chunk)
+                self._parser.write(chunk[:room])
             except FormParserError:
                 raise Malformed from None
+            if room < len(chunk):
+                raise TooLarge
 
     def close(self) -> None:
         """The body has ended, or its sender is gone: a part that has no end is not stored."""
@@ -138,9 +139,6 @@ class Intake:
         part.size += end - start
         if part.refused is not None:
             return  # the rest of it is read and thrown away, the request goes on
-        if 0 < self._receiving.instance_bytes < part.size:
-            self._give_up(part, Status.OUT_OF_RESOURCES, "an instance is longer than one may be")
-            return
         piece = memoryview(data)[start:end]
         try:
             if part.upload is None:
@@ -153,6 +151,8 @@ class Intake:
             self._give_up(part, Status(error.status), error.reason)
         except OSError as error:
             self._give_up(part, Status.OUT_OF_RESOURCES, error.strerror or "")
+        if 0 < self._receiving.instance_bytes < part.size and part.refused is None:
+            self._give_up(part, Status.OUT_OF_RESOURCES, "an instance is longer than one may be")
 
     def _open(self, part: _Part) -> None:
         """The File Meta Information is complete."""
