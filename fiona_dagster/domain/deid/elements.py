@@ -22,6 +22,8 @@ DEEPEST = 64
 """Levels of sequences that are followed; the standard's own objects have seven."""
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _DELIMITERS, _PIXEL_GROUP = 0xFFFE, 0x7FE0
+_REMEMBERED_POSITIONS = 64
+"""Places at which one stretch is known: the values before it differ in length by a few bytes."""
 _SHORT_VRS = ("AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST",
               "TM", "UI", "UL", "US")  # fmt: skip
 _SHORT = {vr.encode(): vr for vr in _SHORT_VRS}
@@ -54,23 +56,27 @@ _LITTLE, _BIG = _Order("<"), _Order(">")
 IMPLICIT_LITTLE = Syntax(implicit=True, little=True)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Stretch:
     """Elements that follow each other, as they stood in one data set: `places` are those there, from `begin` on."""
 
-    content: bytes
-    begin: int
-    places: dict[int, Place]
+    __slots__ = ("_elsewhere", "content", "places")
+
+    def __init__(self, content: bytes, begin: int, places: dict[int, Place]) -> None:
+        self.content, self.places = content, places
+        self._elsewhere = {begin: places}
 
     def places_at(self, position: int) -> dict[int, Place]:
-        """The same elements where the first byte lies at `position`."""
-        shift = position - self.begin
-        if not shift:
-            return self.places
-        return {
-            tag: (begin + shift, value + shift, stop + shift, vr)
-            for tag, (begin, value, stop, vr) in self.places.items()
-        }
+        """The same elements where the first byte lies at `position`; not to be changed."""
+        found = self._elsewhere.get(position)
+        if found is None:
+            if len(self._elsewhere) >= _REMEMBERED_POSITIONS:
+                self._elsewhere.clear()
+            shift = position - next(iter(self.places.values()))[0]
+            found = self._elsewhere[position] = {
+                tag: (begin + shift, value + shift, stop + shift, vr)
+                for tag, (begin, value, stop, vr) in self.places.items()
+            }
+        return found
 
 
 Unit = int | Stretch

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from struct import pack
+from struct import Struct, pack
 
 UNDEFINED = 0xFFFFFFFF
 _PIXEL_GROUP = 0x7FE0
 LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 """VRs with a length of 32 bit in explicit encodings (PS3.5 table 7.1-1)."""
 _PADDED_BY_NUL = frozenset({"UI", "OB", "UN"})
+_LITTLE, _BIG = (
+    tuple(Struct(order + fields).pack for fields in ("HHL", "HH2s2xL", "HH2sH")) for order in "<>"
+)
+"""Headers of elements: implicit, explicit with 32 bits of length, explicit with 16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +61,14 @@ def encode_elements(elements: Iterable[Element], syntax: Syntax) -> bytes:
 
 def header(tag: int, vr: str, length: int, syntax: Syntax) -> bytes:
     """Tag, VR and length; `length` may be UNDEFINED."""
-    start = pack(syntax.order + "HH", tag >> 16, tag & 0xFFFF)
+    implicit, long, short = _LITTLE if syntax.little else _BIG
     if syntax.implicit:
-        return start + pack(syntax.order + "L", length)
+        return implicit(tag >> 16, tag & 0xFFFF, length)
     if vr in LONG_VRS:
-        return start + vr.encode("ascii") + b"\0\0" + pack(syntax.order + "L", length)
+        return long(tag >> 16, tag & 0xFFFF, vr.encode("ascii"), length)
     if length > 0xFFFF:  # only UN can hold what outgrew its VR (PS3.5 6.2.2 note 4)
-        return start + b"UN\0\0" + pack(syntax.order + "L", length)
-    return start + vr.encode("ascii") + pack(syntax.order + "H", length)
+        return long(tag >> 16, tag & 0xFFFF, b"UN", length)
+    return short(tag >> 16, tag & 0xFFFF, vr.encode("ascii"), length)
 
 
 def encode_element(element: Element, syntax: Syntax) -> bytes:
@@ -76,9 +80,14 @@ def encode_element(element: Element, syntax: Syntax) -> bytes:
     if element.undefined_length:
         delimiter = pack(syntax.order + "HHL", 0xFFFE, 0xE0DD, 0)
         return header(element.tag, element.vr, UNDEFINED, syntax) + value + delimiter
-    if len(value) % 2 and element.tag >> 16 != _PIXEL_GROUP:  # pixels stay as they are, even odd ones
-        value += b"\0" if element.vr in _PADDED_BY_NUL else b" "
-    return header(element.tag, element.vr, len(value), syntax) + value
+    return encode_value(element.tag, element.vr, value, syntax)
+
+
+def encode_value(tag: int, vr: str, value: bytes, syntax: Syntax) -> bytes:
+    """An element of unpadded bytes: tag, VR, length and padded value."""
+    if len(value) % 2 and tag >> 16 != _PIXEL_GROUP:  # pixels stay as they are, even odd ones
+        value += b"\0" if vr in _PADDED_BY_NUL else b" "
+    return header(tag, vr, len(value), syntax) + value
 
 
 def _item(elements: list[Element], syntax: Syntax) -> bytes:

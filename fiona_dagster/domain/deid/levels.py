@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from fiona_dagster.domain.deid.actions import Action, Field
 from fiona_dagster.domain.deid.dictionary import standard_vr
 from fiona_dagster.domain.deid.elements import UNDEFINED, DataSet, Stretch
-from fiona_dagster.domain.deid.encoding import Element, Syntax, encode_element, header, text_element
+from fiona_dagster.domain.deid.encoding import (
+    Element,
+    Syntax,
+    encode_element,
+    encode_value,
+    header,
+    text_element,
+)
 from fiona_dagster.domain.deid.profile import Rules
 from fiona_dagster.domain.errors import Permanent
 
@@ -105,7 +112,7 @@ def of_value(level: Level, vr: str, action: Action) -> Treatment:
         if _is_undefined(dataset, start):
             return b""  # in something that is no sequence: not understood
         new = action(Field(tag, vr, dataset.content[start:stop], encodings))
-        return b"" if new is None else encode_element(Element(tag, vr, new), target)
+        return b"" if new is None else encode_value(tag, vr, new, target)
 
     return Treatment(make)
 

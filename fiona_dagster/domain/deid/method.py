@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 
-from fiona_dagster.domain.deid.encoding import EXPLICIT_LITTLE, Element, encode_elements, text_element
+from fiona_dagster.domain.deid.encoding import (
+    EXPLICIT_LITTLE,
+    Element,
+    encode_elements,
+    encode_value,
+    text_element,
+)
 from fiona_dagster.domain.deid.profile import Option, Profile
 from fiona_dagster.domain.deid.provenance import engine_digest
 from fiona_dagster.domain.project import DateMode, Project
 
 IMPLEMENTATION_CLASS_UID = "2.25.176014384417386265207187303124478519634"
 IMPLEMENTATION_VERSION_NAME = "FIONA_DAGSTER_1"
+_PREAMBLE = b"\0" * 128 + b"DICM"
 _DATES_MODIFIED: dict[DateMode, str] = {
     "keep": "UNMODIFIED",
     "per_project": "MODIFIED",
@@ -97,16 +105,19 @@ def _code_item(value: str, meaning: str) -> list[Element]:
 
 def file_start(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
     """Preamble of zeros, prefix and file meta information, with nothing of the original's (PS3.10 7.1)."""
-    elements = encode_elements(
-        [
-            Element(0x00020001, "OB", b"\0\1"),
-            text_element(0x00020002, "UI", sop_class_uid),
-            text_element(0x00020003, "UI", sop_instance_uid),
-            text_element(0x00020010, "UI", transfer_syntax_uid),
-            text_element(0x00020012, "UI", IMPLEMENTATION_CLASS_UID),
-            text_element(0x00020013, "SH", IMPLEMENTATION_VERSION_NAME),
-        ],
-        EXPLICIT_LITTLE,
-    )
-    length = Element(0x00020000, "UL", len(elements).to_bytes(4, "little"))
-    return b"\0" * 128 + b"DICM" + encode_elements([length], EXPLICIT_LITTLE) + elements
+    before, behind = _around_the_uid(sop_class_uid, transfer_syntax_uid)
+    elements = before + encode_value(0x00020003, "UI", sop_instance_uid.encode(), EXPLICIT_LITTLE) + behind
+    length = encode_value(0x00020000, "UL", len(elements).to_bytes(4, "little"), EXPLICIT_LITTLE)
+    return b"".join((_PREAMBLE, length, elements))
+
+
+@lru_cache(maxsize=64)
+def _around_the_uid(sop_class_uid: str, transfer_syntax_uid: str) -> tuple[bytes, bytes]:
+    """The file meta information before and behind Media Storage SOP Instance UID: the same for a whole series."""
+    before = [Element(0x00020001, "OB", b"\0\1"), text_element(0x00020002, "UI", sop_class_uid)]
+    behind = [
+        text_element(0x00020010, "UI", transfer_syntax_uid),
+        text_element(0x00020012, "UI", IMPLEMENTATION_CLASS_UID),
+        text_element(0x00020013, "SH", IMPLEMENTATION_VERSION_NAME),
+    ]
+    return encode_elements(before, EXPLICIT_LITTLE), encode_elements(behind, EXPLICIT_LITTLE)
