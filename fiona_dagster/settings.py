@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fiona_dagster.domain.arrival import PATIENCE_SECONDS
+from fiona_dagster.domain.commitment import CommitmentTerms, commitment_terms
 from fiona_dagster.domain.configuration_values import (
     FIONAS_KEYS,
     OUR_KEYS,
@@ -68,6 +70,11 @@ class Site:
     sources: tuple[DicomPeer, ...] = ()
     """Peers that are asked by C-FIND how many instances a study should have."""
     receiver: ReceiverSettings = field(default_factory=ReceiverSettings)
+    patience_seconds: float = PATIENCE_SECONDS
+    """How long a study that is known to be incomplete waits for the rest."""
+    commitment: CommitmentTerms = field(default_factory=CommitmentTerms)
+    requesters: tuple[DicomPeer, ...] = ()
+    """Where requesters of Storage Commitment take their reports; sources are called at their own address."""
     stow: StowSettings | None = None
     """Its door for STOW-RS."""
 
@@ -262,6 +269,7 @@ def _site(name: str, values: Mapping[str, Any], *, datadir: Path, place: str, wa
     web = object_of(values, "STOW", place=place)
     stow, unknown = stow_from(web, host=host, ae_title=ae_title, place=f"{place}: STOW")
     warnings += unknown
+    commitment, requesters = commitment_terms(values, place=place)
     return Site(
         name=name,
         layout=Layout(Path(values.get("DATADIR") or datadir).absolute()),
@@ -273,6 +281,12 @@ def _site(name: str, values: Mapping[str, Any], *, datadir: Path, place: str, wa
         quiet_seconds=number_of(values, "QUIETSECONDS", QUIET_SECONDS, place=place),
         sources=tuple(sources),
         receiver=receiver_from(values, place=place),
+        patience_seconds=number_of(values, "INCOMPLETESECONDS", PATIENCE_SECONDS, place=place),
+        commitment=commitment,
+        requesters=tuple(
+            _peer(one, "AETITLE", "IP", "PORT", place=f"{place}: STORAGECOMMITMENT.REQUESTERS")
+            for one in requesters
+        ),
         stow=stow,
     )
 

@@ -1,6 +1,7 @@
-"""A study has arrived: it is quiet and no open Association carries it, so a revision is closed over it."""
+"""A study has arrived: what was announced is here or nothing comes any more, so a revision is closed over it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from dagster import (
@@ -8,16 +9,27 @@ from dagster import (
     AssetCheckSeverity,
     AssetCheckSpec,
     AssetExecutionContext,
+    AssetObservation,
     MaterializeResult,
     asset,
 )
 from dagster import MetadataValue as Value
 
+from fiona_dagster.adapters.ledger.studies import StudyRecord
 from fiona_dagster.assets.descriptions import INTAKE, OWNER, SCANNER, stage_tags
 from fiona_dagster.assets.failures import NETWORK_RETRIES, reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
-from fiona_dagster.domain.arrival import ArrivedStudy, StudyActivity, waits_for
+from fiona_dagster.domain.arrival import (
+    Announced,
+    ArrivedStudy,
+    Completes,
+    StudyActivity,
+    Waits,
+    arrival_of,
+    missing_of,
+)
 from fiona_dagster.domain.errors import Permanent, Transient
+from fiona_dagster.domain.moments import Moment
 from fiona_dagster.resources.gateway import GatewayResource
 from fiona_dagster.settings import Site
 
@@ -36,39 +48,58 @@ from fiona_dagster.settings import Site
             "complete_at_source",
             asset="arrived_study",
             partitions_def=STUDIES,
-            description="As many instances as the source (C-FIND) says the study has. A warning, not a gate: "
-            "images that come later open a new revision.",
+            description="As many instances as the source (C-FIND) and the modality's procedure steps (MPPS) say. A "
+            "warning, not a gate: the study waited for the rest, and images that come later open a new revision.",
         )
     ],
 )
 def arrived_study(
     context: AssetExecutionContext, gateway: GatewayResource
 ) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
-    """A study as it stood when it fell quiet: which instances the newest revision covers.
+    """A study as it stood when it was complete: which instances the newest revision covers.
 
-    Completeness comes from the ledger (open Associations, quiet time, the source's own count), never from folder
-    times. Late images open a new revision of the same study, under the same key.
+    Completeness comes from the ledger (open Associations, quiet time, procedure steps, the source's own count), never
+    from folder times. What is known to be incomplete waits, and after a day goes on marked so. Late images open a new
+    revision of the same study, under the same key.
     """
     with reporting_failures():
-        ledger, now = gateway.ledger, gateway.now()
+        ledger, now = gateway.ledger, gateway.moment()
         study = ledger.studies.get(context.partition_key)
         site = gateway.settings.site(study.site)
         moving = next((one for one in ledger.studies.arriving() if one.key == study.key), None)
-        reason = waits_for(moving, now=now, quiet_seconds=site.quiet_seconds) if moving else None
-        if reason:
-            context.log.info("not complete yet: %s", reason)
+        if moving and isinstance(found := arrival_at(site, moving, now), Waits):
+            context.log.info("not complete yet: %s", found.reason)
             return
-        expected, note = _expected(gateway, site, study.study_instance_uid)
+        note = _ask_sources(gateway, site, study)
+        announced, finding = ledger.arrivals.announced(study.key), None
+        if moving:
+            found = arrival_at(site, replace(moving, announced=announced), now)
+            if isinstance(found, Waits):
+                context.log.info("not complete yet: %s", found.reason)
+                context.log_event(
+                    AssetObservation(
+                        "arrived_study",
+                        partition=study.key,
+                        metadata={"waits": found.reason, **_completeness(None, announced)},
+                    )
+                )
+                return
+            finding = found
         arrived = ledger.studies.arrive(
             study.key,
-            instance_count=study.instance_count,
-            expected=expected,
-            now=now,
+            instance_count=moving.instance_count if moving else study.instance_count,
+            expected=announced.expected,
+            now=now.at,
             run_id=context.run.run_id,
+            finding=finding,
+            shortfalls=announced.shortfalls,
         )
         context.log.info("revision %d with %d instances", arrived.revision, arrived.instance_count)
         yield MaterializeResult(
-            metadata=_metadata(arrived, moving, study.first_received_at, study.last_received_at)
+            metadata={
+                **_metadata(arrived, moving, study.first_received_at, study.last_received_at),
+                **_completeness(finding, announced),
+            }
         )
         yield AssetCheckResult(
             check_name="complete_at_source",
@@ -76,25 +107,59 @@ def arrived_study(
             severity=AssetCheckSeverity.WARN,
             metadata={
                 "received": arrived.instance_count,
-                "expected": expected if expected is not None else note,
+                "expected": announced.expected if announced.expected is not None else note,
+                "missing": arrived.missing,
             },
         )
 
 
-def _expected(gateway: GatewayResource, site: Site, study_instance_uid: str) -> tuple[int | None, str]:
-    """What the first source that knows the study says, and a note when none does."""
+def arrival_at(site: Site, activity: StudyActivity, now: Moment) -> Waits | Completes:
+    """Whether a revision is to be closed, on the terms of its site."""
+    return arrival_of(
+        activity, now=now, quiet_seconds=site.quiet_seconds, patience_seconds=site.patience_seconds
+    )
+
+
+def work_of(activity: StudyActivity) -> str:
+    """The next revision as work of a run; of a study whose source was asked before, once for each count."""
+    asked = activity.announced.expected is not None
+    return f"{activity.revision + 1}.{activity.instance_count}" if asked else f"{activity.revision + 1}"
+
+
+def _ask_sources(gateway: GatewayResource, site: Site, study: StudyRecord) -> str:
+    """Record what the first source that knows the study says; a note where none does."""
     if not site.sources:
-        return None, "no source is configured to be asked"
-    from fiona_dagster.adapters.dicom_scu import count_instances
+        return "no source is configured to be asked"
+    from fiona_dagster.adapters.arrival_sources import expectations
 
     for source in site.sources:
         try:
-            count = count_instances(source, gateway.settings.calling_ae_title, study_instance_uid)
+            counted = expectations(source, gateway.settings.calling_ae_title, study.study_instance_uid)
         except (Transient, Permanent):
             continue  # a source that does not answer must not stop the study; the next one may
-        if count is not None:
-            return count, ""
-    return None, "no source knows the study or answers"
+        if counted is not None:
+            gateway.ledger.arrivals.expect(study.key, counted, now=gateway.now())
+            return ""
+    return "no source knows the study or answers"
+
+
+def _completeness(finding: Completes | None, announced: Announced) -> dict[str, Any]:
+    """What is known of it, counts only: the UIDs of series stay in the ledger."""
+    known: dict[str, Any] = {}
+    if finding is not None:
+        known = {"arrived_because": finding.because, "incomplete": finding.complete is False}
+    steps = announced.in_progress + announced.ended
+    if steps:
+        known["procedure_steps"] = f"{announced.ended} of {steps} ended"
+    if announced.shortfalls:
+        known["missing_instances"] = missing_of(announced.shortfalls)
+        known["incomplete_series"] = Value.json(
+            [
+                {"modality": one.modality or "all series", "expected": one.expected, "received": one.received}
+                for one in announced.shortfalls
+            ]
+        )
+    return known
 
 
 def _metadata(

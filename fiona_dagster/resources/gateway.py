@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger import Ledger
     from fiona_dagster.adapters.redcap.registry import RedcapRegistry
     from fiona_dagster.adapters.signing import SigningKey
+    from fiona_dagster.domain.moments import Moment
     from fiona_dagster.domain.project import Project
     from fiona_dagster.domain.rules.ruleset import RuleSet
     from fiona_dagster.settings import Settings
@@ -67,6 +68,12 @@ class GatewayResource(ConfigurableResource):  # type: ignore[type-arg]
     def now(self) -> float:
         """Seconds since the epoch."""
         return time.time()
+
+    def moment(self) -> Moment:
+        """Now, by the clock and by the machine's uptime."""
+        from fiona_dagster.adapters.clock import moment
+
+        return moment()
 
     def datadir(self, site: str) -> Path:
         """DATADIR of a site."""

@@ -2,7 +2,8 @@
 
 from dagster import DefaultSensorStatus, SensorEvaluationContext, SensorResult, SkipReason, sensor
 
-from fiona_dagster.domain.arrival import waits_for
+from fiona_dagster.assets.arrival import arrival_at, work_of
+from fiona_dagster.domain.arrival import Completes
 from fiona_dagster.domain.phases import Due, Phase
 from fiona_dagster.resources.gateway import GatewayResource
 from fiona_dagster.sensors.requests import requests_for
@@ -21,11 +22,11 @@ def arrivals(context: SensorEvaluationContext, gateway: GatewayResource) -> Sens
 
 def intake_due(gateway: GatewayResource) -> list[Due]:
     """The intake work that the ledger shows."""
-    studies, now = gateway.ledger.studies, gateway.now()
-    quiet = {site.name: site.quiet_seconds for site in gateway.settings.sites}
+    studies, now = gateway.ledger.studies, gateway.moment()
+    sites = {site.name: site for site in gateway.settings.sites}
     arrived = [
-        Due(one.key, Phase.INTAKE, f"{one.revision + 1}")
+        Due(one.key, Phase.INTAKE, work_of(one))
         for one in studies.arriving()
-        if one.site in quiet and waits_for(one, now=now, quiet_seconds=quiet[one.site]) is None
+        if one.site in sites and isinstance(arrival_at(sites[one.site], one, now), Completes)
     ]
     return arrived + [Due(key, Phase.INTAKE, f"{revision}") for key, revision in studies.unregistered()]

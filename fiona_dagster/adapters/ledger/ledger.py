@@ -21,6 +21,8 @@ from fiona_dagster.adapters.ledger.schema import SCHEMA_VERSION, meta, metadata,
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 
 if TYPE_CHECKING:
+    from fiona_dagster.adapters.ledger.arrivals import Arrivals
+    from fiona_dagster.adapters.ledger.commitments import Commitments
     from fiona_dagster.adapters.ledger.deliveries import Deliveries
     from fiona_dagster.adapters.ledger.inventory import Inventory
     from fiona_dagster.adapters.ledger.procedures import Procedures
@@ -134,6 +136,18 @@ class Ledger:
         from fiona_dagster.adapters.ledger.procedures import Procedures
 
         return Procedures(self)
+
+    @cached_property
+    def arrivals(self) -> Arrivals:
+        from fiona_dagster.adapters.ledger.arrivals import Arrivals
+
+        return Arrivals(self)
+
+    @cached_property
+    def commitments(self) -> Commitments:
+        from fiona_dagster.adapters.ledger.commitments import Commitments
+
+        return Commitments(self)
 
     @cached_property
     def studies(self) -> Studies:

@@ -21,7 +21,11 @@ STEPS: Mapping[int, tuple[str, ...]] = {
         "ALTER TABLE sent_copy ADD COLUMN sha256 VARCHAR(64) NOT NULL DEFAULT ''",
         "ALTER TABLE sent_copy ADD COLUMN over_another BOOLEAN NOT NULL DEFAULT false",
     ),
-    3: (),
+    3: (
+        "ALTER TABLE refusal ADD COLUMN times INTEGER NOT NULL DEFAULT 1",
+        "ALTER TABLE study ADD COLUMN heard_boot VARCHAR(36) NOT NULL DEFAULT ''",
+        "ALTER TABLE study ADD COLUMN heard_uptime FLOAT NOT NULL DEFAULT 0",
+    ),
 }
 """Statements by the version that they start from, in the SQL that SQLite and PostgreSQL share.
 

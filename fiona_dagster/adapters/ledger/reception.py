@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, and_, bindparam, case, select, update
 
+from fiona_dagster.adapters.clock import moment
 from fiona_dagster.adapters.ledger.schema import (
     association,
     association_study,
@@ -185,17 +186,21 @@ class Reception:
             ),
             rows,
         ).all()  # fmt: skip
+        now = moment()
         for key in {row.study_key for row in inserted}:
             of_study = [row.received_at for row in inserted if row.study_key == key]
             newest = case(
                 (study.c.last_received_at < max(of_study), max(of_study)), else_=study.c.last_received_at
             )
+            heard = now.before(max(0.0, now.at - max(of_study)))
             connection.execute(
                 update(study)
                 .where(study.c.key == key)
                 .values(
                     instance_count=study.c.instance_count + len(of_study),
                     last_received_at=newest,
+                    heard_boot=heard.boot,
+                    heard_uptime=heard.uptime,
                     retired_at=None,
                     given_up_at=None,
                     held_reason=case((study.c.given_up_at.is_not(None), None), else_=study.c.held_reason),

@@ -65,6 +65,9 @@ study = Table(
     Column("purged_at", Float),  # None again when every instance has come again
     Column("retired_at", Float),  # the partition key was retired from Dagster
     Column("given_up_at", Float),  # a person gave it up; None again with a later image or assignment
+    # last_received_at as uptime of the machine, see domain.moments
+    Column("heard_boot", String(36), nullable=False, default="", server_default=""),
+    Column("heard_uptime", Float, nullable=False, default=0.0, server_default="0"),
     UniqueConstraint("site", "study_instance_uid"),
 )
 Index("study_last_received", study.c.last_received_at)
@@ -139,6 +142,7 @@ refusal = Table(
     Column("status", Integer, nullable=False),
     Column("reason", Text, nullable=False),
     Column("path", Text),  # in the quarantine, relative to the DATADIR; none for a refused Association
+    Column("times", Integer, nullable=False, default=1, server_default="1"),  # a flood is summed up
     Column("calling_ae", Text, nullable=False, default=""),
     Column("called_ae", Text, nullable=False, default=""),
     Column("address", Text, nullable=False, default=""),

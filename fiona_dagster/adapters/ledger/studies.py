@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
 
+from fiona_dagster.adapters.ledger.arrivals import activities, record_finding
 from fiona_dagster.adapters.ledger.schema import (
-    association,
-    association_study,
     instance,
     release,
     series,
@@ -19,7 +18,7 @@ from fiona_dagster.adapters.ledger.schema import (
     transition,
 )
 from fiona_dagster.adapters.ledger.schema import revision as revision_table
-from fiona_dagster.domain.arrival import ArrivedStudy, StudyActivity
+from fiona_dagster.domain.arrival import ArrivedStudy, Completes, Shortfall, StudyActivity
 from fiona_dagster.domain.classification import ClassifiedSeries
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.identifiers import StudyKey
@@ -152,27 +151,10 @@ class Studies:
             )
             return [InstanceRecord(**row._mapping) for row in rows]  # noqa: SLF001 — the documented way to a mapping
 
-    def arriving(self, limit: int = 200) -> list[StudyActivity]:
-        """Studies with instances that no revision covers yet, longest quiet first."""
-        carried = (
-            select(association_study.c.study_key, func.count().label("open_associations"))
-            .join(association, association.c.id == association_study.c.association_id)
-            .where(association.c.closed_at.is_(None))
-            .group_by(association_study.c.study_key)
-            .subquery()
-        )
-        query = (
-            select(
-                study.c.key, study.c.site, study.c.revision, study.c.instance_count, study.c.arrived_count,
-                study.c.last_received_at, func.coalesce(carried.c.open_associations, 0).label("open_associations"),
-            )
-            .outerjoin(carried, carried.c.study_key == study.c.key)
-            .where(study.c.instance_count > study.c.arrived_count)
-            .order_by(study.c.last_received_at)
-            .limit(limit)
-        )  # fmt: skip
+    def arriving(self, limit: int = 5000) -> list[StudyActivity]:
+        """Studies with instances that no revision covers yet, longest quiet first, and what was announced of them."""
         with self._ledger.read() as connection:
-            return [StudyActivity(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001
+            return activities(connection, limit)
 
     def covered(self, key: str, revision: int) -> list[InstanceRecord]:
         """The instances that a revision covers, in order of reception."""
@@ -214,11 +196,20 @@ class Studies:
             return [_record(row) for row in rows]
 
     def arrive(
-        self, key: str, *, instance_count: int, expected: int | None, now: float, run_id: str
+        self,
+        key: str,
+        *,
+        instance_count: int,
+        expected: int | None,
+        now: float,
+        run_id: str,
+        finding: Completes | None = None,
+        shortfalls: Sequence[Shortfall] = (),
     ) -> ArrivedStudy:
         """Close a revision over the `instance_count` instances that were there when the study fell quiet.
 
-        Again with the same count: the same revision. Instances that came since wait for the next one.
+        Again with the same count: the same revision. Instances that came since wait for the next one. `finding` and
+        `shortfalls` say why it is closed, and what it lacks.
         """
         with self._ledger.begin() as connection:
             row = connection.execute(select(*_STUDY_COLUMNS).where(study.c.key == key)).one()
@@ -239,10 +230,17 @@ class Studies:
                     insert(revision_table),
                     {"study_key": key, "revision": revision, "instance_count": instance_count, "at": now},
                 )
-                reason = "" if expected in (None, instance_count) else f"the source expects {expected}"
+                record_finding(connection, key, revision, finding, shortfalls, now=now)
+                reason = finding.because if finding else ""
                 _note(connection, key, now, "arrival", f"revision {revision}", reason, run_id)
             return ArrivedStudy(
-                StudyKey(key), row.site, revision, max(instance_count, row.arrived_count), expected
+                StudyKey(key),
+                row.site,
+                revision,
+                max(instance_count, row.arrived_count),
+                expected,
+                finding.complete if finding else None,
+                tuple(shortfalls),
             )
 
     def classify(
