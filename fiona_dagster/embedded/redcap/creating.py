@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from fiona_dagster.embedded.redcap import groups, journal, rights
 from fiona_dagster.embedded.redcap.documents import store_document
 from fiona_dagster.embedded.redcap.model import ProjectModel, load_model
-from fiona_dagster.embedded.redcap.odm_reading import OdmProject, Row, read_odm
+from fiona_dagster.embedded.redcap.odm_reading import ROLE_ATTRIBUTES, OdmProject, Row, read_odm
 from fiona_dagster.embedded.redcap.parameters import Parameters
 from fiona_dagster.embedded.redcap.placing import EVENT, INSTANCE, INSTRUMENT
 from fiona_dagster.embedded.redcap.problems import ApiError
@@ -49,7 +49,7 @@ def create_project(connection: sqlite3.Connection, parameters: Parameters, now: 
             (pid,),
         )
     token = rights.add_user(connection, pid, rights.ADMINISTRATOR, {})
-    journal.design_change(connection, pid, now, rights.ADMINISTRATOR, f"Create project '{title}'")
+    journal.design_change(connection, pid, now, rights.ADMINISTRATOR, f"Create project {title}")
     if odm is not None:
         _store_people(connection, pid, odm)
         _store_records(connection, load_model(connection, pid), odm)
@@ -93,7 +93,8 @@ def _store_people(connection: sqlite3.Connection, pid: int, odm: OdmProject) -> 
         groups.add_group(connection, pid, name)
     for role in odm.roles:
         given: dict[str, object] = {
-            name: int(role[name]) for name in rights.RIGHTS if role.get(name, "").isdigit()
+            name: int(text) if (text := role.get(ROLE_ATTRIBUTES.get(name, name), "")).isdigit() else 0
+            for name in rights.RIGHTS
         }
         for name, attribute in (("forms", "data_entry"), ("forms_export", "data_export_instruments")):
             given[name] = {form: int(right) for form, right in _BY_FORM.findall(role.get(attribute, ""))}
@@ -105,7 +106,7 @@ def _store_people(connection: sqlite3.Connection, pid: int, odm: OdmProject) -> 
 
 
 def _store_records(connection: sqlite3.Connection, model: ProjectModel, odm: OdmProject) -> None:
-    """Values as the document has them, calculated ones too; what is no field of the project is passed over."""
+    """Values as the document has them; what an import does not take, calculated values too, is passed over."""
     written: list[tuple[Place, str, str]] = []
     members: dict[str, str] = {}
     for row in odm.rows:
@@ -116,8 +117,9 @@ def _store_records(connection: sqlite3.Connection, model: ProjectModel, odm: Odm
                         model.record_id_field, place.record))  # fmt: skip
         for name, value in row.items():
             column = model.columns.get(name)
-            unticked = column is not None and bool(column.code) and value == "0"
-            if column is not None and value and not unticked and name != model.record_id_field:
+            if column is None or not column.field.holds_data or name == model.record_id_field:
+                continue
+            if value and not (column.code and value == "0"):
                 written.append((place, name, value))
         if row.get(groups.GROUP):
             members[place.record] = row[groups.GROUP]

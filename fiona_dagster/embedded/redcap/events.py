@@ -91,9 +91,11 @@ def import_events(call: Call) -> Count:
     if call.parameters.flag("override"):
         call.require_development()
         _delete_events(call, list(call.project.events))
+    taken = set() if call.parameters.flag("override") else set(call.project.event_by_name)
     for row in rows:
         arm, name = int(row.get("arm_num") or 1), row["event_name"].strip()
-        unique = row.get("unique_event_name") or unique_event_name(name, arm)
+        unique = row.get("unique_event_name") or _free(unique_event_name(name, arm), taken)
+        taken.add(unique)
         call.connection.execute("INSERT OR IGNORE INTO arm VALUES (?, ?, ?)", (pid, arm, f"Arm {arm}"))
         call.connection.execute(
             "INSERT INTO event (pid, arm_num, name, unique_name, custom_label) VALUES (?, ?, ?, ?, ?) "
@@ -193,6 +195,14 @@ def unique_event_name(name: str, arm: int) -> str:
     """Lower case, blanks as underscores, 18 characters, no trailing underscore, then the arm."""
     kept = re.sub(r"[^a-z0-9_]", "", name.lower().replace(" ", "_"))[:18].rstrip("_")
     return f"{kept}_arm_{arm}"
+
+
+def _free(unique: str, taken: set[str]) -> str:
+    """`unique`, or with a letter behind it where an event has this name already."""
+    for letter in ("", *"bcdefghijklmnopqrstuvwxyz"):
+        if unique + letter not in taken:
+            return unique + letter
+    raise ApiError(400, "There are too many events of the same name")
 
 
 def _arm_numbers(call: Call) -> list[int] | None:

@@ -35,6 +35,12 @@ ATTRIBUTES = {
     "MatrixRanking": "matrix_ranking", "FieldAnnotation": "field_annotation",
 }  # fmt: skip
 """Columns of the dictionary that are attributes of an ItemDef, all named by the same rule."""
+ROLE_ATTRIBUTES = {
+    "logging": "data_logging", "stats_and_charts": "graphical", "manage_survey_participants": "participants",
+    "data_quality_create": "data_quality_design", "lock_records": "lock_record",
+    "lock_records_all_forms": "lock_record_multiform", "lock_records_customization": "lock_record_customize",
+}  # fmt: skip
+"""Rights that have another name in ODM than in the API."""
 TYPES = {"select": "dropdown", "textarea": "notes"}
 VALIDATIONS = {"int": "integer", "float": "number"}
 _ATTRIBUTE = re.compile(r"""=\s*("[^"<]*"|'[^'<]*')""")

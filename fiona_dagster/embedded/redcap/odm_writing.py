@@ -18,7 +18,13 @@ from fiona_dagster.embedded.redcap.calls import Call
 from fiona_dagster.embedded.redcap.documents import load_document
 from fiona_dagster.embedded.redcap.exporting import Chosen, choose_records, chosen_columns
 from fiona_dagster.embedded.redcap.model import Column, Event, ProjectModel
-from fiona_dagster.embedded.redcap.odm_reading import ATTRIBUTES, SETTINGS, TYPES, VALIDATIONS
+from fiona_dagster.embedded.redcap.odm_reading import (
+    ATTRIBUTES,
+    ROLE_ATTRIBUTES,
+    SETTINGS,
+    TYPES,
+    VALIDATIONS,
+)
 from fiona_dagster.embedded.redcap.replies import MEDIA_TYPES, Text
 from fiona_dagster.embedded.redcap.reports import all_reports
 from fiona_dagster.embedded.redcap.surveys import survey_forms
@@ -119,7 +125,8 @@ def _roles(connection: sqlite3.Connection, project: ProjectModel) -> Iterator[di
             attribute: "".join(f"[{form},{right}]" for form, right in shown.pop(name).items())
             for attribute, name in (("data_entry", "forms"), ("data_export_instruments", "forms_export"))
         }
-        yield {"role_name": role.label, **{name: str(value) for name, value in shown.items()}, **by_form}
+        own = {ROLE_ATTRIBUTES.get(name, name): str(value) for name, value in shown.items()}
+        yield {"role_name": role.label, **own, **by_form}
 
 
 def _repeating(project: ProjectModel) -> Iterator[str]:

@@ -22,13 +22,14 @@ NO_ACCESS, FULL, DEIDENTIFIED, IDENTIFIERS_REMOVED = 0, 1, 2, 3
 
 _DATES = ("date_", "datetime_")
 RIGHTS = {
-    "design": 1, "alerts": 1, "user_rights": 1, "data_access_groups": 1, "data_export": 1, "reports": 1,
-    "stats_and_charts": 1, "manage_survey_participants": 1, "calendar": 1, "data_import_tool": 1,
-    "data_comparison_tool": 1, "logging": 1, "file_repository": 1, "data_quality_create": 1,
-    "data_quality_execute": 1, "api_export": 1, "api_import": 1, "mobile_app": 0,
+    "design": 1, "alerts": 1, "user_rights": 1, "data_access_groups": 1, "reports": 1, "stats_and_charts": 1,
+    "manage_survey_participants": 1, "calendar": 1, "data_import_tool": 1, "data_comparison_tool": 1,
+    "logging": 1, "email_logging": 0, "file_repository": 1, "data_quality_create": 1,
+    "data_quality_execute": 1, "api_export": 1, "api_import": 1, "api_modules": 1, "mobile_app": 1,
     "mobile_app_download_data": 0, "record_create": 1, "record_rename": 1, "record_delete": 1,
     "lock_records_all_forms": 0, "lock_records": 0, "lock_records_customization": 0,
 }  # fmt: skip
+"""Rights in REDCap's order, and what the creator of a project has."""
 _REFUSALS = {
     "api_export": "You do not have API Export privileges",
     "api_import": "You do not have API Import/Update privileges",
@@ -45,7 +46,8 @@ _REFUSALS = {
 }
 
 _USERS = (
-    "SELECT u.pid, u.username, u.rights, a.role, a.group_id, r.rights AS role_rights, d.unique_name AS unique_group "
+    "SELECT u.pid, u.username, u.rights, a.role, a.group_id, r.rights AS role_rights, "
+    "d.unique_name AS unique_group, d.name AS group_name "
     "FROM user u LEFT JOIN assignment a ON a.pid = u.pid AND a.username = u.username "
     "LEFT JOIN role r ON r.pid = u.pid AND r.unique_name = a.role LEFT JOIN dag d ON d.group_id = a.group_id"
 )
@@ -61,6 +63,7 @@ class User:
     group_id: int | None = None
     """Data access group: the user sees its records and no others; None sees all."""
     group: str = ""
+    group_label: str = ""
     profile: Mapping[str, str] = field(default_factory=dict)
 
     def require(self, *names: str) -> None:
@@ -95,7 +98,8 @@ class User:
         """The user as `content=user` shows it."""
         values: dict[str, Any] = {"username": self.username}
         values |= {name: self.profile.get(name, "") for name in PROFILE}
-        values |= {"data_access_group": self.group, "data_access_group_id": self.group_id or ""}
+        values |= {"data_access_group": self.group, "data_access_group_id": self.group_id or "",
+                   "data_access_group_label": self.group_label}  # fmt: skip
         return values | rights_row(self.rights, model)
 
 
@@ -202,5 +206,6 @@ def _user(row: sqlite3.Row) -> User:
     profile = {name: str(own.get(name, "")) for name in PROFILE}
     rights = own if row["role_rights"] is None else json.loads(row["role_rights"])
     return User(
-        row["username"], rights, row["role"] or "", row["group_id"], row["unique_group"] or "", profile
-    )
+        row["username"], rights, row["role"] or "", row["group_id"], row["unique_group"] or "",
+        row["group_name"] or "", profile,
+    )  # fmt: skip

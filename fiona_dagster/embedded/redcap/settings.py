@@ -28,6 +28,16 @@ _NUMBERS = (
 )  # fmt: skip
 
 
+_ORDER = (
+    "project_id", "project_title", "creation_time", "production_time", "in_production", "project_language",
+    "purpose", "purpose_other", "project_notes", "custom_record_label", "secondary_unique_field",
+    "is_longitudinal", "has_repeating_instruments_or_events", "surveys_enabled", "scheduling_enabled",
+    "record_autonumbering_enabled", "randomization_enabled", "ddp_enabled", "project_irb_number",
+    "project_grant_number", "project_pi_firstname", "project_pi_lastname", "display_today_now_button",
+    "missing_data_codes", "external_modules", "bypass_branching_erase_field_prompt",
+)  # fmt: skip
+
+
 def export_version(call: Call) -> Text:
     """`content=version`."""
     call.user.require("api_export")
@@ -38,7 +48,7 @@ def export_project(call: Call) -> One:
     """`content=project`: one object."""
     call.user.require("api_export")
     project = call.project
-    values: dict[str, Any] = {
+    known: dict[str, Any] = {
         "project_id": project.pid,
         "project_title": project.title,
         "creation_time": project.created_at,
@@ -48,9 +58,15 @@ def export_project(call: Call) -> One:
         "is_longitudinal": int(project.longitudinal),
         "has_repeating_instruments_or_events": int(project.repeats),
     }
-    values |= {name: int(project.settings.get(name) or 0) for name in _NUMBERS}
-    values |= {name: str(project.settings.get(name) or values.get(name, "")) for name in _TEXTS}
+    values = {name: _shown(project, name, known) for name in _ORDER}
     return One(values)
+
+
+def _shown(project: ProjectModel, name: str, known: Mapping[str, Any]) -> Any:
+    stored = project.settings.get(name)
+    if name in _NUMBERS:
+        return int(stored or 0)
+    return known.get(name, "") if stored is None else str(stored)
 
 
 def import_settings(call: Call) -> Count:

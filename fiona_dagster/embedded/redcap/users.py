@@ -25,10 +25,12 @@ from fiona_dagster.embedded.redcap.rights import (
 )
 
 NEW_USER = dict.fromkeys(RIGHTS, 0) | {
-    "data_export": 2, "reports": 1, "stats_and_charts": 1, "manage_survey_participants": 1, "calendar": 1,
+    "reports": 1, "stats_and_charts": 1, "manage_survey_participants": 1, "calendar": 1,
     "file_repository": 1, "record_create": 1,
 }  # fmt: skip
 """What a user imported by name alone may do: see and enter records, nothing by API."""
+_LOCKS = ("lock_records_customization", "lock_records", "lock_records_all_forms")
+"""In a role they come in another order than with users."""
 ROLE_NAME = "unique_role_name"
 
 
@@ -40,7 +42,10 @@ def export_users(call: Call) -> Table:
 
 
 def import_users(call: Call) -> Count:
-    """Add users or change their rights; only `username` is required, and what is not given stays."""
+    """Add users or change their rights; only `username` is required, and what is not given stays.
+
+    Columns of an export that are no rights (`data_access_group_id`, `data_export` of old versions) are passed over.
+    """
     call.user.require("api_import", "user_rights")
     rows = call.objects()
     existing = _stored_rights(call)
@@ -77,7 +82,9 @@ def export_roles(call: Call) -> Table:
         shown = rights_row(role.rights, call.project)
         texts = {name: str(value) if isinstance(value, int) else value for name, value in shown.items()}
         rows.append({ROLE_NAME: role.unique_name, "role_label": role.label, **texts})
-    return Table([ROLE_NAME, "role_label", *rights_row({}, call.project)], rows, root="roles")
+    columns = [name for name in rights_row({}, call.project) if name not in _LOCKS]
+    by_form = columns[-2:]
+    return Table([ROLE_NAME, "role_label", *columns[:-2], *_LOCKS, *by_form], rows, root="roles")
 
 
 def import_roles(call: Call) -> Count:
