@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(site: Site, ledger_url: str, options: argparse.Namespace) -> int:
     from scp_listener.server import Manner, control_file
-    from scp_listener.workers import Supervisor, run_alone
+    from scp_listener.supervisor import Supervisor
+    from scp_listener.workers import run_alone
 
     site.layout.ensure()
     if not is_enabled(control_file(site.layout.enabled)):
@@ -52,16 +53,22 @@ def _serve(site: Site, ledger_url: str, options: argparse.Namespace) -> int:
             place=str(site.layout.enabled),
             remedy="write 1 as its first character",
         )
+    workers = options.workers or (site.receiver.workers if options.site else 1)
     lock = _only_listener(site.layout.incoming, wait_seconds=options.grace + 10.0)
     try:
         manner = Manner(
-            streamed=options.data_phase == "streamed",
+            streamed=(options.data_phase or site.receiver.data_phase) == "streamed",
             durable=not options.unsafe_no_sync,
             stow=_second_door(site, options),
         )
-        if options.workers > 1:
+        if workers > 1:
             supervisor = Supervisor(
-                site, ledger_url, count=options.workers, grace_seconds=options.grace, manner=manner
+                site,
+                ledger_url,
+                count=workers,
+                grace_seconds=options.grace,
+                manner=manner,
+                hang_seconds=options.hang,
             )
             return 0 if supervisor.run() else 1
         return 0 if run_alone(site, ledger_url, grace_seconds=options.grace, manner=manner) else 1
@@ -130,16 +137,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--ledger", help="SQLAlchemy URL of the ledger (default: SQLite in the data directory)"
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes that share the port")
+    parser.add_argument(
+        "--workers", type=int, help="processes that share the port (default: 1, or the site's WORKERS)"
+    )
     parser.add_argument(
         "--grace", type=float, default=60.0, help="seconds that open Associations get to finish at a stop"
     )
     parser.add_argument(
         "--data-phase",
         choices=("streamed", "stock"),
-        default="streamed",
-        help="who reads data sets from the network: the listener, or pynetdicom's own slower code",
+        help="who reads data sets from the network: the listener, or pynetdicom's code (default: the site's DATAPHASE)",
     )
+    parser.add_argument("--hang", type=float, default=60.0, help=argparse.SUPPRESS)
     parser.add_argument("--unsafe-no-sync", action="store_true", help=argparse.SUPPRESS)
     return parser
 

@@ -174,7 +174,7 @@ class DataPhase:
         """The rest of the data set is read and thrown away: its sender is told, and goes on."""
         LOG.error("an instance was refused: %s", error.strerror)
         self.close()
-        self._refused = Status.OUT_OF_RESOURCES
+        self._refused = getattr(error, "status", Status.OUT_OF_RESOURCES)
 
     def _finish(self) -> bool:
         """A data set is complete: store it, answer."""

@@ -4,7 +4,8 @@
 - the data phase writes a data set to a file as it comes, undecoded;
 - that file lies in our `.incoming`, so that it can be linked into the archive on the same file system;
 - its File Meta Information is ours and names the sender;
-- a C-STORE request without a data set is answered, where pynetdicom stays silent.
+- a C-STORE request without a data set is answered, where pynetdicom stays silent;
+- Presentation Contexts that a caller may not use are rejected, and the others go on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pynetdicom.dimse_primitives import C_STORE
 
 from fiona_dagster.adapters.received_files import file_meta
 
+_USER_REJECTION = 0x01
 _REPLACED = ("create_file_meta", "write_file_meta_info", "NamedTemporaryFile")
 
 
@@ -62,6 +64,24 @@ def unfinished_uploads(association: Any) -> list[Path]:
     if message is not None:
         found.append(message._data_set_path)  # noqa: SLF001
     return [path for path in found if isinstance(path, Path)]
+
+
+def accept_only(association: Any, is_permitted: Callable[[str], bool]) -> None:
+    """Have an Association that is being negotiated accept Presentation Contexts of permitted abstract syntaxes alone.
+
+    The others are answered with user-rejection (PS3.8 table 9-18).
+    """
+    send_accept = association.acse.send_accept
+
+    def accept() -> None:
+        for context in association.accepted_contexts:
+            if not is_permitted(str(context.abstract_syntax)):
+                context.result = _USER_REJECTION
+                association._accepted_cx.pop(context.context_id)  # noqa: SLF001
+                association._rejected_cx.append(context)  # noqa: SLF001
+        send_accept()
+
+    association.acse.send_accept = accept
 
 
 def _facts(*, sop_class_uid: object, sop_instance_uid: object, transfer_syntax: object) -> tuple[str, ...]:

@@ -49,6 +49,9 @@ class Wire(AssociationSocket):
         connection = self.socket
         if connection is None:
             return
+        if isinstance(connection, ssl.SSLSocket):  # it waits by itself, outside of OpenSSL
+            connection.settimeout(seconds)
+            return
         limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
         try:
             connection.settimeout(None)

@@ -21,6 +21,7 @@ class Status(IntEnum):
     CANNOT_UNDERSTAND_NOT_DICOM = 0xC104
     CANNOT_UNDERSTAND_UNSAFE_UID = 0xC105
     CANNOT_UNDERSTAND_OTHER_STUDY = 0xC106
+    OBJECT_TOO_LARGE = 0xC107
 
 
 REASONS: dict[Status, str] = {
@@ -35,6 +36,7 @@ REASONS: dict[Status, str] = {
     Status.CANNOT_UNDERSTAND_NO_SOP_UID: "the data set has no SOP Instance UID",
     Status.CANNOT_UNDERSTAND_NOT_DICOM: "the content is not DICOM",
     Status.CANNOT_UNDERSTAND_UNSAFE_UID: "a UID holds other characters than digits and dots, or too many",
+    Status.OBJECT_TOO_LARGE: "the data set is larger than this receiver takes",
     Status.CANNOT_UNDERSTAND_OTHER_STUDY: "the data set is of another study than the request names",
 }
 """What a Status means, for the quarantine and as Error Comment (LO, at most 64 characters are sent)."""

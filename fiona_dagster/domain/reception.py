@@ -73,6 +73,8 @@ class Refusal:
     at: float
     peer: Peer
     path: str | None = None
+    times: int = 1
+    """How many of the kind: a flood of refusals is summed up."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from pydicom.uid import CTImageStorage
@@ -13,8 +14,9 @@ from sqlalchemy import text
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.uploads import Upload
 from fiona_dagster.domain.layout import Layout
+from fiona_dagster.domain.limits import Limits
+from fiona_dagster.domain.receiver import ReceiverSettings
 from fiona_dagster.settings import Site, standalone_site
-from scp_listener import server
 from scp_listener.server import Listener
 from scp_listener.store_messages import StoreCommand, command_pdus, store_command, store_response
 from tests.scp_listener.instances import SERIES, STUDY, associate, encoded, instance, send
@@ -82,10 +84,8 @@ def test_a_disk_that_is_full_in_the_middle_costs_that_instance_alone(
     assert rig.rows("select status from refusal") == [(0xA700,)]
 
 
-def test_an_association_on_which_nothing_moves_is_aborted(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "NETWORK_TIMEOUT_SECONDS", 0.5)
+def test_an_association_on_which_nothing_moves_is_aborted(site: Site) -> None:
+    site = replace(site, receiver=ReceiverSettings(limits=Limits(idle_seconds=0.5)))
     rig = Rig(site)
     peer = RawPeer(rig.port)
     peer.associate()

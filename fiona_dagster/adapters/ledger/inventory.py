@@ -81,7 +81,9 @@ class Inventory:
         """Count everything, in one consistent view: received by the studies' own counters, the rest row by row."""
         with self._ledger.read() as connection:
             studies = connection.execute(select(func.count()).select_from(study)).scalar_one()
-            refused = connection.execute(select(func.count()).select_from(refusal)).scalar_one()
+            refused = int(
+                connection.execute(select(func.coalesce(func.sum(refusal.c.times), 0))).scalar_one()
+            )
             still_open = connection.execute(
                 select(func.count()).select_from(association).where(association.c.closed_at.is_(None))
             ).scalar_one()

@@ -1,0 +1,243 @@
+"""Who comes in: each Association is judged by the site's rules and limits, watched while it is open, and counted out.
+
+The rules are pure (`domain.access`, `domain.limits`); here they meet connections.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fiona_dagster.domain.access import (
+    ALL_SERVICES,
+    Call,
+    Rejection,
+    Service,
+    admit_call,
+    certificate_names,
+    service_of,
+)
+from fiona_dagster.domain.dimse_status import Status
+from fiona_dagster.domain.limits import Allowance
+from fiona_dagster.domain.receiver import ReceiverSettings
+from fiona_dagster.domain.reception import Peer, is_enabled
+from scp_listener import pynetdicom_hooks
+from scp_listener.occupancy import Place
+from scp_listener.streamed_association import hang_up
+from scp_listener.tls import SecureSocket
+
+NEGOTIATION_SECONDS = 60.0
+"""A connection that has not become an Association after so long is ended."""
+_CONNECTIONS_FOR_EACH = 2
+_SPARE_CONNECTIONS = 16
+"""Connections beyond Associations: those that are being negotiated, and those that are told that there is no room."""
+
+Refuse = Callable[[Status, str, Peer], None]
+
+
+@dataclass
+class _Guest:
+    """A connection. Times by the monotonic clock."""
+
+    since: float
+    address: str = ""
+    entered: bool = False
+    services: frozenset[Service] = ALL_SERVICES
+    message_since: float | None = None
+
+
+@dataclass
+class _Rates:
+    bytes: Allowance
+    objects: Allowance
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Door:
+    """One for each process of a listener; `control` is FIONA's control file as it reads now."""
+
+    def __init__(
+        self,
+        settings: ReceiverSettings,
+        place: Place,
+        refuse: Refuse,
+        control: Callable[[], str | None],
+        *,
+        share: int,
+    ) -> None:
+        self._rules, self.limits = settings.access, settings.limits
+        self._place, self._refuse, self._control, self._share = place, refuse, control, share
+        self._guests: dict[Any, _Guest] = {}
+        self._rates: dict[str, _Rates] = {}
+        self._turn = threading.Lock()
+
+    def may_connect(self) -> bool:
+        """Whether one more connection may be served at all."""
+        return len(self._guests) < self.limits.associations * _CONNECTIONS_FOR_EACH + _SPARE_CONNECTIONS
+
+    def connected(self, association: Any) -> None:
+        """Somebody has connected."""
+        association.dul.socket.socket.settimeout(
+            self.limits.idle_seconds
+        )  # for a peer that vanishes within a PDU
+        with self._turn:
+            self._guests[association] = _Guest(time.monotonic())
+
+    def requested(self, association: Any) -> bool:
+        """An Association is asked for: whether it may go on, with what it may do; else it was rejected."""
+        verdict = self._verdict(association)
+        if not isinstance(verdict, Rejection):
+            with self._turn:
+                guest = self._guests.setdefault(association, _Guest(time.monotonic()))
+            guest.services = verdict
+            if verdict != ALL_SERVICES:
+                pynetdicom_hooks.accept_only(association, lambda uid: service_of(uid) in verdict)
+            return True
+        full = verdict in (Rejection.TOO_MANY, Rejection.TOO_MANY_OF_PEER)
+        status = Status.OUT_OF_RESOURCES if full else Status.REFUSED_NOT_AUTHORISED
+        self._refuse(status, verdict.reason, peer_of(association))
+        association.acse.send_reject(*verdict.codes)
+        association.kill()  # returns when the rejection is sent
+        return False
+
+    def may(self, association: Any, service: Service) -> bool:
+        """Whether an Association may use a service."""
+        guest = self._guests.get(association)
+        return guest is not None and service in guest.services
+
+    def has_room(self, folder: Path) -> bool:
+        """Whether the disk of `folder` is far enough from full for new instances."""
+        disk = os.statvfs(folder)
+        return self.limits.has_room(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
+
+    def message_began(self, association: Any) -> Status:
+        """A data set begins: Success, or why it is not taken. Waits where the peer sends more than it may."""
+        guest = self._guests.get(association)
+        if guest is None:
+            return Status.SUCCESS
+        if Service.STORAGE not in guest.services:
+            return Status.REFUSED_NOT_AUTHORISED
+        guest.message_since = time.monotonic()
+        if self.limits.objects_per_minute:
+            rates = self._rates_of(guest.address)
+            with rates.turn:
+                wait = rates.objects.take(1, time.monotonic())
+            time.sleep(wait)  # this peer's own thread: what it sends waits in the network meanwhile
+        return Status.SUCCESS
+
+    def message_ended(self, association: Any) -> None:
+        """A data set is complete."""
+        guest = self._guests.get(association)
+        if guest is not None:
+            guest.message_since = None
+
+    def seconds_to_wait(self, address: str, size: int) -> float:
+        """For how long a peer that has sent `size` bytes more is to be read no further."""
+        rates = self._rates_of(address)
+        with rates.turn:
+            return rates.bytes.take(size, time.monotonic())
+
+    def sweep(self) -> None:
+        """Count out who is gone, and end what takes too long. Call it now and then."""
+        self._place.beat()
+        now = time.monotonic()
+        with self._turn:
+            guests = list(self._guests.items())
+        for association, guest in guests:
+            began = association.ident is not None
+            if began and not association.is_alive():
+                self._left(association, guest)
+            elif not association.is_established and now - guest.since > NEGOTIATION_SECONDS:
+                hang_up(association)
+                if not began:  # there was no thread for it
+                    self._left(association, guest)
+            elif (
+                guest.message_since is not None
+                and self.limits.message_seconds
+                and now - guest.message_since > self.limits.message_seconds
+            ):
+                guest.message_since = None
+                self._refuse(Status.OUT_OF_RESOURCES, "a data set took too long", peer_of(association))
+                hang_up(association)
+
+    def _left(self, association: Any, guest: _Guest) -> None:
+        connection = association.dul.socket.socket if association.dul.socket else None
+        if connection is not None:
+            connection.close()
+        with self._turn:
+            self._guests.pop(association, None)
+            if guest.entered:
+                guest.entered = False
+                self._place.leave(guest.address)
+            if not any(one.address == guest.address for one in self._guests.values()):
+                self._rates.pop(guest.address, None)
+
+    def _verdict(self, association: Any) -> frozenset[Service] | Rejection:
+        if not is_enabled(self._control()):
+            return Rejection.SWITCHED_OFF
+        call = _call(association)
+        contexts = association.requestor.primitive.presentation_context_definition_list
+        proposed = {service_of(str(context.abstract_syntax)) for context in contexts}
+        verdict = admit_call(self._rules, call, proposed)
+        if isinstance(verdict, Rejection) or (call.from_here and proposed <= {Service.VERIFICATION}):
+            return verdict
+        full = self._place.enter(
+            call.address, most=self.limits.associations, most_of_peer=self.limits.associations_per_peer
+        )
+        if full:
+            return Rejection.TOO_MANY if full == "all" else Rejection.TOO_MANY_OF_PEER
+        with self._turn:
+            guest = self._guests.setdefault(association, _Guest(time.monotonic()))
+            guest.address, guest.entered = call.address, True
+        return verdict
+
+    def _rates_of(self, address: str) -> _Rates:
+        with self._turn:
+            found = self._rates.get(address)
+            if found is None:
+                found = self._rates[address] = _Rates(
+                    Allowance(self.limits.bytes_per_second / self._share),
+                    Allowance(self.limits.objects_per_minute / 60 / self._share, burst_seconds=60.0),
+                )
+            return found
+
+
+def peer_of(association: Any) -> Peer:
+    """Who opened an Association, whom they called, and from where."""
+    request = association.requestor.primitive
+    if request is None:
+        return Peer("", "", association.requestor.address)
+    return Peer(
+        request.calling_ae_title.strip(), request.called_ae_title.strip(), association.requestor.address
+    )
+
+
+def _call(association: Any) -> Call:
+    peer = peer_of(association)
+    connection: socket.socket | None = association.dul.socket.socket
+    secure = isinstance(connection, SecureSocket)
+    return Call(
+        peer.calling_ae,
+        peer.called_ae,
+        peer.address,
+        is_tls=secure,
+        names=certificate_names(connection.getpeercert())
+        if isinstance(connection, SecureSocket)
+        else frozenset(),
+        from_here=_is_ours(peer.address, connection),
+    )
+
+
+def _is_ours(address: str, connection: socket.socket | None) -> bool:
+    if address == "::1" or address.startswith("127."):
+        return True
+    try:
+        return connection is not None and connection.getsockname()[0] == address
+    except OSError:
+        return False
