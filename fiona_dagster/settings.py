@@ -31,6 +31,7 @@ from fiona_dagster.domain.configuration_values import (
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.receiver import ReceiverSettings, receiver_from, shared_port
+from fiona_dagster.domain.retrieval_settings import RetrieveOptions, retrieve_options
 from fiona_dagster.domain.stow import StowSettings, stow_from
 
 DEFAULT_SITE = "ABCD"
@@ -58,6 +59,14 @@ class DicomPeer:
 
 
 @dataclass(frozen=True)
+class Source:
+    """A peer that studies are fetched from, and how."""
+
+    peer: DicomPeer
+    options: RetrieveOptions
+
+
+@dataclass(frozen=True)
 class Site:
     """One receiver: its own DATADIR, port and AE title (`SITES` in config.json)."""
 
@@ -69,6 +78,8 @@ class Site:
     quiet_seconds: float = QUIET_SECONDS
     sources: tuple[DicomPeer, ...] = ()
     """Peers that are asked by C-FIND how many instances a study should have."""
+    retrieval: tuple[Source, ...] = ()
+    """Those of them that studies are fetched from, as far as FIONA's control file lets them."""
     receiver: ReceiverSettings = field(default_factory=ReceiverSettings)
     patience_seconds: float = PATIENCE_SECONDS
     """How long a study that is known to be incomplete waits for the rest."""
@@ -256,14 +267,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _site(name: str, values: Mapping[str, Any], *, datadir: Path, place: str, warnings: list[str]) -> Site:
-    sources = []
-    if values.get("SCANNERIP"):
-        sources.append(_peer(values, "SCANNERAETITLE", "SCANNERIP", "SCANNERPORT", place=place))
-    for other in objects_of(values, "OTHERSCANNER", place=place):
-        if other.get("SCANNERIP"):
-            sources.append(
-                _peer(other, "SCANNERAETITLE", "SCANNERIP", "SCANNERPORT", place=f"{place}: OTHERSCANNER")
-            )
+    sources, retrieval = [], []
+    others = [(f"{place}: OTHERSCANNER", one) for one in objects_of(values, "OTHERSCANNER", place=place)]
+    for where, scanner in [(place, values), *others]:
+        if scanner.get("SCANNERIP"):
+            sources.append(_peer(scanner, "SCANNERAETITLE", "SCANNERIP", "SCANNERPORT", place=where))
+            if (options := retrieve_options(scanner, place=where)) is not None:
+                retrieval.append(Source(sources[-1], options))
     host = str(values.get("DICOMIP") or "0.0.0.0")  # noqa: S104 — a receiver listens to the hospital's network
     ae_title = _ae_title(values.get("DICOMAETITLE") or "FIONA", f"{place}: DICOMAETITLE")
     web = object_of(values, "STOW", place=place)
@@ -280,6 +290,7 @@ def _site(name: str, values: Mapping[str, Any], *, datadir: Path, place: str, wa
         ae_title=ae_title,
         quiet_seconds=number_of(values, "QUIETSECONDS", QUIET_SECONDS, place=place),
         sources=tuple(sources),
+        retrieval=tuple(retrieval),
         receiver=receiver_from(values, place=place),
         patience_seconds=number_of(values, "INCOMPLETESECONDS", PATIENCE_SECONDS, place=place),
         commitment=commitment,

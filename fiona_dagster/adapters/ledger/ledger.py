@@ -16,6 +16,7 @@ from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from fiona_dagster.adapters.ledger import reception_schema as _reception_schema  # noqa: F401 — its tables
+from fiona_dagster.adapters.ledger import retrieval_schema as _retrieval_schema  # noqa: F401
 from fiona_dagster.adapters.ledger.migrations import migrate
 from fiona_dagster.adapters.ledger.schema import SCHEMA_VERSION, meta, metadata, study
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.inventory import Inventory
     from fiona_dagster.adapters.ledger.procedures import Procedures
     from fiona_dagster.adapters.ledger.reception import Reception
+    from fiona_dagster.adapters.ledger.retrievals import Retrievals
     from fiona_dagster.adapters.ledger.studies import Studies
     from fiona_dagster.adapters.ledger.transfers import Transfers
 
@@ -148,6 +150,12 @@ class Ledger:
         from fiona_dagster.adapters.ledger.commitments import Commitments
 
         return Commitments(self)
+
+    @cached_property
+    def retrievals(self) -> Retrievals:
+        from fiona_dagster.adapters.ledger.retrievals import Retrievals
+
+        return Retrievals(self)
 
     @cached_property
     def studies(self) -> Studies:
