@@ -238,9 +238,15 @@ class DataPhase:
         return bytes(data)
 
     def _has(self, count: int) -> bool:
-        with self._association.others_may_send():
-            if self._wire.has(count):
+        wire = self._wire
+        if wire.end - wire.start >= count:
+            return True
+        self._association.others_may_send(may=True)
+        try:
+            if wire.has(count):
                 return True
+        finally:
+            self._association.others_may_send(may=False)
         if not self._association.is_over:
             self._provider.happened(_CLOSED)
         return False

@@ -52,12 +52,12 @@ class _Closed:
 class _Received:
     instance: ReceivedInstance
     association_id: str
-    path: Path | None
+    path: Path | str | None
 
     def complete(self) -> ReceivedInstance:
         """With the hash of its data set, which is taken here where nobody needed it before."""
         if not self.instance.sha256 and self.path is not None:
-            self.instance = replace(self.instance, sha256=sha256_of_data_set(self.path))
+            self.instance = replace(self.instance, sha256=sha256_of_data_set(Path(self.path)))
         return self.instance
 
 
@@ -89,7 +89,13 @@ class Recorder:
         """Whether so much waits that its hashes should not be left to this thread alone."""
         return len(self._entries) > BEHIND
 
-    def received(self, instance: ReceivedInstance, association_id: str, path: Path | None = None) -> None:
+    def is_idle(self) -> bool:
+        """Whether everything that was put until now is in the ledger."""
+        return not self._entries
+
+    def received(
+        self, instance: ReceivedInstance, association_id: str, path: Path | str | None = None
+    ) -> None:
         """`path`: where it lies, so that an instance without a hash can be given one."""
         self._put(_Received(instance, association_id, path))
 

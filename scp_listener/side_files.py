@@ -30,7 +30,7 @@ _Series = tuple[str, str]
 class _Arrival:
     header: InstanceHeader
     peer: Peer
-    path: Path | None
+    path: Path | str | None
 
     @property
     def series(self) -> _Series:
@@ -60,7 +60,7 @@ class SideFiles:
         self._thread = threading.Thread(target=self._run, name="side-files", daemon=True)
         self._thread.start()
 
-    def arrived(self, header: InstanceHeader, peer: Peer, new: Path | None) -> None:
+    def arrived(self, header: InstanceHeader, peer: Peer, new: Path | str | None) -> None:
         """An instance was stored, at `new` where it was not there before; returns at once."""
         self._last_arrival = time.monotonic()
         self._fresh.append(_Arrival(header, peer, new))
@@ -115,7 +115,7 @@ class SideFiles:
                 _not_written(error)
             waiting = self._waiting.setdefault(one.series, _Waiting(now, now))
             waiting.last = now
-            waiting.images.append((one.path, one.peer))
+            waiting.images.append((Path(one.path), one.peer))
 
     def _due(self, *, everything: bool) -> list[_Series]:
         now = time.monotonic()

@@ -5,14 +5,16 @@ Nothing here knows how the data set came over the network: it begins with a comp
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fiona_dagster.adapters.spool import Spool
 from fiona_dagster.adapters.uploads import Upload
 from fiona_dagster.domain.dimse_status import REASONS, Status
 from fiona_dagster.domain.errors import Reject
+from fiona_dagster.domain.familiar_elements import Familiar
 from fiona_dagster.domain.reception import (
     Peer,
     Refusal,
@@ -45,6 +47,7 @@ class Store:
     recorder: Recorder
     side_files: SideFiles
     clock: Callable[[], float] = time.time
+    threads: threading.local = field(default_factory=threading.local, repr=False)
 
     def __call__(self, upload: Upload, request: StoreRequest, peer: Peer, association_id: str) -> Status:
         """`put` for a C-STORE, which tells Success of what was put aside, too: it has no other Status for it."""
@@ -68,7 +71,7 @@ class Store:
     def _store(self, upload: Upload, request: StoreRequest, peer: Peer, association_id: str) -> Stored:
         if not self.recorder.has_room():
             raise _rejected(Status.OUT_OF_RESOURCES)
-        header = upload.header(request.transfer_syntax_uid)
+        header = upload.header(request.transfer_syntax_uid, self._familiar())
         status = admit_instance(header, request)
         if status is not Status.SUCCESS:
             raise _rejected(status)
@@ -80,13 +83,15 @@ class Store:
             site=self.site,
             sha256=sha256 or placed.sha256 or "",
             size_bytes=upload.size,
-            path=self.spool.relative(placed.path),
+            path=self.spool.relative(placed.place),
             received_at=self.clock(),
             peer=peer,
             aside=placed.aside,
         )
-        self.recorder.received(instance, association_id, placed.path)
-        self.side_files.arrived(header, peer, placed.path if not placed.resent and not placed.aside else None)
+        self.recorder.received(instance, association_id, placed.place)
+        self.side_files.arrived(
+            header, peer, placed.place if not placed.resent and not placed.aside else None
+        )
         return Stored(Status.SUCCESS, placed.aside)
 
     def refuse(self, upload: Upload, status: Status, reason: str, peer: Peer) -> Status:
@@ -102,6 +107,13 @@ class Store:
         LOG.warning("refused 0x%04X: %s", int(status), reason)
         self.recorder.refused(refusal)
         return status
+
+    def _familiar(self) -> Familiar:
+        """What the data sets of this thread, mostly those of one Association, have in common."""
+        found: Familiar | None = getattr(self.threads, "familiar", None)
+        if found is None:
+            found = self.threads.familiar = Familiar()
+        return found
 
 
 def _rejected(status: Status) -> Reject:

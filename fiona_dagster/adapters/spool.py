@@ -30,14 +30,20 @@ _OPEN_FOLDERS = 64
 class Placed:
     """Where a data set lies now (absolute).
 
-    `resent`: the same content was there already; `aside`: other content under a known SOP Instance UID (law 7).
+    `place`: the path as text, absolute. `resent`: the same content was there already; `aside`: other content under a
+    known SOP Instance UID (law 7).
     `sha256` of the data set, where the two had to be compared.
     """
 
-    path: Path
+    place: str
     resent: bool
     aside: bool
     sha256: str | None = field(default=None, compare=False)
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return Path(self.place)
 
 
 class Spool:
@@ -48,6 +54,7 @@ class Spool:
 
     def __init__(self, layout: Layout, *, durable: bool = True) -> None:
         self._layout, self._durable = layout, durable
+        self._datadir = f"{layout.datadir}/"
         self._studies: OrderedDict[str, _Folder] = OrderedDict()
         self._turn = threading.Lock()
         layout.ensure()
@@ -76,18 +83,21 @@ class Spool:
             OSError: nothing was placed, the upload is where it was.
         """
         self._sync(upload.descriptor)
-        target = self._layout.archived_instance(study_uid, sop_uid)
-        new, aside, sha256 = self._link(upload, study_uid, sop_uid), False, None
-        if not new:
-            sha256 = upload.sha256()
-            if sha256_of_data_set(target) != sha256:
-                target, aside = self._layout.aside / f"{sop_uid}.{sha256[:16]}", True
-                with suppress(FileExistsError):
-                    target.hardlink_to(upload.path)
-                    new = True
-                self._sync_folder(target.parent)
+        place, new = self._link(upload, study_uid, sop_uid)
+        if new:
+            upload.unlink()
+            return Placed(place, resent=False, aside=False)
+        sha256 = upload.sha256()
+        aside = sha256_of_data_set(Path(place)) != sha256
+        if aside:
+            target = self._layout.aside / f"{sop_uid}.{sha256[:16]}"
+            with suppress(FileExistsError):
+                target.hardlink_to(upload.path)
+                new = True
+            self._sync_folder(target.parent)
+            place = str(target)
         upload.unlink()
-        return Placed(target, resent=not new, aside=aside, sha256=sha256)
+        return Placed(place, resent=not new, aside=aside, sha256=sha256)
 
     def refuse(self, upload: Path, refusal: Refusal) -> Refusal:
         """Keep what was refused, with a `.json` beside it that tells why; returns `refusal` with its path."""
@@ -102,9 +112,12 @@ class Spool:
         write_json_durably(target.with_suffix(".json"), {**asdict(kept), "status": f"0x{kept.status:04X}"})
         return kept
 
-    def relative(self, path: Path) -> str:
+    def relative(self, path: Path | str) -> str:
         """`path` as the ledger writes it: relative to the DATADIR."""
-        return str(path.relative_to(self._layout.datadir))
+        place = str(path)
+        if not place.startswith(self._datadir):
+            raise ValueError("a path is not in the DATADIR")
+        return place[len(self._datadir) :]
 
     def free_bytes(self) -> int:
         """Free space where uploads are written."""
@@ -125,8 +138,8 @@ class Spool:
     def _marker(self) -> Path:
         return self._layout.incoming / "recorded-until"
 
-    def _link(self, upload: Upload, study_uid: str, sop_uid: str) -> bool:
-        """Whether the place in the archive was free and is the upload's now; its folder is synced either way.
+    def _link(self, upload: Upload, study_uid: str, sop_uid: str) -> tuple[str, bool]:
+        """Its place in the archive, and whether that was free and is the upload's now; the folder is synced either way.
 
         Also for a resend: the other Association may not have come so far.
         """
@@ -134,17 +147,17 @@ class Spool:
             folder = self._study_folder(study_uid)
             try:
                 try:
-                    os.link(upload.path, sop_uid, dst_dir_fd=folder.descriptor)
+                    os.link(upload.place, sop_uid, dst_dir_fd=folder.descriptor)
                     new = True
                 except FileExistsError:
                     new = False
                 self._sync(folder.descriptor)
             except FileNotFoundError:  # cleanup took the empty study folder meanwhile
-                if not os.path.lexists(upload.path):
+                if not os.path.lexists(upload.place):
                     raise
                 self._forget(study_uid, folder)
             else:
-                return new
+                return folder.prefix + sop_uid, new
 
     def _study_folder(self, study_uid: str) -> _Folder:
         """The open folder of a study, whose own entry is on the disk."""
@@ -184,6 +197,7 @@ class _Folder:
     """An open folder; it is closed when nobody uses it any more, so that no thread loses it in the middle."""
 
     def __init__(self, path: Path) -> None:
+        self.prefix = f"{path}/"
         self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
 
     def __del__(self) -> None:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from fiona_dagster.adapters.received_files import FILE_MODE, read_file_meta
 from fiona_dagster.domain.data_set import scan_by
+from fiona_dagster.domain.familiar_elements import Familiar
 from fiona_dagster.domain.reception import InstanceHeader
 
 _HEAD_BYTES = 65_536
 _PIECE_BYTES = 1 << 20
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _NUMBERS = itertools.count(1)
 
 
 class Upload:
     """One file of a data set; whoever made it closes it, whatever becomes of the file."""
 
-    def __init__(self, path: Path, descriptor: int, offset: int) -> None:
-        self.path, self.descriptor = path, descriptor
+    def __init__(self, place: str, descriptor: int, offset: int) -> None:
+        self.place, self.descriptor = place, descriptor
         self._offset, self._head = offset, bytearray()
         self._meta = b""
         self.size = offset
@@ -34,9 +37,8 @@ class Upload:
         Raises:
             OSError: it cannot be made.
         """
-        path = folder / f"{next(_NUMBERS)}.dcm"
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        upload = cls(path, os.open(path, flags, FILE_MODE), len(meta))
+        place = f"{folder}/{next(_NUMBERS)}.dcm"
+        upload = cls(place, os.open(place, _NEW, FILE_MODE), len(meta))
         upload._meta = meta
         return upload
 
@@ -50,10 +52,15 @@ class Upload:
         """
         with path.open("rb") as stream:
             offset = read_file_meta(stream).offset
-            upload = cls(path, os.dup(stream.fileno()), offset)
+            upload = cls(str(path), os.dup(stream.fileno()), offset)
             upload.size = os.fstat(upload.descriptor).st_size
         os.fchmod(upload.descriptor, FILE_MODE)
         return upload
+
+    @property
+    def path(self) -> Path:
+        """Where it is while it is received."""
+        return Path(self.place)
 
     def write(self, fragment: memoryview) -> None:
         """The next bytes of the data set.
@@ -74,13 +81,13 @@ class Upload:
             fragment = fragment[os.write(self.descriptor, fragment) :]
         self.size += size
 
-    def header(self, transfer_syntax_uid: str) -> InstanceHeader:
-        """What reception needs of the data set, which is walked to its end.
+    def header(self, transfer_syntax_uid: str, familiar: Familiar | None = None) -> InstanceHeader:
+        """What reception needs of the data set, which is walked to its end (see `scan_by`).
 
         Raises:
             Reject: it is no DICOM, or broken.
         """
-        return scan_by(self._read, self.size - self._offset, transfer_syntax_uid, bytes(self._head))
+        return scan_by(self._read, self.size - self._offset, transfer_syntax_uid, bytes(self._head), familiar)
 
     def sha256(self) -> str:
         """Hash of the data set, in hexadecimal digits."""
@@ -92,7 +99,8 @@ class Upload:
 
     def unlink(self) -> None:
         """Take the name in `.incoming` away."""
-        self.path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self.place)  # noqa: PTH108  for every instance: no Path is made
 
     def close(self) -> None:
         """Give the descriptor back; the file stays."""

@@ -36,7 +36,7 @@ def place(spool: Spool, name: str = "upload", **attributes: object) -> Placed:
 
 def test_a_new_instance_lies_in_the_archive_readable_for_our_group_only(spool: Spool, layout: Layout) -> None:
     placed = place(spool)
-    assert placed == Placed(layout.archived_instance(STUDY, UID), resent=False, aside=False)
+    assert placed == Placed(str(layout.archived_instance(STUDY, UID)), resent=False, aside=False)
     assert stat.S_IMODE(placed.path.stat().st_mode) == 0o640
     assert placed.path.stat().st_nlink == 1
 
@@ -70,7 +70,7 @@ def test_other_content_goes_aside_and_so_does_its_resend(spool: Spool, layout: L
     first = place(spool)
     other = place(spool, PatientName="Other")
     assert (other.path.parent, other.resent, other.aside) == (layout.aside, False, True)
-    assert place(spool, PatientName="Other") == Placed(other.path, resent=True, aside=True)
+    assert place(spool, PatientName="Other") == Placed(other.place, resent=True, aside=True)
     assert dcmread(first.path).PatientName == "Doe^Jane"
 
 
