@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fiona_dagster.domain.deid import technical
 from fiona_dagster.domain.deid.actions import DUMMIES, DUMMY_TEXT
 from fiona_dagster.domain.deid.conventions import EVENT_PREFIX
 from fiona_dagster.domain.deid.dates import DateShift
@@ -240,6 +241,8 @@ def profile_problem(found: Found, rules: Rules, cleaned: Callable[[str], str] | 
         problem = "is not empty"
     elif code is Code.CLEAN and cleaned is not None and _is_unclean(found, cleaned):
         problem = "is not cleaned"
+    elif code is Code.TECHNICAL and _is_unknown(found):
+        problem = "is not technical text"
     elif found.creator and not _fits(found):
         problem = "is not what the safe list says"
     elif code is Code.REPLACE and any(t not in {"", DUMMY_TEXT, *DUMMIES.values()} for t in found.texts()):
@@ -249,6 +252,10 @@ def profile_problem(found: Found, rules: Rules, cleaned: Callable[[str], str] | 
 
 def _is_unclean(found: Found, cleaned: Callable[[str], str]) -> bool:
     return found.vr in TEXT and any(cleaned(text) != text for text in found.texts() if text != DUMMY_TEXT)
+
+
+def _is_unknown(found: Found) -> bool:
+    return any(technical.unknown(found.tag, found.vr, text) for text in found.texts() if text != DUMMY_TEXT)
 
 
 def _fits(found: Found) -> bool:
@@ -269,9 +276,9 @@ def _code(found: Found, rules: Rules, depth: int, vr: str) -> Code:
 def stays(found: Found, rules: Rules) -> bool:
     """Whether the profile lets an original's value stay as it is, so that it identifies nobody by its own word."""
     last = len(found.path) - 1
-    return _code(found, rules, last, found.declared_vr) is Code.KEEP and all(
-        _code(found, rules, depth, "SQ") in _KEPT for depth in range(last)
-    )
+    code = _code(found, rules, last, found.declared_vr)
+    kept = code is Code.KEEP or (code is Code.TECHNICAL and not _is_unknown(found))
+    return kept and all(_code(found, rules, depth, "SQ") in _KEPT for depth in range(last))
 
 
 def expected_dates(values: OriginalValues, shift: DateShift) -> set[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from tests.deid.colleagues import colleagues
 from tests.deid.generator import Study, follow_up, modalities, scripts
 from tests.deid.hidden import known_and_kept
 
 
 def studies() -> list[Study]:
     """Every study, the same each time."""
-    return [modalities(), scripts(), follow_up(), *known_and_kept()]
+    return [modalities(), scripts(), follow_up(), colleagues(), *known_and_kept()]
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def test_every_object_gets_the_disposition_that_its_type_asks_for(outcomes: list
         assert [m if w else "" for m, w in zip(made, wanted, strict=True)] == wanted
 
 
-@pytest.mark.parametrize("name", ["modalities", "scripts", "follow-up"])
+@pytest.mark.parametrize("name", ["modalities", "scripts", "follow-up", "colleagues"])
 def test_verification_raises_no_false_alarm(name: str, outcomes: list[Outcome]) -> None:
     outcome = next(one for one in outcomes if one.study.name == name)
     assert outcome.verified, [(check.name, check.places) for check in outcome.checks if not check.passed]

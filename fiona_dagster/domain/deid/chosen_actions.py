@@ -16,7 +16,7 @@ from fiona_dagster.domain.deid.actions import (
     Replace,
     ShiftDate,
 )
-from fiona_dagster.domain.deid.cleaning import CleanDocument, CleanHeader, CleanText
+from fiona_dagster.domain.deid.cleaning import CleanDocument, CleanHeader, CleanText, KeepTechnical
 from fiona_dagster.domain.deid.conventions import pseudonyms
 from fiona_dagster.domain.deid.dates import DateShift, shift_days
 from fiona_dagster.domain.deid.originals import OriginalValues
@@ -69,6 +69,7 @@ class ChosenActions:
             Code.UID: MapUid(self.map_uid),
             Code.DATE: ShiftDate(shift),
             Code.CLEAN: CleanText(self._cleaned),
+            Code.TECHNICAL: KeepTechnical(),
             Code.CSA: CleanHeader(self._identifies, self._stands_in),
         }
         self._pseudonyms: dict[int, Action] = {

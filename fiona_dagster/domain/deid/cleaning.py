@@ -6,8 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fiona_dagster.domain.deid.actions import DUMMY_TEXT, Field
+from fiona_dagster.domain.deid import technical
+from fiona_dagster.domain.deid.actions import DUMMY_TEXT, Field, Keep
+from fiona_dagster.domain.deid.codes import TECHNICAL_VRS
+from fiona_dagster.domain.deid.dictionary import keyword_of
 from fiona_dagster.domain.deid.text import encode, split
+from fiona_dagster.domain.errors import Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,37 @@ class CleanText:
 
     def describe(self) -> str:
         return "cleaned: words of the vocabulary stay"
+
+
+@dataclass(frozen=True, slots=True)
+class KeepTechnical:
+    """What is known to name nobody stays; the rest is cleaned, or goes as the attribute's Type allows.
+
+    Raises:
+        Hold: the instance cannot be read without a right value, and it has none.
+    """
+
+    def __call__(self, field: Field) -> bytes | None:
+        kept = Keep()(field) if field.vr in TECHNICAL_VRS else None
+        if not kept:
+            return kept
+        values = split(kept.decode("utf-8").rstrip(" \0"), field.vr)
+        made = [technical.cleaned(field.tag, field.vr, one) for one in values]
+        if made == values:
+            return kept
+        if field.vr == "CS" and technical.is_closed(field.tag):
+            raise Hold(f"{keyword_of(field.tag)} has a value that is none of the standard's")
+        if not any(one.strip() for one in made):
+            new = technical.replacement(field.tag) if field.vr == "CS" else DUMMY_TEXT
+            return new if new is None else encode(new)
+        return encode(
+            "\\".join(
+                new or (DUMMY_TEXT if old.strip() else old) for old, new in zip(values, made, strict=True)
+            )
+        )
+
+    def describe(self) -> str:
+        return "kept; what is no term or word of technical text is cleaned or goes"
 
 
 _REMEMBERED_HEADERS = 4

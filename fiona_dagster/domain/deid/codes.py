@@ -12,6 +12,8 @@ DateMode = Literal["keep", "per_project", "per_participant", "remove", "year"]
 
 TEXT_VRS = frozenset({"CS", "LO", "LT", "SH", "ST", "UC", "UT"})
 """VRs whose values can be cleaned as free text."""
+TECHNICAL_VRS = TEXT_VRS | {"UR"}
+"""VRs whose values stay only as technical text, where no option or override keeps them."""
 
 
 class Code(StrEnum):
@@ -25,6 +27,8 @@ class Code(StrEnum):
     REPLACE = "replace"
     UID = "uid"
     DATE = "date"
+    TECHNICAL = "technical"
+    """Technical text and code strings stay as far as they are known to name nobody; no override can choose it."""
     CSA = "csa"
     """A Siemens CSA header: rewritten with its safe elements; private elements only."""
 

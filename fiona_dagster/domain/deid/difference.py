@@ -31,6 +31,7 @@ LEAVES_SOMETHING = frozenset({"kept", "cleaned", "moved", "mapped"})
 _CHANGED = {
     Code.KEEP: "replaced",
     Code.CLEAN: "cleaned",
+    Code.TECHNICAL: "cleaned",
     Code.CSA: "cleaned",
     Code.DATE: "moved",
     Code.UID: "mapped",

@@ -12,9 +12,10 @@ from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deid.written import is_written_by_us
 from fiona_dagster.domain.errors import ConfigurationError
 
-ACTIONS = tuple(code for code in Code if code is not Code.CSA)
+ACTIONS = tuple(code for code in Code if code not in {Code.CSA, Code.TECHNICAL})
 _STRICTNESS = {
-    Code.REMOVE: 4, Code.EMPTY: 3, Code.REPLACE: 3, Code.UID: 2, Code.DATE: 1, Code.CLEAN: 1, Code.KEEP: 0,
+    Code.REMOVE: 4, Code.EMPTY: 3, Code.REPLACE: 3, Code.UID: 2, Code.DATE: 1, Code.CLEAN: 1, Code.TECHNICAL: 1,
+    Code.KEEP: 0,
 }  # fmt: skip
 _NAME = re.compile(r"^[\w .+-]{1,40}$")
 _TAG = re.compile(r"^\(?([0-9A-Fa-f]{4}),? ?([0-9A-Fa-f]{4})\)?$")

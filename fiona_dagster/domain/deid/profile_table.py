@@ -19,14 +19,15 @@ _WORDS = {
     Code.REPLACE: "dummy",
     Code.UID: "new UID",
     Code.CLEAN: "text cleaned",
+    Code.TECHNICAL: "technical text kept",
     Code.KEEP: "kept",
 }
-_ORDER = (Code.REMOVE, Code.EMPTY, Code.REPLACE, Code.UID, Code.DATE, Code.CLEAN, Code.KEEP)
+_ORDER = (Code.REMOVE, Code.EMPTY, Code.REPLACE, Code.UID, Code.DATE, Code.CLEAN, Code.TECHNICAL, Code.KEEP)
 _REST = """
 Attributes that stand in no row: private elements, group lengths, overlays and curves are removed, listed private ones
 under Retain Safe Private excepted; of what the standard has, PN is emptied, DA, DT and TM follow the project's dates,
-UI becomes a new UID, other text and bytes are removed, numbers and CS are kept, and sequences are entered. What the
-standard does not have is removed.
+UI becomes a new UID, other text and bytes are removed, numbers are kept, CS as technical text, and sequences are
+entered. What the standard does not have is removed.
 """
 
 

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fiona_dagster.domain.deid.codes import TEXT_VRS, Code, DateMode, Option, effective_vr, is_removed_group
+from fiona_dagster.domain.deid.codes import (
+    TECHNICAL_VRS,
+    TEXT_VRS,
+    Code,
+    DateMode,
+    Option,
+    effective_vr,
+    is_removed_group,
+)
 from fiona_dagster.domain.deid.dictionary import standard_vr
 from fiona_dagster.domain.deid.iods import demanded, folded
 from fiona_dagster.domain.deid.private import safe_private
@@ -64,7 +72,7 @@ class Rules:
             return _date_code(row.vr, self.dates) or Code.REMOVE
         if row.action == "uid" and Option.RETAIN_UIDS in self.options:
             return Code.KEEP
-        return Code(row.action)
+        return _technical(Code(row.action), declared_vr if declared_vr not in {"", "UN"} else row.vr)
 
     def _code(self, tag: int, declared_vr: str, parents: tuple[int, ...]) -> Code:
         known = standard_vr(tag)
@@ -201,11 +209,16 @@ def _unlisted(tag: int, vr: str, dates: DateMode) -> Code:
     """Attributes that the standard has and table E.1-1 does not list: text and bytes only by the positive list."""
     action = unlisted().get(tag)
     if action is not None:
-        return Code(action)
+        return _technical(Code(action), vr)
     code = _BY_VR.get(vr, _BY_VR.get(standard_vr(tag) or "UN", Code.KEEP))
     if code is Code.DATE:
         return _date_code(vr, dates) or Code.EMPTY
-    return code
+    return _technical(code, vr)
+
+
+def _technical(code: Code, vr: str) -> Code:
+    """What nobody chose to keep as it is stays as far as it names nobody."""
+    return Code.TECHNICAL if code is Code.KEEP and vr in TECHNICAL_VRS else code
 
 
 _ALIKE = (

@@ -169,9 +169,9 @@ def test_utf_8_is_read_as_that_whatever_latin_set_is_declared(declared: str | No
     del dataset.SpecificCharacterSet
     if declared:
         dataset.SpecificCharacterSet = declared
-    value = "Røntgenutstyr ".encode()
+    value = "høyre ".encode()
     dataset[0x00080070] = RawDataElement(Tag(0x00080070), "LO", len(value), value, 0, False, True)  # noqa: FBT003
-    assert copy_of(dataset).Manufacturer == "Røntgenutstyr"
+    assert copy_of(dataset).Manufacturer == "høyre"
 
 
 def test_retained_uids_stay() -> None:
@@ -191,7 +191,7 @@ def test_text_in_any_character_set_becomes_utf_8() -> None:
     dataset = ct_instance()
     dataset.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
     dataset.SequenceName = "脳"
-    copy = copy_of(dataset)
+    copy = copy_of(dataset, Profile(overrides=((0x00180024, Code.KEEP),)))
     assert copy.SpecificCharacterSet == "ISO_IR 192"
     assert copy.SequenceName == "脳"
 

@@ -40,7 +40,7 @@ DEPARTURES = {
     "ContentSequence": (Code.KEEP, VALID_SR),
     "ReferencedSOPClassUID": (Code.UID, "registered UIDs stay, others are nobody's SOP Class"),
     "BodyPartExamined": (
-        Code.KEEP,
+        Code.TECHNICAL,
         "standard codes stay, anything else becomes BODYPART: see the conventions",
     ),
     "RadiopharmaceuticalInformationSequence": (Code.KEEP, "FIONA's 'process': entered"),
@@ -54,7 +54,7 @@ def departure(tag: int, vr: str, action: str, code: Code) -> str | None:
     elif action.startswith("incrementdate") or (action == "keep" and vr == "TM"):
         same = code is Code.DATE  # times stay in the modes that move dates
     else:
-        same = action == code.value
+        same = action == code.value or (action == "keep" and code is Code.TECHNICAL)
     if same:
         return None
     row = annex_e().get(tag)

@@ -76,7 +76,8 @@ def test_the_positive_list_names_no_listed_attribute_and_no_name() -> None:
         ("CommentsOnTheScheduledProcedureStep", Code.REMOVE),
         ("TimezoneOffsetFromUTC", Code.KEEP),
         ("CertifiedTimestamp", Code.REMOVE),  # a date in bytes cannot be moved
-        ("ManufacturerModelName", Code.KEEP),
+        ("ManufacturerModelName", Code.TECHNICAL),
+        ("PatientPosition", Code.TECHNICAL),  # not listed,
         ("IconImageSequence", Code.REMOVE),
     ],
 )
