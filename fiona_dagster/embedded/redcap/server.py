@@ -9,10 +9,10 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import uvicorn
 from starlette.applications import Starlette
@@ -26,6 +26,7 @@ from starlette.routing import Route
 from fiona_dagster.adapters.durable import write_durably
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.embedded.redcap import rights
+from fiona_dagster.embedded.redcap.data_entry import save_form
 from fiona_dagster.embedded.redcap.database import Database
 from fiona_dagster.embedded.redcap.dispatch import answer
 from fiona_dagster.embedded.redcap.faults import (
@@ -37,6 +38,7 @@ from fiona_dagster.embedded.redcap.faults import (
 )
 from fiona_dagster.embedded.redcap.page import index_page, project_page
 from fiona_dagster.embedded.redcap.parameters import Parameters, Upload, form_pairs
+from fiona_dagster.embedded.redcap.record_page import record_page
 
 LOOPBACK = "127.0.0.1"
 _LOCAL_NAMES = ["127.0.0.1", "localhost", "[::1]"]
@@ -80,10 +82,16 @@ def application(database: Database, faults: Faults, *, base_url: str, page: bool
         found = await run_in_threadpool(project_page, database, request.path_params["pid"], number)
         return HTMLResponse(found or "No such project", status_code=200 if found else 404, headers=_PRIVATE)
 
+    async def record(request: Request) -> Response:
+        pid, name = request.path_params["pid"], request.query_params.get("name", "")
+        found = await run_in_threadpool(record_page, database, pid, name)
+        return HTMLResponse(found or "No such record", status_code=200 if found else 404, headers=_PRIVATE)
+
     routes = [Route("/api/", api, methods=["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])]
     guards = []
     if page:
         routes += [Route("/", index), Route("/project/{pid:int}", project)]
+        routes.append(Route("/project/{pid:int}/record", record))
         # A page of another site must not read ours through a host name that it controls (DNS rebinding).
         guards = [Middleware(TrustedHostMiddleware, allowed_hosts=_LOCAL_NAMES)]
     return Starlette(routes=routes, middleware=guards)
@@ -147,6 +155,12 @@ class RedcapServer:
             signal.signal(number, lambda *_: None)
         listening(self.url)
         self._server.run(sockets=[self._socket])
+
+    def save_form(
+        self, pid: int, instrument: str, record: str, values: Mapping[str, Any], **place: Any
+    ) -> bool | None:
+        """What a person does at the screen, with the Data Entry Trigger behind it; see `data_entry.save_form`."""
+        return save_form(self.database, pid, instrument, record, values, page_url=self.page_url, **place)
 
     def start(self) -> Self:
         """Serve in a thread of its own. Calls that come before it is ready wait in the socket's queue."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -97,11 +99,6 @@ def test_a_wrong_address_is_a_page_not_json(own: Api) -> None:
     assert "json" not in answer.headers["content-type"]
 
 
-def test_contents_to_come_say_so(own: Api) -> None:
-    answer = own.post(token=own.project().token, content="file", format="json")
-    assert answer.status_code == 501
-
-
 class TestFaults:
     def test_a_bad_gateway_carries_nothing_out(self, own: Api) -> None:
         project = own.project()
@@ -154,9 +151,33 @@ class TestPage:
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page.text
         assert "<script" not in page.text
         assert "<td>Female</td>" in page.text
-        assert "<td>1</td><td>2</td><td>1.2</td>" in page.text
+        assert '<a href="/project/1/record?name=1">1</a></th><td>2</td><td>1.2</td>' in page.text
         assert "default-src 'none'" in page.headers["content-security-policy"]
         assert requests.get(f"{own.server.page_url}project/99", timeout=30).status_code == 404
+
+    def test_a_record_has_a_page_with_labels_instances_and_its_log(self, own: Api) -> None:
+        project = own.project()
+        name = "a/b <1>"
+        place = {"redcap_repeat_instrument": "scans", "redcap_repeat_instance": 2}
+        project.import_records(
+            [
+                {"record_id": name, "name": "Ada", "drugs___1": "1"},
+                {"record_id": name, **place, "scan_uid": "1.2"},
+            ]
+        )
+        project.import_file(name, "picture", "a&b.png", io.BytesIO(b"x"))
+        assert own.server is not None
+        index = requests.get(f"{own.server.page_url}project/1", timeout=30).text
+        path = re.search(r'href="(/project/1/record[^"]+)"', index)
+        assert path is not None
+        page = requests.get(f"{own.server.page_url}{path[1].lstrip('/')}", timeout=30)
+        assert "<h1>Record a/b &lt;1&gt;</h1>" in page.text
+        assert "<td>The name <span" in page.text
+        assert "<td>Aspirin </td><td>Checked</td>" in page.text
+        assert "a&amp;b.png" in page.text
+        assert "instance 2" in page.text
+        assert "Create record a/b &lt;1&gt;" in page.text
+        assert requests.get(f"{own.server.page_url}project/1/record?name=2", timeout=30).status_code == 404
 
     def test_many_records_come_in_parts(self, own: Api) -> None:
         project = own.project()
