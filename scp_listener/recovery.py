@@ -60,6 +60,7 @@ def recover(site: Site, ledger: Ledger, live_workers: Iterable[str] = ()) -> Rec
     spool = Spool(site.layout)
     found = _abandoned(site, spool, ledger, live)
     found = _unrecorded(site, spool, ledger, found)
+    ledger.commitments.release_claims(site.name, live, now=time.time())
     lost = ledger.reception.close_lost_associations(site.name, live, time.time())
     if not live and not found.unreadable:
         spool.mark_recorded(began)
