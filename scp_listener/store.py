@@ -87,6 +87,7 @@ class Store:
             received_at=self.clock(),
             peer=peer,
             aside=placed.aside,
+            new=not placed.resent,
         )
         self.recorder.received(instance, association_id, placed.place)
         self.side_files.arrived(

@@ -38,7 +38,8 @@ class ReceivedInstance:
     """One SOP Instance, durable on disk.
 
     `sha256` covers the data set (without preamble and file meta); `size_bytes` the file; `path` is relative to
-    the site's DATADIR; `received_at` in seconds since the epoch. `aside`: other content under a known UID.
+    the site's DATADIR; `received_at` in seconds since the epoch. `aside`: other content under a known UID. `new`: its
+    file was not there before.
     """
 
     site: str
@@ -61,6 +62,7 @@ class ReceivedInstance:
     study_description: str = ""
     institution_name: str = ""
     aside: bool = False
+    new: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ def received_instance(
     received_at: float,
     peer: Peer,
     aside: bool,
+    new: bool = False,
 ) -> ReceivedInstance:
     """The record of an admitted data set; values longer than the ledger's columns are cut."""
     return ReceivedInstance(
@@ -186,4 +189,5 @@ def received_instance(
         study_description=header.study_description,
         institution_name=header.institution_name,
         aside=aside,
+        new=new,
     )

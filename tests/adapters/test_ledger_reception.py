@@ -65,6 +65,20 @@ def test_a_recovered_file_that_is_recorded_is_no_further_reception(ledger: Ledge
     assert rows(ledger, "select receptions from instance") == [(1,)]
 
 
+def test_what_recovery_found_while_it_waited_to_be_recorded_is_one_reception(ledger: Ledger) -> None:
+    record(ledger, FIRST, by=None)
+    record(ledger, replace(FIRST, new=True))
+    assert rows(ledger, "select receptions from instance") == [(1,)]
+    record(ledger, FIRST)
+    assert rows(ledger, "select receptions from instance") == [(2,)]
+    with ledger.begin() as connection:
+        connection.execute(text("update instance set purged = true"))
+    record(ledger, replace(FIRST, new=True))
+    assert rows(ledger, "select receptions, purged from instance") == [(3, 0)], (
+        "it was purged and has come again"
+    )
+
+
 def test_an_earlier_instance_that_comes_late_does_not_turn_time_back(ledger: Ledger) -> None:
     record(ledger, FIRST)
     record(ledger, replace(FIRST, sop_instance_uid="1.2.3.2", sha256="b" * 64, received_at=1.0), by=None)

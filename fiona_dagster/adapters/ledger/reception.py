@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, bindparam, case, select, update
+from sqlalchemy import Connection, and_, bindparam, case, or_, select, update
 
 from fiona_dagster.adapters.clock import moment
 from fiona_dagster.adapters.ledger.schema import (
@@ -230,7 +230,11 @@ class Reception:
         arrivals: Sequence[tuple[ReceivedInstance, str | None]],
         new: Mapping[_Content, int],
     ) -> None:
-        """Count what was there already; a recovered file is no further reception."""
+        """Count what was there already; a recovered file is no further reception.
+
+        Nor is one whose file was new, where it still lies: after the crash of another process recovery has found it
+        while it waited to be recorded. Where the file was purged, it has come again.
+        """
         unseen = set(new)
         again = []
         for received, association_id in arrivals:
@@ -248,14 +252,15 @@ class Reception:
                     instance.c.sha256 == bindparam("of_sha256"),
                 )
                 .values(
-                    receptions=instance.c.receptions + 1,
+                    receptions=instance.c.receptions
+                    + case((or_(instance.c.purged, bindparam("counts")), 1), else_=0),
                     path=bindparam("at_path"),
                     size_bytes=bindparam("of_size"),
                     purged=False,
                 ),
                 [
                     {"of_site": one.site, "of_uid": one.sop_instance_uid, "of_sha256": one.sha256,
-                     "at_path": one.path, "of_size": one.size_bytes}
+                     "at_path": one.path, "of_size": one.size_bytes, "counts": not one.new}
                     for one in again
                 ],
             )  # fmt: skip
