@@ -207,6 +207,7 @@ class Listener:
             if association.is_alive():
                 LOG.warning("an Association did not end in time and is aborted")
                 association.abort()
+                hang_up(association)  # a peer need not, and then its thread would wait for it
                 association.join(5.0)
         self._sweep()
         self._commitments.stop(max(1.0, deadline - time.monotonic()))

@@ -169,11 +169,9 @@ def access_from(values: Mapping[str, Any], *, place: str) -> tuple[AccessRules, 
 
 
 def _caller(values: Mapping[str, Any], place: str) -> Caller:
-    names = texts_of(values, "services", place=place)
-    services = [
-        choice_of({"service": one}, "service", "", tuple(Service), place=f"{place}: services")
-        for one in names
-    ]
+    services = texts_of(values, "services", place=place)
+    for one in services:
+        choice_of({"services": one}, "services", "", tuple(Service), place=place)
     return Caller(
         ae_title=_ae_title(str(values.get("aetitle") or ""), f"{place}: aetitle"),
         networks=tuple(
