@@ -16,12 +16,14 @@ def defs() -> dg.Definitions:
         housekeeping,
         packaging,
         registration,
+        retrieval,
         routing,
     )
     from fiona_dagster.domain.phases import Phase
     from fiona_dagster.resources.gateway import GatewayResource
     from fiona_dagster.sensors import arrival as arrivals
     from fiona_dagster.sensors import decisions, heartbeat, outbox, schedules
+    from fiona_dagster.sensors import retrieval as retrievals
 
     chain = {
         Phase.INTAKE: [arrival.arrived_study, classification.classified_series, registration.incoming_record],
@@ -52,17 +54,19 @@ def defs() -> dg.Definitions:
             descriptions.SCANNER,
             descriptions.COUPLING_LIST,
             housekeeping.SCP_HEARTBEAT,
+            retrieval.retrieved_studies,
             *[one for assets in chain.values() for one in assets],
             *housekeeping_assets,
         ],
         asset_checks=[deidentification.verification],
-        jobs=[*jobs, *schedules.JOBS],
+        jobs=[*jobs, retrievals.RETRIEVAL_JOB, *schedules.JOBS],
         sensors=[
             arrivals.arrivals,
             decisions.decisions,
             decisions.late_decisions,
             outbox.outbox,
             heartbeat.heartbeat,
+            retrievals.retrievals,
         ],
         schedules=schedules.SCHEDULES,
         resources={"gateway": GatewayResource()},

@@ -16,7 +16,7 @@ from tests.postgres import running_postgres
 
 ROOT = Path(__file__).resolve().parents[1]
 PHASES = {"intake", "transfer", "export"}
-HOUSEKEEPING = {"reconciliation_job", "disk_cleanup_job", "retired_partitions_job"}
+HOUSEKEEPING = {"reconciliation_job", "disk_cleanup_job", "retired_partitions_job", "retrieval_job"}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_every_sensor_schedule_and_job_says_what_it_does(definitions: dg.Definit
     repository = definitions.get_repository_def()
     jobs = [repository.get_job(name) for name in PHASES | HOUSEKEEPING]
     found = [*repository.sensor_defs, *repository.schedule_defs, *jobs]
-    assert len(found) == 5 + 3 + 6
+    assert len(found) == 6 + 3 + 7
     assert [one.name for one in found if not (one.description or "").endswith(".")] == []
 
 
@@ -82,7 +82,7 @@ def test_what_a_person_materialises_by_hand_is_in_process_too(definitions: dg.De
 def test_everything_that_asks_for_runs_is_on_from_the_start(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
     assert {one.name for one in repository.sensor_defs} == {
-        "arrivals", "decisions", "late_decisions", "outbox", "heartbeat",
+        "arrivals", "decisions", "late_decisions", "outbox", "heartbeat", "retrievals",
     }  # fmt: skip
     assert all(one.default_status == dg.DefaultSensorStatus.RUNNING for one in repository.sensor_defs)
     assert {one.job.name for one in repository.schedule_defs} == HOUSEKEEPING

@@ -67,6 +67,15 @@ class Layout:
         return self.site / ".incoming"
 
     @property
+    def retrieving(self) -> Path:
+        """Where an instance of a C-GET lies while our receiver takes it over."""
+        return self.site / ".retrieving"
+
+    def scans(self, state: str) -> Path:
+        """FIONA's active-scans, finished-scans and failed-scans: an empty file named by the Study Instance UID."""
+        return self.datadir / f"{state}-scans"
+
+    @property
     def output(self) -> Path:
         return self.site / "output"
 

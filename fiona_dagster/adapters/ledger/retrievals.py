@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, or_, select, update
 
 from fiona_dagster.adapters.ledger.retrieval_schema import retrieval
-from fiona_dagster.adapters.ledger.schema import association, association_study, instance, study
+from fiona_dagster.adapters.ledger.schema import association, association_study, instance, snapshot, study
 from fiona_dagster.domain.identifiers import StudyKey
 from fiona_dagster.domain.retrieval import Account, Origin, RetrievalState
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.ledger import Ledger
 
 _COLUMNS = [retrieval.c[name] for name in Account.__dataclass_fields__]
+_UIDS_A_QUERY = 500
 _CLOCK_JUMP_SECONDS = 2 * 3600.0
 """No look is planned so far ahead: a later one was planned before the clock was set back."""
 
@@ -111,14 +113,39 @@ class Retrievals:
                     .values(expected_instances=account.expected)
                 )
 
-    def states(self, site: str) -> dict[RetrievalState, list[str]]:
-        """Study Instance UIDs by state."""
+    def states(self, site: str, *, ended_since: float) -> dict[RetrievalState, list[str]]:
+        """Study Instance UIDs by state, without those that ended before `ended_since` (seconds since the epoch)."""
         found: defaultdict[RetrievalState, list[str]] = defaultdict(list)
+        query = select(retrieval.c.state, retrieval.c.study_instance_uid).where(
+            retrieval.c.site == site, or_(retrieval.c.ended_at.is_(None), retrieval.c.ended_at >= ended_since)
+        )
         with self._ledger.read() as connection:
-            query = select(retrieval.c.state, retrieval.c.study_instance_uid).where(retrieval.c.site == site)
             for row in connection.execute(query):
                 found[RetrievalState(row.state)].append(row.study_instance_uid)
         return dict(found)
+
+    def known(self, site: str, study_instance_uids: Collection[str]) -> list[str]:
+        """Those of the studies that were ever looked for."""
+        wanted = sorted(set(study_instance_uids))
+        found: list[str] = []
+        with self._ledger.read() as connection:
+            for first in range(0, len(wanted), _UIDS_A_QUERY):
+                some = retrieval.c.study_instance_uid.in_(wanted[first : first + _UIDS_A_QUERY])
+                query = select(retrieval.c.study_instance_uid).where(retrieval.c.site == site, some)
+                found += connection.execute(query).scalars().all()
+        return found
+
+    def discovered_at(self, site: str, source: str) -> float | None:
+        """When a source was last asked for its recent studies, in seconds since the epoch."""
+        with self._ledger.read() as connection:
+            query = select(snapshot.c.at).where(snapshot.c.name == _discovery(site, source))
+            return connection.execute(query).scalar()
+
+    def discovered(self, site: str, source: str, *, now: float) -> None:
+        """A source was asked for its recent studies, whatever it answered."""
+        with self._ledger.begin() as connection:
+            row = {"name": _discovery(site, source), "at": now, "body": {}}
+            self._ledger.upsert(connection, snapshot, [row])
 
     def totals(self) -> dict[str, dict[str, Any]]:
         """For `fiona status`: studies by state, and why they are not finished. No UIDs."""
@@ -217,6 +244,11 @@ class Retrievals:
                 for row in connection.execute(query)
                 if row.ended_at < moments.get(row.study_instance_uid, row.ended_at)
             ]
+
+
+def _discovery(site: str, source: str) -> str:
+    """The name of a row of `snapshot`, which has room for 64 characters."""
+    return f"discovery {hashlib.sha256(f'{site} {source}'.encode()).hexdigest()[:32]}"
 
 
 def _is(site: str, study_instance_uid: str) -> Any:
