@@ -147,6 +147,7 @@ def _config(
         "DICOMPORT": _free_port(),
         "DICOMAETITLE": "FIONA",
         "QUIETSECONDS": QUIET_SECONDS,
+        "INCOMPLETESECONDS": 0,  # late images are part of the story
         "SCANNERIP": "127.0.0.1",
         "SCANNERPORT": scanner.port,
         "SCANNERAETITLE": scanner.ae_title,

@@ -121,6 +121,7 @@ def journey(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
                       "routing_incoming_aetitle": ROUTED_AE, "routing_allowed_patientid": r"STROKE-\d{3}"}],
             pages=False,
             SCANNERIP="127.0.0.1", SCANNERPORT=scanner.port, SCANNERAETITLE=scanner.ae_title,
+            INCOMPLETESECONDS=0,  # one study goes on before its late images
         ) as gateway,
     ):  # fmt: skip
         made = Journey(gateway, samples, routed)
