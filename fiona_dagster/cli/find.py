@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fiona_dagster.cli.arrival_status import where_it_stands
 from fiona_dagster.cli.opening import config_option, now, open_gateway, whoami
 
 
@@ -31,9 +32,7 @@ def find(text: str, config_file: Path | None) -> None:
             f"{t.project}: {t.state.value}{f' ({t.reason})' if t.reason else ''}" for t in transfers
         )
         if not stands:
-            stands = study.held_reason or (
-                "arriving" if study.arrived_count < study.instance_count else "in intake"
-            )
+            stands = study.held_reason or where_it_stands(ledger, gateway.settings, study.key) or "in intake"
         table.add_row(study.key, study.site, str(study.revision), str(study.instance_count), stands)
     Console().print(table if by_key else "nothing is known by that name")
     raise SystemExit(0 if by_key else 1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from fiona_dagster.cli.arrival_status import arrival_facts, arrival_lines
 from fiona_dagster.cli.opening import Opened, config_option, now, open_gateway
 from fiona_dagster.cli.services import RECEIVER, services
 from fiona_dagster.domain.errors import FionaError
@@ -47,6 +48,7 @@ def collect(gateway: Opened) -> dict[str, Any]:
         "open_associations": totals.open_associations,
         "disk": {"used_percent": round(100 * disk.used / disk.total, 1), "free_bytes": disk.free},
         "queues": _queues(gateway),
+        **arrival_facts(gateway.ledger, gateway.settings),
         "services": answers,
         "receivers": {
             name.removeprefix(RECEIVER): answer for name, answer in answers.items() if name.startswith(RECEIVER)
@@ -105,6 +107,8 @@ def _show(facts: dict[str, Any]) -> None:
     for name, queue in facts["queues"].items():
         oldest = f", the oldest for {queue['oldest_seconds']} s" if queue["waiting"] else ""
         console.print(f"{queue['waiting']} {name}{oldest}")
+    for line in arrival_lines(facts):
+        console.print(line)
     for name, answer in facts["services"].items():
         console.print(f"{name}: {answer}")
     console.print(f"disk {facts['disk']['used_percent']} % used")
