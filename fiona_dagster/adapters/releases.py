@@ -168,11 +168,13 @@ def verify_release(
     *,
     revision: int = 1,
     workers: int | None = None,
+    accepted: frozenset[str] = frozenset(),
 ) -> VerifiedStudy | QuarantinedStudy:
     """Read originals and copies again from disk and decide whether the copies may leave.
 
     What was removed is recomputed from the originals, independently of the engine: its decisions are not used.
-    `revision` counts the arrivals that the copies cover, and is only handed on. Large studies are shared between
+    `revision` counts the arrivals that the copies cover, and is only handed on; `accepted` are places that a person
+    has looked at (`domain.acceptance`). Large studies are shared between
     `workers` processes, by default as many as there are cores.
 
     Raises:
@@ -217,7 +219,7 @@ def verify_release(
             sums |= part_sums
             findings.merge(found)
     summed = tuple(replace(one, sha256=sums.get(one.path, "")) for one in study.instances)
-    return conclude(replace(study, instances=summed), request, findings, revision=revision)
+    return conclude(replace(study, instances=summed), request, findings, revision=revision, accepted=accepted)
 
 
 def _copies_of(

@@ -119,7 +119,11 @@ def verify_transfer(
     # of that revision: late images may have arrived since the copies were made
     sources = _sources(gateway, study, revision)
     before = ledger.transfers.verified_manifest(transfer.id, revision)
-    outcome = verify_release(copy, sources, request, key, request.project.profile, revision=revision)
+    accepted = ledger.acceptances.places(transfer.id, revision, copy.method_digest)
+    outcome = verify_release(
+        copy, sources, request, key, request.project.profile, revision=revision,
+        accepted=frozenset(one.place for one in accepted),
+    )  # fmt: skip
     verified = outcome if isinstance(outcome, VerifiedStudy) else None
     manifest = verified.study.manifest_sha256 if verified is not None else ""
     if verified is not None and verified.instances:
@@ -130,7 +134,8 @@ def verify_transfer(
     ledger.transfers.verify(
         transfer.id, revision, passed=verified is not None, manifest_sha256=manifest,
         sums={one.identity: one.sha256 for one in outcome.study.released if one.identity is not None},
-        checks={c.name: {"passed": c.passed, "found": c.found, "places": list(c.places)} for c in outcome.checks},
+        checks={c.name: {"passed": c.passed, "found": c.found, "places": list(c.places), "accepted": dict(c.accepted)}
+                for c in outcome.checks},
         now=now, run_id=run_id,
     )  # fmt: skip
     problem = ""

@@ -36,6 +36,10 @@ COMMANDS = {
         "Look at De-identification Profiles; check a profile file.",
     ),
     "redcap": ("fiona_dagster.cli.redcap:redcap", "The embedded REDCap; check or provision a live one."),
+    "release": (
+        "fiona_dagster.cli.release:release",
+        "Accept a false alarm of the residual search (audited).",
+    ),
     "resend": ("fiona_dagster.cli.resend:resend", "Ask for a study's transfers once more."),
     "send": (
         "fiona_dagster.cli.send:send",

@@ -73,6 +73,12 @@ def verify(
     )
     for one in proofs:
         click.echo(f"{Path(one.place).name}: {_SIGNED_BY[one.signed]}", err=True)
+        for accepted in one.content.get("accepted", ()):
+            click.echo(
+                f"{Path(one.place).name}: a person accepted what was found in {accepted['place']}"
+                f" ({accepted['found']} times) as no leak",
+                err=True,
+            )
     if not proofs:
         click.echo(_UNPROVEN, err=True)
     if problems:
@@ -97,6 +103,7 @@ def _shown(proof: Proof) -> dict[str, Any]:
         "method_digest": method.get("digest") if isinstance(method, dict) else None,
         "profile": method.get("profile") if isinstance(method, dict) else None,
         "conformance": conformance,
+        "accepted": content.get("accepted", []),
     }
 
 

@@ -5,10 +5,12 @@ The checks compare what was read again from disk with the originals; `adapters.r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fiona_dagster.domain import acceptance
 from fiona_dagster.domain.deid import technical
 from fiona_dagster.domain.deid.actions import DUMMIES, DUMMY_TEXT
 from fiona_dagster.domain.deid.conventions import EVENT_PREFIX
@@ -61,7 +63,8 @@ _WRITTEN_BY_US = frozenset(
 class Check:
     """One blocking check over `examined` things (sources or copies).
 
-    `found` counts problems; `places` names some of them by keyword or path in the copy, never by value.
+    `found` counts problems; `places` names some of them by keyword or path in the copy, never by value. `accepted` are
+    places, with how often, in which a person accepted what the residual search found: they count as no problems.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Check:
     found: int
     places: tuple[str, ...] = ()
     examined: int = 0
+    accepted: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,25 +136,37 @@ class Findings:
             self.problems[name] += places
             self.examined[name] += other.examined[name]
 
-    def checks(self) -> tuple[Check, ...]:
-        """All checks in order, with the first places of each."""
-        return tuple(
-            Check(
-                name,
-                not places,
-                len(places),
-                tuple(dict.fromkeys(places))[:MAXIMUM_PLACES],
-                self.examined[name],
-            )
-            for name, places in self.problems.items()
+    def checks(self, accepted: frozenset[str] = frozenset()) -> tuple[Check, ...]:
+        """All checks in order, with the first places of each; `accepted` as `conclude` has them."""
+        return tuple(self._check(name, accepted) for name in self.problems)
+
+    def _check(self, name: str, accepted: frozenset[str]) -> Check:
+        problems, fine = self.problems[name], list[str]()
+        if name == acceptance.CHECK:
+            problems, fine = acceptance.split_accepted(problems, accepted)
+        return Check(
+            name,
+            not problems,
+            len(problems),
+            tuple(dict.fromkeys(problems))[:MAXIMUM_PLACES],
+            self.examined[name],
+            tuple(sorted(Counter(fine).items())),
         )
 
 
 def conclude(
-    study: DeidentifiedStudy, request: ReleaseRequest, findings: Findings, *, revision: int
+    study: DeidentifiedStudy,
+    request: ReleaseRequest,
+    findings: Findings,
+    *,
+    revision: int,
+    accepted: frozenset[str] = frozenset(),
 ) -> VerifiedStudy | QuarantinedStudy:
-    """The verdict over a study whose files have all been read."""
-    checks = findings.checks()
+    """The verdict over a study whose files have all been read.
+
+    `accepted` are places in which a person has looked at an original value that was found (`domain.acceptance`).
+    """
+    checks = findings.checks(accepted)
     if any(not check.passed for check in checks):
         return QuarantinedStudy(study, checks)
     return _verified(study, request, revision, checks)

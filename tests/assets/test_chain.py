@@ -11,11 +11,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import delete
+from pydicom import dcmread
+from sqlalchemy import delete, select
 
 from fiona_dagster.adapters.cleanup import remove_copies, remove_study
 from fiona_dagster.adapters.dicom_scu import query_instances
-from fiona_dagster.adapters.ledger.schema import release
+from fiona_dagster.adapters.ledger.schema import audit, release
 from fiona_dagster.adapters.reconciliation import discrepancies
 from fiona_dagster.cli.main import fiona
 from fiona_dagster.domain.phases import Phase
@@ -415,3 +416,42 @@ def test_late_images_of_a_cleaned_up_study_wait_until_the_study_is_whole_again(g
     whole = only_transfer(gateway, "mr-head")
     assert (whole.state, whole.revision) == (TransferState.DELIVERED, 2)
     assert in_pacs(gateway, whole) == 14
+
+
+def test_a_person_can_release_what_the_search_took_for_a_name_and_only_that(gateway: Gateway) -> None:
+    for path in gateway.samples["ct-thorax"].files:
+        dataset = dcmread(path)
+        dataset.OtherPatientNames, dataset.ConvolutionKernel = "Lung^Smooth", "LUNG"
+        dataset.FilterType = "WEDGE Smooth"
+        dataset.save_as(path)
+    study = gateway.receive("ct-thorax")
+    gateway.run(Phase.INTAKE, study.key)
+    gateway.run(Phase.TRANSFER, study.key, succeeds=False)
+    transfer = only_transfer(gateway, "ct-thorax")
+    assert (transfer.state, transfer.reason) == (TransferState.HELD, "verification: no_removed_value_left")
+    words = ["release", study.key, "--because", "the kernel is LUNG", "--config", str(gateway.config_file)]
+    refused = CliRunner().invoke(fiona, [*words, "--place", "ScanOptions"])
+    assert "ConvolutionKernel, FilterType" in str(refused.exception)
+    command(gateway, "release", study.key, "--because", "the kernel is LUNG", "--place", "ConvolutionKernel")
+    gateway.run(Phase.TRANSFER, study.key, succeeds=False)
+    assert only_transfer(gateway, "ct-thorax").state == TransferState.HELD
+    command(gateway, "release", study.key, "--because", "the filter", "--place", "FilterType")
+    gateway.settle()
+    assert only_transfer(gateway, "ct-thorax").state == TransferState.DELIVERED
+    (package,) = packages(gateway)
+    with zipfile.ZipFile(package) as archive:
+        (name,) = [one for one in archive.namelist() if one.endswith("proof.json")]
+        proof = archive.read(name).decode()
+    assert [one["place"] for one in json.loads(proof)["content"]["accepted"]] == [
+        "ConvolutionKernel",
+        "FilterType",
+    ]
+    assert "LUNG" not in proof
+    assert "the kernel is" not in proof
+    assert "ConvolutionKernel" in CliRunner().invoke(fiona, ["verify", str(package)]).stderr
+    with gateway.ledger.read() as connection:
+        audited = (
+            connection.execute(select(audit.c.subject).where(audit.c.action == "release")).scalars().all()
+        )
+    assert len(audited) == 2
+    assert "the kernel is LUNG" in audited[0]

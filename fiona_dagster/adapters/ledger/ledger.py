@@ -15,6 +15,7 @@ from sqlalchemy import Connection, create_engine, event, func, insert, inspect, 
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
+from fiona_dagster.adapters.ledger import acceptance_schema as _acceptance_schema  # noqa: F401 — its table
 from fiona_dagster.adapters.ledger import reception_schema as _reception_schema  # noqa: F401 — its tables
 from fiona_dagster.adapters.ledger import retrieval_schema as _retrieval_schema  # noqa: F401
 from fiona_dagster.adapters.ledger.migrations import migrate
@@ -22,6 +23,7 @@ from fiona_dagster.adapters.ledger.schema import SCHEMA_VERSION, meta, metadata,
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 
 if TYPE_CHECKING:
+    from fiona_dagster.adapters.ledger.acceptances import Acceptances
     from fiona_dagster.adapters.ledger.arrivals import Arrivals
     from fiona_dagster.adapters.ledger.commitments import Commitments
     from fiona_dagster.adapters.ledger.deliveries import Deliveries
@@ -138,6 +140,12 @@ class Ledger:
         from fiona_dagster.adapters.ledger.procedures import Procedures
 
         return Procedures(self)
+
+    @cached_property
+    def acceptances(self) -> Acceptances:
+        from fiona_dagster.adapters.ledger.acceptances import Acceptances
+
+        return Acceptances(self)
 
     @cached_property
     def arrivals(self) -> Arrivals:

@@ -47,6 +47,8 @@ _TEXTS = frozenset(
 _PARTS = _TEXTS | {
     "revision", "method", "versions", "counts", "reasons", "instances", "checks", "conformance",
 }  # fmt: skip
+_LATER_PARTS = frozenset({"accepted"})
+"""Parts that proofs of earlier versions do not have."""
 _LINK_KEY = b"fiona-dagster: links of proofs to originals, 1"
 
 
@@ -124,6 +126,9 @@ def build_proof(
             one.name: {"passed": one.passed, "examined": one.examined, "found": one.found}
             for one in study.checks
         },
+        "accepted": [
+            {"place": place, "found": found} for one in study.checks for place, found in one.accepted
+        ],
         "conformance": {
             "tool": conformance.tool,
             "checked": conformance.checked,
@@ -203,10 +208,11 @@ def _problems(content: Mapping[str, Any]) -> Iterator[str]:
     yield from _check_problems(content)
     method = content["method"]
     texts = [method[name] for name in ("digest", "profile", "edition", "date_mode")]
-    if content.keys() != _PARTS or not all(
+    if content.keys() - _LATER_PARTS != _PARTS or not all(
         isinstance(one, str) for one in (*texts, *map(content.get, _TEXTS))
     ):
         yield _INCOMPLETE
+    _ = [(one["place"].isprintable(), one["found"] > 0) for one in content.get("accepted", ())]
     _ = content["revision"], content["versions"].items(), content["conformance"]["new_errors"].items()
 
 
