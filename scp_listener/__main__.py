@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _SWITCH_SECONDS = 0.001
 """How long a thread that records may keep one that receives waiting."""
+_AFTER_GRACE_SECONDS = 40.0
+"""Workers whose parent was killed finish by themselves: beyond the grace they record what waits, and write side files."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +56,7 @@ def _serve(site: Site, ledger_url: str, options: argparse.Namespace) -> int:
             remedy="write 1 as its first character",
         )
     workers = options.workers or (site.receiver.workers if options.site else 1)
-    lock = _only_listener(site.layout.incoming, wait_seconds=options.grace + 10.0)
+    lock = _only_listener(site.layout.incoming, wait_seconds=options.grace + _AFTER_GRACE_SECONDS)
     try:
         manner = Manner(
             streamed=(options.data_phase or site.receiver.data_phase) == "streamed",
