@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from fiona_dagster.domain.deid.method import file_start
 from fiona_dagster.domain.errors import Permanent
 
 _CHUNK = 1 << 20
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _UNDEFINED = 0xFFFFFFFF
 _CANNOT_SPLICE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 """What `copy_file_range` says between file systems, or where one of them does not know it."""
@@ -26,9 +26,11 @@ _PIXELS_INSIDE = (0x7FE00010, 0x7FE00008, 0x7FE00009, 0x56000020)
 
 
 def write_instance(target: Path, clean: CleanInstance, source: InstanceFile) -> tuple[str, int]:
-    """Write a copy aside and rename it into place; the caller syncs the study's folder when all are there.
+    """Write a copy; the caller syncs the study's folder when all are there.
 
-    Folders that are missing are made.
+    Folders that are missing are made. A file that is there stays whole until the copy takes its place in one step. Where
+    none is, the copy is written in its place at once: a part of one, left by a crash, is no copy that was verified, and
+    the next run replaces it.
 
     The pixels are not looked at: verification compares them with the original's.
 
@@ -39,18 +41,25 @@ def write_instance(target: Path, clean: CleanInstance, source: InstanceFile) -> 
         OSError: the disk refuses.
         Permanent: the original ends inside its pixel data.
     """
-    if not target.parent.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    written = target
+    try:
+        try:
+            descriptor = os.open(written, _NEW_FILE, 0o666)
+        except FileNotFoundError:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(written, _NEW_FILE, 0o666)
+    except FileExistsError:
+        written = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
+        descriptor = os.open(written, _NEW_FILE, 0o666)
     try:
         try:
             found = _write(descriptor, clean, source)
         finally:
             os.close(descriptor)
-        aside.replace(target)
+        if written is not target:
+            written.replace(target)
     except BaseException:  # also a kill request must not leave a part behind; it is raised again
-        aside.unlink(missing_ok=True)
+        written.unlink(missing_ok=True)
         raise
     return found
 

@@ -33,6 +33,8 @@ _UNDEFINED = 0xFFFFFFFF
 _NATIVE = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE_UID, EXPLICIT_BIG})
 _STRAY_DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _BLANK_PREAMBLE = b"\0" * 128 + b"DICM"
+_META_HEADER = struct.Struct("<HH2sH").unpack_from
+_LONG_META_VRS = frozenset({b"OB", b"UN", b"UT", b"OW"})
 _PATIENT_ID, _SOP_CLASS_UID = 0x00100020, 0x00080016
 _MEDIA_STORAGE_SOP_CLASS_UID, _TRANSFER_SYNTAX_UID = 0x00020002, 0x00020010
 
@@ -152,21 +154,20 @@ class _Reader:
         places: dict[int, Place] = {}
         position = start
         while content[position : position + 2] == b"\x02\x00":
-            long = content[position + 4 : position + 6] in {b"OB", b"UN", b"UT", b"OW"}
-            value = position + (12 if long else 8)
-            if value > len(content):
+            if position + 8 > len(content):
                 raise _ends_early()
-            length = int.from_bytes(content[value - 4 if long else value - 2 : value], "little")
-            if value + length > len(content):
+            _, element, vr, length = _META_HEADER(content, position)
+            value = position + 8
+            if vr in _LONG_META_VRS:
+                value += 4
+                if value > len(content):
+                    raise _ends_early()
+                length = int.from_bytes(content[value - 4 : value], "little")
+            behind = value + length
+            if behind > len(content):
                 raise _ends_early()
-            tag = 0x00020000 | int.from_bytes(content[position + 2 : position + 4], "little")
-            places[tag] = (
-                position,
-                value,
-                value + length,
-                content[position + 4 : position + 6].decode("latin-1"),
-            )
-            position = value + length
+            places[0x00020000 | element] = (position, value, behind, vr.decode("latin-1"))
+            position = behind
         return DataSet(content, places, EXPLICIT), position
 
     def _grow(self, start: int, syntax: Syntax) -> tuple[DataSet, int]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import json
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +31,8 @@ def sync_tree(folder: Path) -> None:
     Raises:
         OSError: the disk reports that something could not be written.
     """
+    import ctypes  # here, and others below: a process that makes copies starts sooner without them
+
     syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if syncfs is None:
         for at, _, names in os.walk(folder):
@@ -58,6 +57,8 @@ def rename_durably(source: Path, target: Path) -> None:
 
 def write_durably(target: Path, content: bytes, *, mode: int = 0o640) -> None:
     """Replace `target` by `content` in one step: a reader sees the old file or the new one, never a part."""
+    import secrets
+
     aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
@@ -73,4 +74,6 @@ def write_durably(target: Path, content: bytes, *, mode: int = 0o640) -> None:
 
 def write_json_durably(target: Path, value: Any, *, mode: int = 0o640) -> None:
     """`value` as indented JSON with sorted keys, as FIONA writes its own."""
+    import json
+
     write_durably(target, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode(), mode=mode)

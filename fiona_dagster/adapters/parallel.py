@@ -7,16 +7,16 @@ Dagster nor locks of other threads. Parts and results travel by its standard inp
 from __future__ import annotations
 
 import os
-import pickle
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from queue import SimpleQueue
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from fiona_dagster.domain.errors import FionaError, Permanent, Transient
+
+if TYPE_CHECKING:
+    import subprocess
+    from queue import SimpleQueue
 
 _PROGRAM = "import sys; sys.path[:] = {path}; from fiona_dagster.adapters import parallel; parallel.serve()"
 """Nothing is imported from the folder that it happens to run in."""
@@ -53,6 +53,15 @@ def run_parts(
     report = done or _nothing
     if len(parts) == 1:
         return [function(report, *parts[0])]
+    return _run_in_workers(function, parts, report)
+
+
+def _run_in_workers(
+    function: Part[T], parts: Sequence[tuple[Any, ...]], report: Callable[[], None]
+) -> list[T]:
+    from concurrent.futures import ThreadPoolExecutor
+    from queue import SimpleQueue
+
     heard: SimpleQueue[tuple[int, str, Any]] = SimpleQueue()
     results: dict[int, T] = {}
     workers = [_start() for _ in parts]
@@ -82,6 +91,8 @@ def _nothing() -> None:
 
 
 def _start() -> subprocess.Popen[bytes]:
+    import subprocess
+
     return subprocess.Popen(
         [sys.executable, "-P", "-c", _PROGRAM.format(path=[one for one in sys.path if one])],
         stdin=subprocess.PIPE,
@@ -101,6 +112,8 @@ def _listen(
     heard: SimpleQueue[tuple[int, str, Any]],
 ) -> None:
     """Hand a worker its part and pass on what it says."""
+    import pickle
+
     try:
         with worker.stdin or _no_pipe() as stream:
             pickle.dump(work, stream)
@@ -120,6 +133,8 @@ def serve() -> None:
 
 
 def _work(source: BinaryIO, target: BinaryIO) -> None:
+    import pickle
+
     def say(what: str, value: Any = None) -> None:
         pickle.dump((what, value), target)
         target.flush()

@@ -24,9 +24,10 @@ _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _DELIMITERS, _PIXEL_GROUP = 0xFFFE, 0x7FE0
 _REMEMBERED_POSITIONS = 64
 """Places at which one stretch is known: the values before it differ in length by a few bytes."""
-_SHORT_VRS = ("AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST",
+_SHORT = ("AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST",
               "TM", "UI", "UL", "US")  # fmt: skip
-_SHORT = {vr.encode(): vr for vr in _SHORT_VRS}
+SHORT_VRS = {vr.encode(): vr for vr in _SHORT}
+"""VRs with a length of 16 bit in explicit encodings (PS3.5 table 7.1-2), as they stand there."""
 _NO_VR = frozenset({b"  ", b"??"})
 _LONG = {vr.encode(): vr for vr in sorted(LONG_VRS)}
 
@@ -200,7 +201,7 @@ def find_elements(  # noqa: C901, PLR0912 — the hot loop: a call per element w
             vr: str | None = ""
             if has_vr:
                 group, element, code, length = explicit(content, position)
-                vr = _SHORT.get(code)
+                vr = SHORT_VRS.get(code)
                 if vr is not None:
                     position += 8
                 elif group != _DELIMITERS:
@@ -278,7 +279,7 @@ def declares_vr(content: bytes, start: int, stop: int, syntax: Syntax) -> bool:
     code = content[start + 4 : start + 6]
     if stop - start < 6 or content[start : start + 2] in {b"\xfe\xff", b"\xff\xfe"}:
         return True
-    return code in _SHORT or code in _LONG or (code.isalpha() and code.isupper())
+    return code in SHORT_VRS or code in _LONG or (code.isalpha() and code.isupper())
 
 
 def _damaged() -> Permanent:

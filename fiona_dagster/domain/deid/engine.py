@@ -159,11 +159,13 @@ class Deidentifier:
         if dataset.units is None:
             self._add_pieces(dataset, plan, dataset.places, pieces, root=root)
         else:
+            alone: list[int] = []
             for unit in dataset.units:
                 if isinstance(unit, Stretch):
-                    pieces.update(self._stretch(dataset, plan, unit))
+                    pieces.update(plan.stretches.get(unit) or self._stretch(dataset, plan, unit))
                 else:
-                    self._add_pieces(dataset, plan, (unit,), pieces, root=root)
+                    alone.append(unit)
+            self._add_pieces(dataset, plan, alone, pieces, root=root)
         if self._keeps_private:
             pieces.update(self._private_pieces(dataset, plan))
         return pieces

@@ -7,9 +7,24 @@ same elements.
 
 from __future__ import annotations
 
-from fiona_dagster.domain.deid.elements import TWICE, Place, Stretch, Unit, declares_vr, find_elements
+from struct import Struct
+
+from fiona_dagster.domain.deid.elements import (
+    SHORT_VRS,
+    TWICE,
+    Place,
+    Short,
+    Stretch,
+    Unit,
+    declares_vr,
+    find_elements,
+)
 from fiona_dagster.domain.deid.encoding import Syntax
 from fiona_dagster.domain.errors import Permanent
+
+
+_EXPLICIT, _EXPLICIT_BIG = Struct("<HH2sH").unpack_from, Struct(">HH2sH").unpack_from
+_PIXEL_GROUP = 0x7FE0
 
 
 class Familiar:
@@ -48,15 +63,32 @@ class Familiar:
         if self._encoding != (syntax, has_vr):
             self._encoding, self._stretches, self._varying, self._last = (syntax, has_vr), {}, set(), {}
         stretches, position = self._stretches, start
+        explicit = _EXPLICIT if syntax.little else _EXPLICIT_BIG
+        last_header = stop - 8 if has_vr else -1
         while position < stop:
             stretch = stretches.get(content[position : position + 4])
             if stretch is not None and content.startswith(stretch.content, position):
-                if not places.keys().isdisjoint(stretch.places):
-                    raise Permanent(TWICE)
+                count = len(places) + len(stretch.places)
                 places.update(stretch.places_at(position))
+                if len(places) != count:
+                    raise Permanent(TWICE)
                 units.append(stretch)
                 position += len(stretch.content)
                 continue
+            if position <= last_header:  # most elements; the others, and all that is odd, below
+                group, element, code, length = explicit(content, position)
+                vr = SHORT_VRS.get(code)
+                if vr is not None and group < _PIXEL_GROUP:
+                    behind = position + 8 + length
+                    if behind > stop:
+                        raise Short(position)
+                    tag = group << 16 | element
+                    if tag in places:
+                        raise Permanent(TWICE)
+                    places[tag] = (position, position + 8, behind, vr)
+                    units.append(tag)
+                    position = behind
+                    continue
             one, behind = find_elements(
                 content, position, stop, syntax, root=True, only_one=True, has_vr=has_vr
             )
@@ -71,7 +103,11 @@ class Familiar:
 
     def learn(self, content: bytes, places: dict[int, Place], units: list[Unit]) -> None:
         """Take note of an instance whose elements were all found."""
-        if all(unit in self._varying for unit in units if isinstance(unit, int)):
+        varying = self._varying
+        for unit in units:
+            if unit.__class__ is int and unit not in varying:
+                break
+        else:
             return
         found = {tag: content[begin:stop] for tag, (begin, _, stop, _) in places.items()}
         if self._last:

@@ -21,6 +21,7 @@ from fiona_dagster.domain.errors import Permanent
 
 _REMEMBERED_BYTES, _REMEMBERED_VALUES = 16_384, 256
 """Longest element and number of values of one attribute that are remembered."""
+_UNDEFINED_LENGTH = b"\xff\xff\xff\xff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,12 @@ class Treatment:
         begin, _, stop, _ = dataset.places[tag]
         if stop - begin > _REMEMBERED_BYTES:
             return self.make(dataset, tag)
-        raw = dataset.content[begin:stop]
-        piece = self.made.get(raw)
+        raw, made = dataset.content[begin:stop], self.made
+        piece = made.get(raw)
         if piece is None:
-            if len(self.made) >= _REMEMBERED_VALUES:
-                self.made.clear()
-            piece = self.made[raw] = self.make(dataset, tag)
+            if len(made) >= _REMEMBERED_VALUES:
+                made.clear()
+            piece = made[raw] = self.make(dataset, tag)
         return piece
 
 
@@ -109,9 +110,10 @@ def of_value(level: Level, vr: str, action: Action) -> Treatment:
 
     def make(dataset: DataSet, tag: int) -> bytes:
         _, start, stop, _ = dataset.places[tag]
-        if _is_undefined(dataset, start):
+        content = dataset.content
+        if content[start - 4 : start] == _UNDEFINED_LENGTH:
             return b""  # in something that is no sequence: not understood
-        new = action(Field(tag, vr, dataset.content[start:stop], encodings))
+        new = action(Field(tag, vr, content[start:stop], encodings))
         return b"" if new is None else encode_value(tag, vr, new, target)
 
     return Treatment(make)
@@ -155,4 +157,4 @@ def _dummy_code() -> list[Element]:
 
 
 def _is_undefined(dataset: DataSet, start: int) -> bool:
-    return dataset.content[start - 4 : start] == b"\xff\xff\xff\xff"
+    return dataset.content[start - 4 : start] == _UNDEFINED_LENGTH

@@ -109,14 +109,13 @@ class UidMapper:
 
         Registered UIDs and '' stay.
         """
+        made = self._made.get(uid)
+        if made is not None:
+            return made
         uid = uid.strip(" \0")
         if not uid or is_registered(uid):
             return uid
-        made = self._made.get(uid)
-        if made is None:
-            text = f"uid\x1f{uid}".encode(
-                "utf-8", "surrogateescape"
-            )  # no UID asks for another use of the key
-            digest = hmac.new(self._key, text, hashlib.sha256).digest()
-            made = self._made[uid] = f"{self._root}.{int.from_bytes(digest[:16], 'big')}"
+        text = f"uid\x1f{uid}".encode("utf-8", "surrogateescape")  # no UID asks for another use of the key
+        digest = hmac.digest(self._key, text, "sha256")
+        made = self._made[uid] = f"{self._root}.{int.from_bytes(digest[:16], 'big')}"
         return made
