@@ -85,7 +85,7 @@ def test_everything_that_asks_for_runs_is_on_from_the_start(definitions: dg.Defi
         "arrivals", "decisions", "late_decisions", "outbox", "heartbeat", "retrievals",
     }  # fmt: skip
     assert all(one.default_status == dg.DefaultSensorStatus.RUNNING for one in repository.sensor_defs)
-    assert {one.job.name for one in repository.schedule_defs} == HOUSEKEEPING
+    assert {one.job.name for one in repository.schedule_defs} == HOUSEKEEPING - {"retrieval_job"}
     assert all(one.default_status == dg.DefaultScheduleStatus.RUNNING for one in repository.schedule_defs)
 
 
