@@ -44,9 +44,14 @@ class Acceptor(ThreadedAssociationServer):
     sweep: Callable[[], None] = staticmethod(lambda: None)
     uploads: Uploads | None = None
     tls: ServerTls | None = None
-    may_connect: Callable[[], bool] = staticmethod(lambda: True)
+    may_connect: Callable[[int], bool] = staticmethod(lambda _beginning: True)
+    """Asked with the number of connections that have not become Associations yet."""
     turned_away: Callable[[str, str], None] = staticmethod(lambda _reason, _address: None)
     """Told why a connection ended before its Association, and from which address it came."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        self._beginning, self._turn = 0, threading.Lock()
+        super().__init__(*arguments, **more)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         assert isinstance(self.socket, socket.socket)  # noqa: S101  pynetdicom types it as optional
@@ -62,10 +67,28 @@ class Acceptor(ThreadedAssociationServer):
         return connection, address
 
     def verify_request(self, _request: Any, client_address: Any) -> bool:
-        if self.may_connect():
+        if self.may_connect(self._beginning):
             return True
         self.turned_away("as many connections are open as may be", str(client_address[0]))
         return False
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._count(1)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._count(-1)
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._turn:
+            self._beginning += change
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         keep_watch(request)

@@ -77,9 +77,12 @@ class Door:
         self._rates: dict[str, _Rates] = {}
         self._turn = threading.Lock()
 
-    def may_connect(self) -> bool:
-        """Whether one more connection may be served at all."""
-        return len(self._guests) < self.limits.associations * _CONNECTIONS_FOR_EACH + _SPARE_CONNECTIONS
+    def may_connect(self, beginning: int) -> bool:
+        """Whether one more connection may be served at all, beside `beginning` that are not known here yet."""
+        return (
+            len(self._guests) + beginning
+            < self.limits.associations * _CONNECTIONS_FOR_EACH + _SPARE_CONNECTIONS
+        )
 
     def connected(self, association: Any) -> None:
         """Somebody has connected."""
