@@ -28,9 +28,9 @@ _PIXELS_INSIDE = (0x7FE00010, 0x7FE00008, 0x7FE00009, 0x56000020)
 def write_instance(target: Path, clean: CleanInstance, source: InstanceFile) -> tuple[str, int]:
     """Write a copy; the caller syncs the study's folder when all are there.
 
-    Folders that are missing are made. A file that is there stays whole until the copy takes its place in one step. Where
-    none is, the copy is written in its place at once: a part of one, left by a crash, is no copy that was verified, and
-    the next run replaces it.
+    Folders that are missing are made. A file that is there stays whole until the copy takes its place in one step.
+    Where none is, the copy is written in its place at once: a part of one, left by a crash, is no copy that was
+    verified, and the next run replaces it.
 
     The pixels are not looked at: verification compares them with the original's.
 

@@ -22,7 +22,6 @@ from fiona_dagster.domain.deid.elements import (
 from fiona_dagster.domain.deid.encoding import Syntax
 from fiona_dagster.domain.errors import Permanent
 
-
 _EXPLICIT, _EXPLICIT_BIG = Struct("<HH2sH").unpack_from, Struct(">HH2sH").unpack_from
 _PIXEL_GROUP = 0x7FE0
 
