@@ -69,6 +69,7 @@ def arrived_study(
         moving = next((one for one in ledger.studies.arriving() if one.key == study.key), None)
         if moving and isinstance(found := arrival_at(site, moving, now), Waits):
             context.log.info("not complete yet: %s", found.reason)
+            yield _check(study.instance_count, moving.announced, found.reason, passed=False)
             return
         note = _ask_sources(gateway, site, study)
         announced, finding = ledger.arrivals.announced(study.key), None
@@ -83,6 +84,7 @@ def arrived_study(
                         metadata={"waits": found.reason, **_completeness(None, announced)},
                     )
                 )
+                yield _check(moving.instance_count, announced, found.reason, passed=False)
                 return
             finding = found
         arrived = ledger.studies.arrive(
@@ -101,16 +103,21 @@ def arrived_study(
                 **_completeness(finding, announced),
             }
         )
-        yield AssetCheckResult(
-            check_name="complete_at_source",
-            passed=arrived.missing == 0,
-            severity=AssetCheckSeverity.WARN,
-            metadata={
-                "received": arrived.instance_count,
-                "expected": announced.expected if announced.expected is not None else note,
-                "missing": arrived.missing,
-            },
-        )
+        yield _check(arrived.instance_count, announced, note, passed=arrived.missing == 0)
+
+
+def _check(received: int, announced: Announced, note: str, *, passed: bool) -> AssetCheckResult:
+    """The verdict on completeness; also where the study waits, since a run must not end without one."""
+    return AssetCheckResult(
+        check_name="complete_at_source",
+        passed=passed,
+        severity=AssetCheckSeverity.WARN,
+        metadata={
+            "received": received,
+            "expected": announced.expected if announced.expected is not None else note,
+            "missing": missing_of(announced.shortfalls),
+        },
+    )
 
 
 def arrival_at(site: Site, activity: StudyActivity, now: Moment) -> Waits | Completes:
