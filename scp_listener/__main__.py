@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SWITCH_SECONDS = 0.001
 """How long a thread that records may keep one that receives waiting."""
 _AFTER_GRACE_SECONDS = 40.0
-"""Workers whose parent was killed finish by themselves: beyond the grace they record what waits, and write side files."""
+"""Workers whose parent was killed finish by themselves: beyond the grace they record what waits."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,7 +63,7 @@ def _serve(site: Site, ledger_url: str, options: argparse.Namespace) -> int:
             durable=not options.unsafe_no_sync,
             stow=_second_door(site, options),
         )
-        if workers > 1:
+        if workers > 1 or options.site or options.supervised:
             supervisor = Supervisor(
                 site,
                 ledger_url,
@@ -149,6 +149,11 @@ def _parser() -> argparse.ArgumentParser:
         "--data-phase",
         choices=("streamed", "stock"),
         help="who reads data sets from the network: the listener, or pynetdicom's code (default: the site's DATAPHASE)",
+    )
+    parser.add_argument(
+        "--supervised",
+        action="store_true",
+        help="a parent watches even a single process (always with --site)",
     )
     parser.add_argument("--hang", type=float, default=60.0, help=argparse.SUPPRESS)
     parser.add_argument("--unsafe-no-sync", action="store_true", help=argparse.SUPPRESS)
