@@ -43,7 +43,7 @@ def import_file(call: Call) -> Text:
     """Store the part `file`, replacing what was there; the record must exist."""
     call.user.require("api_import")
     target = _target(call)
-    if target.field.validation == SIGNATURE:
+    if target.field.definition["text_validation_type_or_show_slider_number"] == SIGNATURE:
         raise ApiError(400, f"The field '{target.field.name}' is a signature field, which cannot be imported")
     upload = call.parameters.upload
     if upload is None:

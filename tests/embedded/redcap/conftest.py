@@ -5,14 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from fiona_dagster.embedded.redcap.server import RedcapServer
-from tests.embedded.redcap.api import Api, any_api
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    """Any REDCap; the contract tests run against it."""
-    with any_api(tmp_path_factory.mktemp("redcap")) as found:
-        yield found
+from tests.contract.api import Api
 
 
 @pytest.fixture

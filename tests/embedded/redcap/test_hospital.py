@@ -7,7 +7,7 @@ from pathlib import Path
 from redcap.project import Project
 
 from fiona_dagster.embedded.redcap.hospital import prepare_hospital
-from tests.embedded.redcap.api import Api
+from tests.contract.api import Api
 
 PROJECT = {
     "project_name": "BRAIN1", "project_patient_naming": r"B\d{3}",

@@ -11,7 +11,7 @@ from redcap.project import Project
 
 from fiona_dagster.embedded.redcap import rights, settings
 from fiona_dagster.embedded.redcap.model import load_model
-from tests.embedded.redcap.api import Api, refusal
+from tests.contract.api import Api, field, refusal
 
 ROWS = [{"record_id": "1", "name": "Ada", "age": "36", "born": "1815-12-10", "remark": "free", "smoker": "1"}]
 
@@ -98,3 +98,87 @@ def test_a_project_does_not_see_another(own: Api) -> None:
     one, other = own.project(), own.project()
     one.import_records(ROWS)
     assert other.export_records() == []
+
+
+def in_group(own: Api, project: Project) -> Project:
+    """The project as a user of the group `site_a` sees it."""
+    project.import_dags([{"data_access_group_name": "Site A", "unique_group_name": ""}])
+    token = user_token(own, project)
+    project.import_user_dag_assignment([{"username": "service", "redcap_data_access_group": "site_a"}])
+    return Project(own.url, token)
+
+
+class TestDataAccessGroups:
+    def test_a_member_sees_and_changes_only_the_groups_records(self, own: Api) -> None:
+        project = own.project()
+        member = in_group(own, project)
+        project.import_records(
+            [*ROWS, {"record_id": "2", "redcap_data_access_group": "site_a", "name": "Bob"}]
+        )
+        rows = member.export_records(export_data_access_groups=True)
+        assert [row["record_id"] for row in rows] == ["2"]
+        assert "redcap_data_access_group" not in rows[0]
+        form = {"token": member.token, "content": "record", "format": "json"}
+        answer = own.post(**form, data='[{"record_id": "1", "name": "Eve"}]')
+        assert "does not belong to your Data Access Group" in refusal(answer)
+        assert own.post(**form, action="delete", records="1").status_code == 400
+        assert own.post(**form, action="rename", record="1", new_record_name="9").status_code == 400
+        assert project.export_records(records=["1"])[0]["name"] == "Ada"
+
+    def test_new_records_of_a_member_belong_to_the_group_and_are_numbered_in_it(self, own: Api) -> None:
+        project = own.project(record_autonumbering_enabled=1)
+        member = in_group(own, project)
+        number = member.export_dags()[0]["data_access_group_id"]
+        name = member.generate_next_record_name()
+        assert name == f"{number}-1"
+        member.import_records([{"record_id": "a", "name": "x"}], force_auto_number=True)
+        assert member.generate_next_record_name() == f"{number}-2"
+        rows = project.export_records(export_data_access_groups=True)
+        assert [(row["record_id"], row["redcap_data_access_group"]) for row in rows] == [(name, "site_a")]
+
+    def test_a_member_cannot_reach_files_surveys_or_other_groups(self, own: Api) -> None:
+        project = own.project()
+        member = in_group(own, project)
+        project.import_records(ROWS)
+        form = {"token": member.token, "record": "1", "returnFormat": "json"}
+        answer = own.post(**form, content="file", action="export", field="picture")
+        assert refusal(answer) == 'The record "1" does not exist'
+        assert own.post(**form, content="pdf").status_code == 400
+        row = [{"record_id": "3", "redcap_data_access_group": "site_b"}]
+        answer = own.post(token=member.token, content="record", format="json", data=json.dumps(row))
+        assert "cannot assign records to another one" in refusal(answer)
+
+
+def test_a_role_replaces_the_users_own_rights(own: Api) -> None:
+    project = own.project()
+    service = Project(own.url, user_token(own, project))
+    project.import_user_roles([{"role_label": "Reader", "api_export": 1, "forms_export": {"baseline": 3}}])
+    role = project.export_user_roles()[0]["unique_role_name"]
+    project.import_user_role_assignment([{"username": "service", "unique_role_name": role}])
+    project.import_records(ROWS)
+    assert "name" not in service.export_records()[0]
+    answer = own.post(token=service.token, content="record", format="json", data="[]")
+    assert refusal(answer) == "You do not have API Import/Update privileges"
+    project.delete_user_roles([role])
+    assert "name" in service.export_records()[0]
+
+
+def test_the_file_of_an_identifier_needs_full_export_rights(own: Api) -> None:
+    fields = [field("record_id", "baseline"), field("consent", "baseline", "file", identifier="y")]
+    project = own.project(fields, repeating=())
+    project.import_records([{"record_id": "1"}])
+    place = {"content": "file", "record": "1", "field": "consent"}
+    own.upload(b"x", "a.txt", token=project.token, action="import", **place)
+    limited = user_token(own, project, forms_export={"baseline": rights.IDENTIFIERS_REMOVED})
+    assert own.post(token=limited, action="export", returnFormat="json", **place).status_code == 403
+
+
+def test_a_folder_of_one_group_is_hidden_from_another(own: Api) -> None:
+    project = own.project()
+    member = in_group(own, project)
+    project.import_dags([{"data_access_group_name": "Site B", "unique_group_name": ""}])
+    numbers = {one["unique_group_name"]: one["data_access_group_id"] for one in project.export_dags()}
+    for name in ("site_a", "site_b"):
+        project.create_folder_in_repository(name, dag_id=numbers[name])
+    assert [one["name"] for one in member.export_file_repository()] == ["site_a"]
+    assert [one["name"] for one in project.export_file_repository()] == ["site_a", "site_b"]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,7 @@ from redcap.project import Project
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.embedded.redcap.faults import Fault
 from fiona_dagster.embedded.redcap.server import RedcapServer, super_token_from
-from tests.embedded.redcap.api import Api
+from tests.contract.api import Api
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 — the test is about what is then not served
 
@@ -62,22 +60,6 @@ def test_a_taken_port_is_said_so(tmp_path: Path) -> None:
         port = int(server.page_url.rsplit(":", 1)[1].strip("/"))
         with pytest.raises(ConfigurationError, match="cannot listen"):
             RedcapServer(tmp_path / "other.sqlite", port=port)
-
-
-def test_several_writers_lose_nothing_and_new_instances_never_collide(own: Api) -> None:
-    project = own.project()
-
-    def write(number: int) -> None:
-        place = {"record_id": "1", "redcap_repeat_instrument": "scans", "redcap_repeat_instance": "new"}
-        rows = [{**place, "scan_uid": f"{number}.{part}"} for part in range(5)]
-        answer = own.post(token=project.token, content="record", format="json", data=json.dumps(rows))
-        assert answer.json() == {"count": 1}
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(write, range(16)))
-    rows = [row for row in project.export_records(forms=["scans"]) if row["redcap_repeat_instrument"]]
-    assert sorted(row["redcap_repeat_instance"] for row in rows) == list(range(1, 81))
-    assert len({row["scan_uid"] for row in rows}) == 80
 
 
 def test_files_and_forms_may_come_as_multipart(own: Api) -> None:
@@ -135,6 +117,27 @@ class TestFaults:
         assert [own.post(**form).status_code for _ in range(4)] == [200, 200, 403, 403]
         own.server.faults.lift_ban()
         assert own.post(**form).status_code == 200
+
+    def test_rights_vanish_for_everybody_until_they_are_given_back(self, own: Api) -> None:
+        project = own.project()
+        project.import_records([{"record_id": "1", "name": "Ada", "age": "36"}])
+        assert own.server is not None
+        own.server.faults.removed_rights = {"forms_export": {"baseline": 3}, "api_import": 0}
+        row = project.export_records()[0]
+        assert "name" not in row
+        assert row["age"] == "36"
+        answer = own.post(token=project.token, content="record", format="json", data="[]")
+        assert answer.status_code == 403
+        own.server.faults.removed_rights = {}
+        assert project.export_records()[0]["name"] == "Ada"
+
+    def test_a_slow_answer_comes_late(self, own: Api) -> None:
+        project = own.project()
+        assert own.server is not None
+        own.server.faults.delay_seconds = 0.5
+        with pytest.raises(requests.Timeout):
+            requests.post(own.url, data={"token": project.token, "content": "version"}, timeout=0.05)
+        own.server.faults.delay_seconds = 0.0
 
 
 class TestPage:

@@ -6,7 +6,7 @@ import pytest
 
 from fiona_dagster.embedded.redcap.model import Column, field_of
 from fiona_dagster.embedded.redcap.validation import stored_form
-from tests.embedded.redcap.api import field, validated
+from tests.contract.api import field, validated
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redcap.project import Project
 
-from tests.embedded.redcap.api import Api, refusal
+from tests.contract.api import Api, field, refusal, validated
 
 PERSON = {"record_id": "1", "name": "Ada", "age": "36", "born": "1815-12-10", "sex": "0", "drugs___1": "1"}
 
@@ -402,3 +402,54 @@ def test_a_repeating_event_leaves_the_instrument_blank(api: Api) -> None:
     assert [(row["redcap_repeat_instrument"], row["redcap_repeat_instance"], row["age"]) for row in rows] == [
         ("", 1, "1"), ("", 2, "2"),
     ]  # fmt: skip
+
+
+def test_ticked_boxes_are_combined_when_asked(api: Api) -> None:
+    project = api.project(repeating=())
+    project.import_records([{**PERSON, "drugs____2": "1"}, {"record_id": "2"}])
+    form = {"token": project.token, "content": "record", "format": "json", "fields": "record_id,drugs"}
+    rows = api.post(**form, combineCheckboxOptions="true").json()
+    assert rows == [{"record_id": "1", "drugs": "1,-2"}, {"record_id": "2", "drugs": ""}]
+    labelled = api.post(**form, combineCheckboxOptions="true", rawOrLabel="label").json()
+    assert labelled[0]["drugs"] == "Aspirin,None, really"
+
+
+def test_numbers_take_the_decimal_character_asked_for(api: Api) -> None:
+    fields = [field("record_id", "one"), field("dose", "one", **validated("number")), field("text", "one")]
+    project = api.project(fields, repeating=())
+    project.import_records([{"record_id": "1", "dose": "1.5", "text": "2.5"}])
+    row = project.export_records(decimal_character=",")[0]
+    assert (row["dose"], row["text"]) == ("1,5", "2.5")
+
+
+def test_rows_without_an_event_go_to_the_first_one(api: Api) -> None:
+    project = api.project(events=("Visit 1", "Visit 2"))
+    project.import_records([{"record_id": "1", "name": "Ada"}])
+    assert project.export_records()[0]["redcap_event_name"] == "visit_1_arm_1"
+
+
+def test_an_import_in_the_background_says_that_it_was_taken(api: Api) -> None:
+    project = api.project()
+    answer = imported(project, [PERSON], backgroundProcess="true")
+    assert answer.json() == {"success": True}
+
+
+@pytest.mark.parametrize(
+    ("logic", "records"),
+    [
+        ("age_at_date([born], '2000-12-09') = 184", ["1"]),
+        ("isblankormissingcode([age])", ["2", "3"]),
+        ("isblanknotmissingcode([age])", ["3"]),
+        ("ismissingcode([age])", ["2"]),
+        ("hasmissingcode([age], [sex])", ["2"]),
+        ("dayoftheweek([born]) = dayoftheweek('2024-01-07')", ["1"]),
+        ("concat_ws('-', [record_id], [sex]) = '1-0'", ["1"]),
+        ("datediff([born], '1815-12-20', 'd') = 10", ["1"]),
+        ("if([age] = '36', 'yes', 'no') = 'yes'", ["1"]),
+        ("mean([age], 38) = 37", ["1"]),
+    ],
+)
+def test_functions_of_filter_logic(api: Api, logic: str, records: list[str]) -> None:
+    project = api.project(repeating=(), missing_data_codes="-999, not asked")
+    project.import_records([PERSON, {"record_id": "2", "age": "-999"}, {"record_id": "3", "name": "Bob"}])
+    assert [row["record_id"] for row in project.export_records(filter_logic=logic)] == records

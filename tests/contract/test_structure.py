@@ -7,7 +7,7 @@ import json
 import pytest
 
 from fiona_dagster.domain.dictionaries import ROLES, role_dictionary
-from tests.embedded.redcap.api import VISITS, Api, field, refusal
+from tests.contract.api import VISITS, Api, field, refusal
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -77,6 +77,12 @@ def test_event_names_are_made_unique_as_redcap_makes_them(api: Api) -> None:
     assert [one["unique_event_name"] for one in events] == ["baseline_and_then_arm_1", "followup_2_arm_1"]
     assert all(isinstance(one["event_id"], int) and one["arm_num"] == 1 for one in events)
     assert project.is_longitudinal
+
+
+def test_a_second_event_of_the_same_name_gets_a_letter(api: Api) -> None:
+    project = api.project(events=("Visit",))
+    project.import_events([{"event_name": "Visit", "arm_num": 1}])
+    assert [one["unique_event_name"] for one in project.export_events()] == ["visit_arm_1", "visit_arm_1b"]
 
 
 def test_arms_without_events_are_not_shown(api: Api) -> None:
