@@ -142,7 +142,8 @@ class Listener:
         entity.network_timeout = self._door.limits.idle_seconds
         entity.add_supported_context(Verification)
         entity.add_supported_context(MPPS)
-        entity.add_supported_context(STORAGE_COMMITMENT)
+        if self._manner.durable:
+            entity.add_supported_context(STORAGE_COMMITMENT)
         ports = (self._site.port if port is None else port, *self._site.ports[1:])
         try:
             for one in ports:
