@@ -42,6 +42,13 @@ _DATE_FORMS = (
     rf"(?<![\d.])\d{{1,2}}(?P<t>[-./ ])\d{{1,2}}(?P=t)(?:{_YEAR}|\d{{2}})(?![\d]|\.\d){_TIME}",
     rf"(?<![\d.])\d{{1,2}}[-./]\d{{1,2}}[-./](?:{_YEAR}|\d{{2}})(?![\d]|\.\d){_TIME}",
     r"(?<![\d.])\d{1,2}\. \d{1,2}\. ?(?:\d{4}|\d{2})(?!\d)" + _TIME,
+    rf"(?<![\d.])(?:0?[1-9]|1[0-2])[/.-]{_YEAR}(?![\d.])",
+    rf"(?<![\d.]){_YEAR}[/-](?:0[1-9]|1[0-2])(?![\d.])",
+    rf"(?<!\d){_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:T?{_COMPACT_TIME})?(?!\d)",
+    r"(?<!\w)['’]\d{2}(?![^\W_])",
+    r"(?<![^\W_])(?:født|fødd|f\.|born|dob|geb\.?|fdato|fødselsdato|birth ?date)\s*+:?\s*+\d{6,8}(?!\d)",
+)
+_DATES_WITH_MONTHS = (
     rf"(?<![^\W_])\d{{1,2}}(?:\.|st|nd|rd|th)?[ -]*(?:of )?{_MONTH}\.?,?[ -]*(?:{_YEAR}|'?\d{{2}})(?!\d){_TIME}",
     rf"(?<![^\W_])\d{{1,2}}(?:\.|st|nd|rd|th)?[ -]*(?:of )?{_FULL_MONTH}(?![^\W_]){_TIME}",
     rf"(?<![^\W_])\d{{1,2}}\. ?{_MONTH}\.?(?![^\W_]){_TIME}",
@@ -49,12 +56,9 @@ _DATE_FORMS = (
     rf"(?<![^\W_]){_FULL_MONTH} \d{{1,2}}(?:st|nd|rd|th)?(?![^\W_]|[.,]\d){_TIME}",
     rf"(?<![^\W_]){_MONTH}\.?[ ,-]*{_YEAR}(?!\d)",
     rf"(?<!\d){_YEAR}[- ]?{_MONTH}(?:[- ]?\d{{1,2}})?(?![^\W_])",
-    rf"(?<![\d.])(?:0?[1-9]|1[0-2])[/.-]{_YEAR}(?![\d.])",
-    rf"(?<![\d.]){_YEAR}[/-](?:0[1-9]|1[0-2])(?![\d.])",
-    rf"(?<!\d){_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:T?{_COMPACT_TIME})?(?!\d)",
-    r"(?<!\w)['’]\d{2}(?![^\W_])",
-    r"(?<![^\W_])(?:født|fødd|f\.|born|dob|geb\.?|fdato|fødselsdato|birth ?date)\s*+:?\s*+\d{6,8}(?!\d)",
 )
+_BEGINS_MONTH = r"jan|feb|m[aä][rijy]|apr|ju[nl]|aug|sep|o[ck]t|nov|de[csz]"
+"""How every month begins: where none does, the forms above are not tried."""
 _BARE_TIME = (
     r"(?<![^\W_])kl(?:okken|\.)\s*+(?:[01]?\d|2[0-4])(?:[:.]?[0-5]\d)?(?!\d)",
     r"(?<![\d:.])(?:[01]?\d|2[0-4]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,6})?)?(?![\d:])(?:\s?[ap]\.?m\.?)?",
@@ -178,6 +182,7 @@ _FORMS: Final[dict[str, tuple[str, ...]]] = {
     "mac_address": (_MAC,),
     "uid": (_UID,),
     "date": _DATE_FORMS,
+    "date with a month": _DATES_WITH_MONTHS,
     "telephone": _TELEPHONE,
     "age_over_89": _AGE,
     "postal_address": _POSTAL,
@@ -191,7 +196,10 @@ _FORMS: Final[dict[str, tuple[str, ...]]] = {
 _CASE_COUNTS: Final = {"postal_address": re.MULTILINE, "name": re.NOFLAG}
 """Flags of the kinds in which capitals tell something."""
 _WITHOUT_DIGITS: Final = ("url", "e-mail")
-_WHOLE_MATCHES: Final = tuple(kind for kind in _FORMS if kind not in {"name", "identity_number"})
+_MONTH_BEGINS: Final = re.compile(_BEGINS_MONTH, re.IGNORECASE)
+_WHOLE_MATCHES: Final = tuple(
+    kind for kind in _FORMS if kind not in {"name", "identity_number", "date with a month"}
+)
 
 
 @cache
@@ -211,6 +219,9 @@ def identifiers_in(text: str) -> list[Span]:
     has_digit = any(map(str.isdigit, text))
     for kind in _WHOLE_MATCHES if has_digit else _WITHOUT_DIGITS:
         found += [Span(m.start(), m.end(), kind) for p in _patterns(kind) for m in p.finditer(text)]
+    if has_digit and _MONTH_BEGINS.search(text):
+        dates = (m for p in _patterns("date with a month") for m in p.finditer(text))
+        found += [Span(m.start(), m.end(), "date") for m in dates]
     if has_digit:
         found += [
             Span(m.start(1), m.end(1), "identity_number")

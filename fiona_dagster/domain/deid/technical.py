@@ -18,7 +18,7 @@ from fiona_dagster.domain.deid.harmless_tokens import HARMLESS
 from fiona_dagster.domain.deid.identifier_patterns import identifiers_in
 from fiona_dagster.domain.deid.named_profiles import body_parts
 from fiona_dagster.domain.deid.notation import fold, spellings
-from fiona_dagster.domain.deid.table import rows
+from fiona_dagster.domain.deid.table import columns, rows
 from fiona_dagster.domain.deid.vocabulary import packaged
 
 MAKE: Final = frozenset(
@@ -227,7 +227,8 @@ def _knows(word: str, makes: bool) -> bool:
 @cache
 def _words(makes: bool) -> frozenset[str]:
     """Words of technical text; with `makes` those of makers and products, too."""
-    return frozenset(row["word"] for row in rows("technical_words.csv") if makes or row["where"] == "any")
+    words = columns("technical_words.csv", "word", "where")
+    return frozenset(word for word, where in words if makes or where == "any")
 
 
 @cache
@@ -238,7 +239,7 @@ def _meant() -> frozenset[str]:
 
 @cache
 def _also_names() -> frozenset[str]:
-    return frozenset(row["word"] for row in rows("technical_words.csv") if row["also_name"])
+    return frozenset(word for word, also in columns("technical_words.csv", "word", "also_name") if also)
 
 
 def forget() -> None:
@@ -250,8 +251,8 @@ def forget() -> None:
 @cache
 def _published(table: str) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
-    for row in rows(table):
-        found.setdefault(row["attribute"], set()).add(row["term"])
+    for attribute, term in columns(table, "attribute", "term"):
+        found.setdefault(attribute, set()).add(term)
     return {attribute: frozenset(terms) for attribute, terms in found.items()}
 
 
