@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,14 +63,14 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: Callable[[], s
 Start = Callable[..., Running]
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start listeners; all are gone at the end of the test."""
+@contextmanager
+def starting(folder: Path) -> Iterator[Start]:
+    """What starts listeners, in `folder` unless told otherwise; all are gone at the end of the block."""
     running: list[Running] = []
 
     def run(*arguments: str, data_dir: Path | None = None) -> Running:
-        data = data_dir or tmp_path / "data"
-        log = tmp_path / f"stderr-{len(running)}"
+        data = data_dir or folder / "data"
+        log = folder / f"stderr-{len(running)}"
         command = [sys.executable, "-m", "scp_listener"]
         if "--site" not in arguments:
             command += ["--host", "127.0.0.1", "--data-dir", str(data)]
@@ -88,13 +89,22 @@ def start(tmp_path: Path) -> Iterator[Start]:
         running.append(found)
         return found
 
-    yield run
-    for one in running:
-        if one.process.poll() is None:
-            os.killpg(one.process.pid, signal.SIGKILL)
-        one.process.wait(10)
-        if one.process.stdout:
-            one.process.stdout.close()
+    try:
+        yield run
+    finally:
+        for one in running:
+            if one.process.poll() is None:
+                os.killpg(one.process.pid, signal.SIGKILL)
+            one.process.wait(10)
+            if one.process.stdout:
+                one.process.stdout.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start listeners; all are gone at the end of the test."""
+    with starting(tmp_path) as run:
+        yield run
 
 
 @pytest.fixture(params=["streamed", "stock"])
