@@ -28,6 +28,7 @@ from fiona_dagster.embedded.redcap.reports import all_reports
 from fiona_dagster.embedded.redcap.server import RedcapServer
 
 TITLE = "contract test"
+TESTER = "contract_tester"
 ROW = dict.fromkeys(COLUMNS.values(), "")
 
 
@@ -131,6 +132,16 @@ class Api:
             if answer.status_code == 403:
                 pytest.skip("needs the right Delete Record in the two projects")
             assert answer.status_code == 200, answer.text
+        for content, name, array in (
+            ("dag", "unique_group_name", "dags"),
+            ("userRole", "unique_role_name", "roles"),
+            ("user", "username", "users"),
+        ):
+            found = [row[name] for row in self.post(**form, content=content).json()]
+            ours = [one for one in found if content != "user" or one == TESTER]
+            if ours:
+                numbered = {f"{array}[{n}]": one for n, one in enumerate(ours)}
+                self.post(**form, content=content, action="delete", **numbered)
         return token
 
     def survey_project(self) -> str:

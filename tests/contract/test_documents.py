@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from redcap.project import Project
@@ -104,12 +105,13 @@ def test_a_signature_cannot_be_imported(api: Api) -> None:
 
 
 def test_the_repository_lists_folders_first_and_refuses_what_is_not_there(api: Api) -> None:
+    name = f"zebra {uuid4()}"
     form = {"token": api.project(repeating=()).token, "content": "fileRepository", "format": "json"}
-    folder = api.post(**form, action="createFolder", name="zebra contract").json()[0]["folder_id"]
+    folder = api.post(**form, action="createFolder", name=name).json()[0]["folder_id"]
     api.upload(b"x", "contract.txt", **form, action="import")
     listed = api.post(**form, action="list").json()
     names = [one["name"] for one in listed]
-    assert names.index("zebra contract") < names.index("contract.txt")
+    assert names.index(name) < names.index("contract.txt")
     assert all(("folder_id" in one) != ("doc_id" in one) for one in listed)
     assert isinstance(folder, int)
     for action, place in (("list", {"folder_id": "999999999"}), ("export", {"doc_id": "999999999"}),

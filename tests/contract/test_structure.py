@@ -122,6 +122,8 @@ def test_a_project_describes_itself_as_one_object(api: Api) -> None:
 
 
 def test_a_project_needs_title_and_purpose(api: Api) -> None:
+    if not api.super_token:
+        pytest.skip("needs REDCAP_SUPER_TOKEN")
     answer = api.post(
         token=api.super_token, content="project", format="json", data='[{"project_title": "x"}]'
     )
@@ -141,7 +143,7 @@ def test_the_log_tells_newest_first_who_did_what(api: Api) -> None:
     project.import_records([{"record_id": "1", "name": "Bob"}])
     project.delete_records(["1"])
     rows = project.export_logging(log_type="record")
-    assert [row["action"].replace(" (API)", "") for row in rows] == [
+    assert [row["action"].replace(" (API)", "") for row in rows[:3]] == [
         "Delete record 1", "Update record 1", "Create record 1",
     ]  # fmt: skip
     assert "name = 'Bob'" in rows[1]["details"]
@@ -150,8 +152,8 @@ def test_the_log_tells_newest_first_who_did_what(api: Api) -> None:
 
 
 def test_a_user_is_told_with_rights_by_form(api: Api) -> None:
-    user = api.project().export_users()[0]
-    assert user["api_export"] == user["api_import"] == 1
+    user = next(one for one in api.project().export_users() if one["api_import"] == 1)
+    assert user["api_export"] == 1
     assert set(user["forms_export"]) == {"baseline", "scans", "lifestyle"}
 
 

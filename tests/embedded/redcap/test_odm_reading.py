@@ -12,7 +12,8 @@ DOCUMENT = """<?xml version="1.0" encoding="UTF-8" ?>
 <Study OID="Project.T"><GlobalVariables><StudyName>T</StudyName>
 <redcap:MissingDataCodes>-9, unknown</redcap:MissingDataCodes>
 <redcap:RepeatingInstrumentsAndEvents><redcap:RepeatingInstruments>
-<redcap:RepeatingInstrument redcap:UniqueEventName="event_1_arm_1" redcap:RepeatInstrument="scans" redcap:CustomLabel=""/>
+<redcap:RepeatingInstrument redcap:UniqueEventName="event_1_arm_1"
+ redcap:RepeatInstrument="scans" redcap:CustomLabel=""/>
 </redcap:RepeatingInstruments></redcap:RepeatingInstrumentsAndEvents>
 </GlobalVariables>
 <MetaDataVersion OID="M" Name="T" redcap:RecordIdField="record_id">
