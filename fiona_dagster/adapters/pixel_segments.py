@@ -6,13 +6,13 @@ Native pixels are judged by what the header says of them; only compressed ones a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from fiona_dagster.adapters.dicom_files import EXPLICIT_LITTLE_UID, InstanceFile, PixelSpan
-from fiona_dagster.domain.deid import codestreams
+from fiona_dagster.domain.deid import boxes, codestreams
 from fiona_dagster.domain.deid.elements import PIXEL_TAGS, DataSet
 from fiona_dagster.domain.deid.pixel_data import (
     FRAGMENT_TABLES,
@@ -36,9 +36,20 @@ if TYPE_CHECKING:
 _SYNTAX = "1.2.840.10008.1.2."
 _JPEG = frozenset(f"{_SYNTAX}4.{number}" for number in range(50, 82))
 _JPEG_2000 = frozenset(f"{_SYNTAX}4.{number}" for number in (90, 91, 92, 93, 201, 202, 203))
+_JPEG_XL = frozenset(f"{_SYNTAX}4.{number}" for number in (110, 111, 112))
 _RLE, _DEFLATED_FRAMES, _UNCOMPRESSED = f"{_SYNTAX}5", f"{_SYNTAX}8.1", f"{EXPLICIT_LITTLE_UID}.98"
 _UNKNOWN = "pixel data in fragments of a transfer syntax whose frames nobody can follow"
+_FOLLOWED: tuple[tuple[frozenset[str], Callable[[bytes], bool], codestreams.Follow], ...] = (
+    (_JPEG, codestreams.begins_frame, codestreams.follow_jpeg),
+    (_JPEG_2000, boxes.begins_jpeg_2000, boxes.follow_boxed_jpeg_2000),
+    (_JPEG_XL, boxes.begins_jpeg_xl, boxes.follow_jpeg_xl),
+)
+"""Transfer syntaxes, how their frames begin, and how they are followed."""
 _HEADER = 8
+_BEGINNING = 12
+"""Bytes of a fragment that tell whether a frame begins with it."""
+_MOST_TO_SEARCH = 256 << 20
+"""Bytes of JPEG XL in one instance that are searched; more are held."""
 _LONGEST_PADDING = 1 << 16
 _REMEMBERED = 4096
 """Length and number of texts that are remembered: most images of a study have the same."""
@@ -164,10 +175,11 @@ def _frames(
     descriptor: int, dataset: DataSet, syntax_uid: str, fragments: list[tuple[int, int]]
 ) -> PixelContent:
     full = [one for one in fragments if one[0] < one[1]]
-    if syntax_uid in _JPEG:
-        return _followed(descriptor, dataset, full, codestreams.follow_jpeg)
-    if syntax_uid in _JPEG_2000:
-        return _followed(descriptor, dataset, full, codestreams.follow_jpeg_2000)
+    if syntax_uid in _JPEG_XL and sum(stop - start for start, stop in full) > _MOST_TO_SEARCH:
+        return PixelContent(codestreams.NOT_FOLLOWED)
+    for syntaxes, begins, follow in _FOLLOWED:
+        if syntax_uid in syntaxes:
+            return _followed(descriptor, dataset, full, begins, follow)
     if syntax_uid == _UNCOMPRESSED:
         length = sum(stop - start for start, stop in full)
         image = image_of(dataset)
@@ -180,13 +192,17 @@ def _frames(
 
 
 def _followed(
-    descriptor: int, dataset: DataSet, fragments: list[tuple[int, int]], follow: codestreams.Follow
+    descriptor: int,
+    dataset: DataSet,
+    fragments: list[tuple[int, int]],
+    begins: Callable[[bytes], bool],
+    follow: codestreams.Follow,
 ) -> PixelContent:
     """Frames that tell where they begin; each may have several fragments."""
     first = [
         n
-        for n, (start, _) in enumerate(fragments)
-        if codestreams.begins_frame(os.pread(descriptor, 4, start))
+        for n, (start, stop) in enumerate(fragments)
+        if begins(os.pread(descriptor, min(_BEGINNING, stop - start), start))
     ]
     if fragments and first[:1] != [0]:
         return PixelContent(codestreams.NOT_FOLLOWED)

@@ -54,6 +54,7 @@ def verify(
     from fiona_dagster.adapters.proofs import find_proofs, read_proof
     from fiona_dagster.adapters.release_inspection import inspect_release
     from fiona_dagster.adapters.signing import read_public_key
+    from fiona_dagster.domain.deid.proof import accepted_in
     from fiona_dagster.domain.deid.profile_file import profile_from_yaml
 
     profile = (
@@ -73,10 +74,9 @@ def verify(
     )
     for one in proofs:
         click.echo(f"{Path(one.place).name}: {_SIGNED_BY[one.signed]}", err=True)
-        for accepted in one.content.get("accepted", ()):
+        for place, found in accepted_in(one.content):
             click.echo(
-                f"{Path(one.place).name}: a person accepted what was found in {accepted['place']}"
-                f" ({accepted['found']} times) as no leak",
+                f"{Path(one.place).name}: a person accepted what was found in {place} ({found} times) as no leak",
                 err=True,
             )
     if not proofs:

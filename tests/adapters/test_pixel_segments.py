@@ -295,5 +295,11 @@ def test_a_name_behind_frames_of_other_syntaxes_is_held(tmp_path: Path) -> None:
     assert_held(tmp_path / "behind", encapsulated(FRAMES, deflated + NAME), codestreams.BEYOND)
     assert_released(tmp_path / "plain", encapsulated(UNCOMPRESSED, PIXELS))
     assert_held(tmp_path / "longer", encapsulated(UNCOMPRESSED, PIXELS, NAME), pixel_data.TOO_LONG)
-    reason, _, copies = outcome(tmp_path / "xl", encapsulated(JPEG_XL, b"\xff\x0a" + NAME))
-    assert (bool(reason), copies) == (True, [])
+    reason, verified, _ = outcome(tmp_path / "xl", encapsulated(JPEG_XL, b"\xff\x0a" + NAME))
+    assert (reason, verified) == ("", False)
+    assert_held(
+        tmp_path / "readable",
+        encapsulated(JPEG_XL, b"\xff\x0a\x19Kontroll av Kari Olsen i dag"),
+        codestreams.NOT_FOLLOWED,
+    )
+    assert_released(tmp_path / "clean", encapsulated(JPEG_XL, b"\xff\x0a" + b"\x19" + b"A" * 40))

@@ -21,3 +21,13 @@ def test_broken_files_break_no_promise(seed: int) -> None:
     assert [one for one in problems if one] == []
     assert sum(fuzz.outcomes.values()) >= EACH
     assert fuzz.outcomes["released, verified"] > EACH // 10, fuzz.outcomes
+
+
+def test_a_file_that_never_ends_breaks_the_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(_content: bytes, **_options: bool) -> None:
+        while True:
+            pass
+
+    monkeypatch.setattr("tests.deid.examination.examine", hang)
+    monkeypatch.setattr(fuzz, "LONGEST_SECONDS", 0.05)
+    assert "was worked on" in fuzz.broken_promise(b"")

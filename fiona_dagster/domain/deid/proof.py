@@ -187,6 +187,13 @@ def profile_of(content: Mapping[str, Any]) -> tuple[Profile, DateMode]:
     return profile, mode
 
 
+def accepted_in(content: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """The places that a person accepted, with how often something stood there; none of a proof that is not sound."""
+    if content_problems(content):
+        return []
+    return [(str(one["place"]), int(one["found"])) for one in content.get("accepted", ())]
+
+
 def is_complete(content: Mapping[str, Any]) -> bool:
     """Whether a proof has all of its parts, whatever they say."""
     return not {_INCOMPLETE, _OTHER_FORMAT} & set(content_problems(content))
