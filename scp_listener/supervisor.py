@@ -30,6 +30,8 @@ from scp_listener.workers import Stop, announce, worker_name
 
 HANG_SECONDS = 60.0
 """A process that was not seen alive for so long hangs (it shows itself twice a second)."""
+START_SECONDS = 60.0
+"""A process that does not listen after so long is given up, and another one tried."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 LASTING_SECONDS = 60.0
 """A process that lived for so long does not count as one that dies at once."""
@@ -134,6 +136,8 @@ class Supervisor:
         process.start()
         tell.close()
         try:
+            if not ready.poll(START_SECONDS):
+                process.kill()
             self._workers.append(_Worker(process, ready.recv(), row))
         except EOFError:
             process.join()

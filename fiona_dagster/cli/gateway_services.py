@@ -12,6 +12,9 @@ from fiona_dagster.cli import dagster_home
 from fiona_dagster.cli.processes import Service, Supervisor
 from fiona_dagster.settings import Settings
 
+RECEIVER_STOP_SECONDS = 100.0
+"""Longer than a receiver lets open Associations finish at a stop."""
+
 
 @dataclass(frozen=True)
 class Running:
@@ -29,7 +32,7 @@ def start_gateway(
     web_host: str = "127.0.0.1",
     web_port: int = 3000,
     pages: bool = True,
-    workers: int = 1,
+    workers: int | None = None,
     tell: Callable[[str], None],
 ) -> Running:
     """Start receivers, code server, daemon and (with `pages`) webserver under `supervisor`.
@@ -41,7 +44,7 @@ def start_gateway(
     for site in settings.sites:
         site.layout.ensure()
         receivers[site.name] = supervisor.start(
-            receiver(site.name, config_file, environment, workers=workers)
+            receiver(site.name, config_file, environment, workers=workers or site.receiver.workers)
         )
         tell(f"receiver {site.ae_title} listens on port {receivers[site.name]}")
     home = settings.layout.dagster_home
@@ -63,11 +66,22 @@ def start_gateway(
     return Running(receivers, f"http://{web_host}:{web}")
 
 
+def receiver_name(site: str) -> str:
+    """Name of a site's receiver among the services."""
+    return f"receiver-{site}"
+
+
 def receiver(site: str, config_file: Path, environment: dict[str, str], *, workers: int = 1) -> Service:
     """The listener of one site."""
     command = [sys.executable, "-m", "scp_listener", "--site", site, "--config", str(config_file),
                "--workers", str(workers)]  # fmt: skip
-    return Service(f"receiver-{site}", command, r"listening on .*:(\d+)$", environment)
+    return Service(
+        receiver_name(site),
+        command,
+        r"listening on .*:(\d+)$",
+        environment,
+        stop_seconds=RECEIVER_STOP_SECONDS,
+    )
 
 
 def _free_port() -> int:

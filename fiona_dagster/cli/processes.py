@@ -40,6 +40,8 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
     port: int = 0
     before_restart: Callable[[int], None] | None = None
+    stop_seconds: float | None = None
+    """How long it may take to end when asked; default `STOP_SECONDS`."""
 
 
 class Supervisor:
@@ -87,12 +89,24 @@ class Supervisor:
         running = self._running[name]
         return running.became_ready and running.process.poll() is None
 
+    def end(self, name: str) -> None:
+        """Ask a service to end, because it does not answer; `restart_the_dead` kills it when its time is over, and
+        starts it again."""
+        running = self._running[name]
+        if running.process.poll() is None and running.killed_at is None:
+            self._on_event(f"{name} does not answer; it is told to end, and started again")
+            running.killed_at = time.monotonic() + running.stop_seconds
+            running.process.terminate()
+
     def restart_the_dead(self) -> list[str]:
         """Start again what ended by itself; returns the names. Call it now and then.
 
         It does not wait until they are ready, so that reception never waits for a slower service. What ends again
         before it is ready is tried less and less often, for ever.
         """
+        for one in self._running.values():
+            if one.killed_at is not None and time.monotonic() >= one.killed_at and one.process.poll() is None:
+                kill_group(one.process.pid)
         dead = [(name, one) for name, one in self._running.items() if one.process.poll() is not None]
         return [name for name, running in dead if self._restart(name, running)]
 
@@ -137,6 +151,9 @@ class _Running:
         self.port = service.port
         self.log = log
         self.became_ready = False
+        self.killed_at: float | None = None
+        """When it is killed unless it has ended (monotonic clock)."""
+        self.stop_seconds = STOP_SECONDS if service.stop_seconds is None else service.stop_seconds
         self._ready = threading.Event()
         command = [part.replace("{port}", str(service.port)) for part in service.command]
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +181,7 @@ class _Running:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(STOP_SECONDS)
+                self.process.wait(self.stop_seconds)
             except subprocess.TimeoutExpired:
                 kill_group(self.process.pid)
                 self.process.wait()

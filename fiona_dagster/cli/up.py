@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from fiona_dagster.cli.gateway_services import start_gateway
+from fiona_dagster.cli.gateway_services import receiver_name, start_gateway
 from fiona_dagster.cli.opening import config_option
 from fiona_dagster.cli.processes import Supervisor
+from fiona_dagster.cli.watch import Watch
 from fiona_dagster.settings import configuration_file, load_settings
 
 WATCH_SECONDS = 2.0
@@ -25,10 +29,12 @@ PRIVATE_UMASK = 0o027
 )
 @click.option("--web-port", default=3000, show_default=True, help="Port of Dagster's pages; 0 picks one.")
 @click.option(
-    "--workers", default=1, show_default=True, help="Receiver processes a site; at most one a core."
+    "--workers",
+    type=int,
+    help="Receiver processes a site (default: WORKERS of the site); at most one a core.",
 )
 @config_option
-def up(web_host: str, web_port: int, workers: int, config_file: Path | None) -> None:
+def up(web_host: str, web_port: int, workers: int | None, config_file: Path | None) -> None:
     """Run the gateway until Ctrl-C or SIGTERM: receivers, Dagster's code server, daemon and webserver."""
     config = configuration_file(config_file)
     settings = load_settings(config)
@@ -43,9 +49,29 @@ def up(web_host: str, web_port: int, workers: int, config_file: Path | None) -> 
             supervisor, settings, config, web_host=web_host, web_port=web_port, workers=workers, tell=_tell
         )
         _tell(f"the gateway is up; pages on {running.webserver}; Ctrl-C stops it")
+        watch = Watch(
+            {
+                receiver_name(site.name): replace(site.peer, port=running.receivers[site.name])
+                for site in settings.sites
+            },
+            restart=supervisor.end,
+        )
+        notify = settings.environment.get("NOTIFY_SOCKET", "")
+        tell_systemd(notify, "READY=1")
         while not stop.wait(WATCH_SECONDS):
             supervisor.restart_the_dead()
+            watch.look()
+            tell_systemd(notify, "WATCHDOG=1")
+        tell_systemd(notify, "STOPPING=1")
         _tell("stopping; open Associations are finished first")
+
+
+def tell_systemd(address: str, state: str) -> None:
+    """sd_notify(3): `READY=1`, `WATCHDOG=1` or `STOPPING=1` to the service manager that gave `address`, if any did."""
+    if not address:
+        return
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        one.sendto(state.encode("ascii"), "\0" + address[1:] if address.startswith("@") else address)
 
 
 def _tell(text: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 from pathlib import Path
+
+import pytest
 
 from fiona_dagster.domain.layout import Layout
 from tests.scp_listener.conftest import Running, Start, wait_for
@@ -103,3 +106,52 @@ def test_workers_end_when_their_parent_is_killed(start: Start) -> None:
     listener.kill()
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 20, lambda: str(workers))
     assert start("--grace", "1").stop() == 0
+
+
+def test_a_worker_that_hangs_is_replaced_and_finishes_what_it_has_open(start: Start) -> None:
+    listener = start("--workers", "1", "--supervised", "--hang", "4", "--grace", "40")
+    (hanging,) = children(listener)
+    association = associate(listener.port)
+    assert send(association, instance(1)) == 0
+    listener.eventually("select count(*) from instance", [(1,)])  # it must not hold the ledger meanwhile
+    os.kill(hanging, signal.SIGSTOP)
+    wait_for(lambda: len(children(listener)) == 2, 60, listener.log.read_text)
+    other = associate(listener.port)
+    assert send(other, instance(2)) == 0
+    other.release()
+    os.kill(hanging, signal.SIGCONT)
+    assert send(association, instance(3)) == 0, "its Association goes on"
+    association.release()
+    wait_for(lambda: hanging not in children(listener), 60, listener.log.read_text)
+    assert "has finished what it had open" in listener.log.read_text()
+    standing = json.loads((listener.layout.logs / "receiver.json").read_text())
+    assert (standing["hung"], standing["deaths"], standing["at_work"]) == (1, 0, 1)
+    assert listener.stop() == 0
+    assert listener.query("select count(*) from instance") == [(3,)]
+    assert not json.loads((listener.layout.logs / "receiver.json").read_text())["running"]
+
+
+def test_a_worker_that_dies_again_and_again_is_started_less_and_less_often(start: Start) -> None:
+    listener = start("--workers", "1", "--supervised")
+    standing = listener.layout.logs / "receiver.json"
+
+    def kill(deaths: int) -> None:
+        wait_for(
+            lambda: deaths == 1 or json.loads(standing.read_text())["at_work"] == 1,
+            60,
+            listener.log.read_text,
+        )
+        os.kill(children(listener)[0], signal.SIGKILL)
+        wait_for(lambda: json.loads(standing.read_text())["deaths"] == deaths, 20, listener.log.read_text)
+
+    kill(1)
+    kill(2)
+    facts = json.loads(standing.read_text())
+    assert facts["at_work"] == 0
+    assert facts["last_death"] == "exit code -9"
+    assert facts["next_start_at"] - facts["last_death_at"] == pytest.approx(2.0)
+    wait_for(lambda: len(children(listener)) == 1, 20, listener.log.read_text)
+    association = associate(listener.port)
+    assert association.is_established
+    association.release()
+    assert listener.stop() == 0
