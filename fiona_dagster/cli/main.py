@@ -41,6 +41,10 @@ COMMANDS = {
         "Accept a false alarm of the residual search (audited).",
     ),
     "resend": ("fiona_dagster.cli.resend:resend", "Ask for a study's transfers once more."),
+    "retrieve": (
+        "fiona_dagster.cli.retrieve:retrieve",
+        "Have studies fetched from scanners and archives (FIONA's moveFromScanner).",
+    ),
     "send": (
         "fiona_dagster.cli.send:send",
         "Send files or folders, by default to our own receiver (FIONA's s2m).",

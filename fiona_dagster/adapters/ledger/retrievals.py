@@ -51,7 +51,8 @@ class Retrievals:
     ) -> int:
         """Begin to look for these studies; those that are known stay as they are.
 
-        `again`: what has ended is begun anew, keeping what its source ever showed. Returns how many were begun.
+        `again`: what has ended is begun anew, keeping what its source ever showed, and the others are due at once.
+        Returns how many were begun.
         """
         begun = 0
         with self._ledger.begin() as connection:
@@ -62,6 +63,11 @@ class Retrievals:
                 }  # fmt: skip
                 begun += connection.execute(self._ledger.insert_ignoring(retrieval).values(fresh)).rowcount
                 if again:
+                    connection.execute(
+                        update(retrieval)
+                        .where(_is(site, uid), retrieval.c.state == RetrievalState.ACTIVE.value)
+                        .values(next_at=now)
+                    )
                     begun += connection.execute(
                         update(retrieval)
                         .where(_is(site, uid), retrieval.c.state != RetrievalState.ACTIVE.value)
