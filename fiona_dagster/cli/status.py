@@ -48,6 +48,7 @@ def collect(gateway: Opened) -> dict[str, Any]:
         "open_associations": totals.open_associations,
         "disk": {"used_percent": round(100 * disk.used / disk.total, 1), "free_bytes": disk.free},
         "queues": _queues(gateway),
+        "retrieval": gateway.ledger.retrievals.totals(),
         **arrival_facts(gateway.ledger, gateway.settings),
         "services": answers,
         "receivers": {
@@ -109,6 +110,11 @@ def _show(facts: dict[str, Any]) -> None:
         console.print(f"{queue['waiting']} {name}{oldest}")
     for line in arrival_lines(facts):
         console.print(line)
+    for state, retrieval in facts["retrieval"].items():
+        if retrieval["studies"]:
+            console.print(f"{retrieval['studies']} studies looked for at their source: {state}")
+        for reason, count in sorted(retrieval["because"].items()):
+            console.print(f"  {count}: {reason}", markup=False)
     for name, answer in facts["services"].items():
         console.print(f"{name}: {answer}")
     console.print(f"disk {facts['disk']['used_percent']} % used")
