@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from scp_listener.recorder import Recorder
 
 SUCCESS, PROCESSING_FAILURE, RESOURCE_LIMITATION = 0x0000, 0x0110, 0x0213
+MOST_AT_ONCE = 64
+"""Reports under way in one process; a thread waits in each until its instances are recorded."""
 NO_ADDRESS = "no address is known for this AE title (STORAGECOMMITMENT.REQUESTERS)"
 
 _LEASE_SECONDS = 600.0
@@ -94,6 +96,8 @@ class CommitmentScp:
 
     def _requested(self, event: Any) -> tuple[int | Dataset, None]:
         try:
+            if len(self._threads) > MOST_AT_ONCE:
+                raise Reject(RESOURCE_LIMITATION, "too many reports are under way; ask again later")
             asked = commitment_request(
                 event.action_type, str(event.request.RequestedSOPInstanceUID or ""), _information(event)
             )

@@ -207,3 +207,25 @@ def test_a_transaction_uid_is_one_request(ledger: Ledger) -> None:
         ledger.commitments.request(SITE, "CT1", "FIONA", other, worker="one", now=100.0, until=700.0)
     assert refused.value.status == 0x0115
     ledger.commitments.request(SITE, "CT2", "FIONA", other, worker="one", now=100.0, until=700.0)
+
+
+def test_what_a_reported_request_named_is_forgotten_after_a_week_and_what_is_due_is_not(
+    ledger: Ledger,
+) -> None:
+    commitments, week = ledger.commitments, 7 * 86_400.0
+    due = commitments.request(SITE, "CT2", "FIONA", REQUEST, worker="one", now=100.0, until=700.0)
+    old = commitments.request(SITE, "CT1", "FIONA", REQUEST, worker="one", now=100.0, until=700.0)
+    commitments.reported(old.id, committed=1, failed=0, now=100.0)
+    assert commitments.references(old.id) == list(REQUEST.references)
+    commitments.reported(old.id, committed=1, failed=0, now=101.0 + week)
+    assert commitments.references(old.id) == []
+    assert commitments.references(due.id) == list(REQUEST.references)
+    again = commitments.request(SITE, "CT1", "FIONA", REQUEST, worker="one", now=1e6, until=1e6)
+    assert commitments.references(again.id) == list(REQUEST.references)
+
+
+def test_a_clock_that_was_put_back_delays_no_report(ledger: Ledger) -> None:
+    asked = ledger.commitments.request(SITE, "CT1", "FIONA", REQUEST, worker="one", now=1e9, until=1e9 + 600)
+    ledger.commitments.undelivered(asked.id, "unreachable", attempts=1, again_at=1e9 + 10)
+    assert ledger.commitments.claim(SITE, "one", now=1e9 - 60, until=1e9) is None
+    assert ledger.commitments.claim(SITE, "one", now=1e9 - 86_400, until=1e9) is not None

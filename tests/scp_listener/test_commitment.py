@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import queue
 import socket
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE, evt
+from pynetdicom.dimse_primitives import N_ACTION
 
 from fiona_dagster.adapters.dicom_scu import send as storage_scu
 from fiona_dagster.domain.commitment import STORAGE_COMMITMENT, WELL_KNOWN_INSTANCE, Reference
@@ -135,6 +139,38 @@ def test_requests_that_cannot_be_are_refused_and_the_same_one_again_is_reported_
     assert scanner.report() == (1, {f"{SERIES}.1"}, {})
     listener.eventually("select count(*), min(state) from commitment", [(1, "reported")])
     association.release()
+
+
+@pytest.mark.parametrize(
+    "information", [b"", b"\0" * 7, b"(0008,1195) is no data set", bytes(range(256)) * 40]
+)
+def test_information_that_is_no_data_set_is_refused_and_the_association_goes_on(
+    listener: Running, information: bytes
+) -> None:
+    association = Scanner().associate(listener)
+    request = N_ACTION()
+    request.MessageID, request.ActionTypeID = 7, 1
+    request.RequestedSOPClassUID, request.RequestedSOPInstanceUID = STORAGE_COMMITMENT, WELL_KNOWN_INSTANCE
+    request.ActionInformation = io.BytesIO(information) if information else None
+    with association_paused(association):
+        association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
+        _, answer = association.dimse.get_msg(block=True)
+    assert answer.Status in (0x0110, 0x0115)
+    assert send(association, instance(1)) == 0
+    association.release()
+    assert listener.query("select count(*) from commitment") == [(0,)]
+
+
+@contextmanager
+def association_paused(association: Any) -> Iterator[None]:
+    """As pynetdicom does in its own requests: its thread leaves the answer to us."""
+    association._reactor_checkpoint.clear()
+    while not association._is_paused:
+        time.sleep(0.001)
+    try:
+        yield
+    finally:
+        association._reactor_checkpoint.set()
 
 
 def test_a_file_that_is_gone_or_cut_is_not_committed(start: Start) -> None:

@@ -31,6 +31,13 @@ _IN_PROGRESS = ProcedureState.IN_PROGRESS.value
 _KEYS_A_QUERY = 500
 _Shortfalls = Mapping[str, Shortfall]
 """By Series Instance UID."""
+_ACTIVITY_COLUMNS = [
+    study.c[name]
+    for name in (
+        "key", "site", "revision", "instance_count", "arrived_count", "last_received_at", "heard_boot",
+        "heard_uptime",
+    )
+]  # fmt: skip
 _NAMES_STUDY = and_(
     procedure_study.c.site == study.c.site, procedure_study.c.study_instance_uid == study.c.study_instance_uid
 )
@@ -115,7 +122,7 @@ def activities(connection: Connection, limit: int) -> list[StudyActivity]:
         .subquery()
     )
     rows = connection.execute(
-        select(study, func.coalesce(carried.c.open_associations, 0).label("open_associations"))
+        select(*_ACTIVITY_COLUMNS, func.coalesce(carried.c.open_associations, 0).label("open_associations"))
         .outerjoin(carried, carried.c.study_key == study.c.key)
         .where(study.c.instance_count > study.c.arrived_count)
         .order_by(study.c.last_received_at)

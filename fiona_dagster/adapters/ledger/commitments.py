@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy import and_, delete, func, insert, or_, select, update
 
 from fiona_dagster.adapters.ledger.reception_schema import commitment, commitment_reference
 from fiona_dagster.adapters.ledger.schema import association, instance
@@ -21,6 +21,10 @@ from fiona_dagster.domain.errors import Reject
 if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.ledger import Ledger
 
+LONGEST_WAIT_SECONDS = 3600.0
+"""No attempt is put off for so long."""
+KEEP_REFERENCES_SECONDS = 7 * 86_400.0
+"""What a request named is kept for so long after it, unless its report is still due."""
 _UIDS_A_QUERY = 500
 
 
@@ -99,16 +103,19 @@ class Commitments:
             }  # fmt: skip
             known = connection.execute(select(commitment.c.id).where(mine)).scalar()
             if known is not None:
-                if self._references(connection, known) != list(asked.references):
+                before = self._references(connection, known)
+                if before and before != list(asked.references):
                     raise Reject(INVALID_ARGUMENT_VALUE, "TransactionUID was used for other instances")
                 connection.execute(update(commitment).where(commitment.c.id == known).values(**fresh))
                 number = int(known)
             else:
+                before = []
                 number = connection.execute(
                     insert(commitment)
                     .values(site=site, calling_ae=calling_ae, transaction_uid=asked.transaction_uid, **fresh)
                     .returning(commitment.c.id)
                 ).scalar_one()
+            if not before:
                 connection.execute(
                     insert(commitment_reference),
                     [
@@ -124,7 +131,10 @@ class Commitments:
         due = and_(
             commitment.c.site == site,
             commitment.c.state == CommitmentState.PENDING.value,
-            commitment.c.next_attempt_at <= now,
+            or_(
+                commitment.c.next_attempt_at <= now,
+                commitment.c.next_attempt_at > now + LONGEST_WAIT_SECONDS,  # the clock was put back
+            ),
         )
         first = select(*_COLUMNS).where(due).order_by(commitment.c.next_attempt_at).limit(1)
         with self._ledger.read() as connection:
@@ -199,6 +209,14 @@ class Commitments:
         """The requester has confirmed its report."""
         self._set(commitment_id, state=CommitmentState.REPORTED.value, committed=committed, failed=failed,
                   reported_at=now, claimed_by=None, problem="")  # fmt: skip
+        ended = select(commitment.c.id).where(
+            commitment.c.state != CommitmentState.PENDING.value,
+            commitment.c.requested_at < now - KEEP_REFERENCES_SECONDS,
+        )
+        with self._ledger.begin() as connection:
+            connection.execute(
+                delete(commitment_reference).where(commitment_reference.c.commitment_id.in_(ended))
+            )
 
     def undelivered(self, commitment_id: int, problem: str, *, attempts: int, again_at: float | None) -> None:
         """A report failed; it is sent again at `again_at`, or given up where that is None."""
