@@ -172,6 +172,8 @@ class Api:
             rows = [{"event_name": name, "form_name": form} for name in names for form in repeating]
         else:
             rows = [{"form_name": form} for form in repeating]
+        if not rows and not self.super_token:
+            self.post(token=token, content="repeatingFormsEvents", format="json", data="[]")
         if rows:
             project.import_repeating_instruments_events([{**row, "custom_form_label": ""} for row in rows])
         return Project(self.url, token)

@@ -3,10 +3,15 @@
 It is as strict as a hospital's REDCap, with its status codes and wording (redcap-contract), so that what works
 here works there. Written from the contract, public clients and observed answers alone.
 
-    server       sockets, `/api/` and the page at `/`       parameters   the form of a call
-    dispatch     which call is answered by which function   replies      JSON, CSV and XML
-    model        dictionary, events, repeating instruments  database     the file and its transactions
-    values       the record store, one row a value          rights       users, tokens, export rights
-    exporting, importing, removing, structure, events, journal, settings: the calls themselves
-    logic, functions: filterLogic                           faults       switches for rehearsing failure
+    server       sockets, `/api/`, the page              parameters   the form of a call and its file
+    dispatch     which call is answered by whom          reading      rows in JSON, CSV and XML
+    model        dictionary, events, what repeats        replies      answers in JSON, CSV and XML
+    values       the record store, one row a value       database     the file and its transactions
+    rights       users, roles, tokens, export rights     journal      the log
+    placing, validation: is a row where it belongs, and a value what its field takes
+    exporting, importing, removing, structure, events, settings, creating, documents, repository, users, groups,
+    reports, surveys, pdf: the calls themselves          filtering, logic, functions: filterLogic
+    odm_reading, odm_variables, odm_writing: projects as CDISC ODM
+    page, record_page, layout: what people see           data_entry   what people do, and its trigger
+    faults       switches for rehearsing failure         hospital     the projects of a demo
 """

@@ -7,27 +7,22 @@ from __future__ import annotations
 
 import base64
 import re
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
-from fiona_dagster.embedded.redcap import groups, rights
 from fiona_dagster.embedded.redcap.calls import Call
 from fiona_dagster.embedded.redcap.documents import load_document
 from fiona_dagster.embedded.redcap.exporting import Chosen, choose_records, chosen_columns
 from fiona_dagster.embedded.redcap.model import Column, Event, ProjectModel
 from fiona_dagster.embedded.redcap.odm_reading import (
     ATTRIBUTES,
-    ROLE_ATTRIBUTES,
-    SETTINGS,
     TYPES,
     VALIDATIONS,
 )
+from fiona_dagster.embedded.redcap.odm_variables import attributes_of, global_variables, own_attributes
 from fiona_dagster.embedded.redcap.replies import MEDIA_TYPES, Text
-from fiona_dagster.embedded.redcap.reports import all_reports
-from fiona_dagster.embedded.redcap.surveys import survey_forms
 from fiona_dagster.embedded.redcap.values import Place
 
 _HEAD = (
@@ -40,7 +35,6 @@ _HEAD = (
 _CODED_TYPES = {kind: coded for coded, kind in TYPES.items()}
 _CODED_VALIDATIONS = {kind: coded for coded, kind in VALIDATIONS.items()}
 _DATA_TYPES = {"integer": "integer", "int": "integer", "number": "float", "float": "float"}
-_BREAKS = {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 
 
 @dataclass(frozen=True)
@@ -70,90 +64,23 @@ def _document(call: Call, chosen: Chosen | None, *, files: bool) -> Text:
     names = _Names(f"Project.{plain}", f"Metadata.{plain}_{call.now[:16].replace(' ', '_').replace(':', '')}")
     columns = chosen.columns if chosen else tuple(chosen_columns(call))
     parts = [
-        f"{_HEAD}{_attributes(Description=project.title, AsOfDateTime=at, SourceSystem='REDCap')}>",
-        f"<Study{_attributes(OID=names.study)}>",
-        *_global_variables(call),
+        f"{_HEAD}{attributes_of(Description=project.title, AsOfDateTime=at, SourceSystem='REDCap')}>",
+        f"<Study{attributes_of(OID=names.study)}>",
+        *global_variables(call),
         *_metadata(project, columns, names),
         "</Study>",
     ]
     if chosen is not None:
-        parts.append(f"<ClinicalData{_attributes(StudyOID=names.study, MetaDataVersionOID=names.version)}>")
+        parts.append(f"<ClinicalData{attributes_of(StudyOID=names.study, MetaDataVersionOID=names.version)}>")
         for record, places in groupby(chosen.places, key=lambda place: place.record):
             parts += _subject(call, record, list(places), chosen, files=files)
         parts.append("</ClinicalData>")
     return Text("\n".join([*parts, "</ODM>", ""]), MEDIA_TYPES["xml"])
 
 
-def _global_variables(call: Call) -> Iterator[str]:
-    project = call.project
-    yield f"<GlobalVariables><StudyName>{escape(project.title)}</StudyName>"
-    yield f"<StudyDescription>{escape(project.title)}</StudyDescription>"
-    yield f"<ProtocolName>{escape(project.title)}</ProtocolName>"
-    for element, name in SETTINGS.items():
-        yield f"<redcap:{element}>{escape(str(project.settings.get(name, '')))}</redcap:{element}>"
-    yield from _repeating(project)
-    yield from _group("DataAccessGroups", (
-        {"group_name": one["name"]} for one in groups.all_groups(call.connection, project.pid)
-    ))  # fmt: skip
-    yield from _group("Surveys", (
-        {"form_name": one["form"], "title": one["title"], "save_and_return": str(one["return_codes"])}
-        for one in survey_forms(call.connection, project.pid)
-    ))  # fmt: skip
-    yield from _group("UserRoles", _roles(call.connection, project))
-    yield from _group("Reports", (
-        {"title": one["title"], "redcap_reports_fields": ",".join(_listed(one["fields"])),
-         "advanced_logic": one["logic"]}
-        for one in all_reports(call.connection, project.pid)
-    ))  # fmt: skip
-    yield "</GlobalVariables>"
-
-
-def _listed(text: str) -> list[str]:
-    return re.findall(r'"([^"]*)"', text)
-
-
-def _group(name: str, entries: Iterable[Mapping[str, str]]) -> Iterator[str]:
-    lines = [f"<redcap:{name}{_attributes(**entry)}/>" for entry in entries]
-    if lines:
-        yield from (f"<redcap:{name}Group>", *lines, f"</redcap:{name}Group>")
-
-
-def _roles(connection: sqlite3.Connection, project: ProjectModel) -> Iterator[dict[str, str]]:
-    for role in rights.roles(connection, project.pid):
-        shown = rights.rights_row(role.rights, project)
-        by_form = {
-            attribute: "".join(f"[{form},{right}]" for form, right in shown.pop(name).items())
-            for attribute, name in (("data_entry", "forms"), ("data_export_instruments", "forms_export"))
-        }
-        own = {ROLE_ATTRIBUTES.get(name, name): str(value) for name, value in shown.items()}
-        yield {"role_name": role.label, **own, **by_form}
-
-
-def _repeating(project: ProjectModel) -> Iterator[str]:
-    if not project.repeats:
-        return
-    yield "<redcap:RepeatingInstrumentsAndEvents>"
-    forms = [
-        f"<redcap:RepeatingInstrument{_own(UniqueEventName=_event_name(project, event), RepeatInstrument=form)}"
-        f"{_own(CustomLabel=label)}/>"
-        for (event, form), label in project.repeating.items()
-        if form
-    ]
-    if forms:
-        yield from ("<redcap:RepeatingInstruments>", *forms, "</redcap:RepeatingInstruments>")
-    for event, form in project.repeating:
-        if not form:
-            yield f"<redcap:RepeatingEvent{_own(UniqueEventName=_event_name(project, event))}/>"
-    yield "</redcap:RepeatingInstrumentsAndEvents>"
-
-
-def _event_name(project: ProjectModel, event_id: int) -> str:
-    return project.events[event_id].unique_name
-
-
 def _metadata(project: ProjectModel, columns: Sequence[Column], names: _Names) -> Iterator[str]:
-    own = _own(RecordIdField=project.record_id_field)
-    yield f"<MetaDataVersion{_attributes(OID=names.version, Name=project.title)}{own}>"
+    own = own_attributes(RecordIdField=project.record_id_field)
+    yield f"<MetaDataVersion{attributes_of(OID=names.version, Name=project.title)}{own}>"
     if project.longitudinal:
         yield from _events(project)
     by_form: dict[str, list[Column]] = {}
@@ -162,15 +89,15 @@ def _metadata(project: ProjectModel, columns: Sequence[Column], names: _Names) -
     described = [one for one in project.fields.values() if one.type == "descriptive"]
     for form in by_form:
         label = project.forms[form]
-        yield f"<FormDef{_attributes(OID=f'Form.{form}', Name=label, Repeating='No')}{_own(FormName=form)}>"
-        yield f"<ItemGroupRef{_attributes(ItemGroupOID=f'{form}.items', Mandatory='No')}/></FormDef>"
+        yield f"<FormDef{attributes_of(OID=f'Form.{form}', Name=label, Repeating='No')}{own_attributes(FormName=form)}>"
+        yield f"<ItemGroupRef{attributes_of(ItemGroupOID=f'{form}.items', Mandatory='No')}/></FormDef>"
     for form, members in by_form.items():
-        yield f"<ItemGroupDef{_attributes(OID=f'{form}.items', Name=project.forms[form], Repeating='No')}>"
+        yield f"<ItemGroupDef{attributes_of(OID=f'{form}.items', Name=project.forms[form], Repeating='No')}>"
         order = {one.name: position for position, one in enumerate(project.fields.values())}
         items = [(order.get(one.field.name, len(order)), one.name, one.field.name) for one in members]
         items += [(order[one.name], one.name, one.name) for one in described if one.form == form]
         for _, name, variable in sorted(items, key=lambda item: item[0]):
-            yield f"<ItemRef{_attributes(ItemOID=name, Mandatory='No')}{_own(Variable=variable)}/>"
+            yield f"<ItemRef{attributes_of(ItemOID=name, Mandatory='No')}{own_attributes(Variable=variable)}/>"
         yield "</ItemGroupDef>"
     everything = [*columns, *(Column(one.name, one) for one in described if one.form in by_form)]
     for column in everything:
@@ -183,25 +110,25 @@ def _metadata(project: ProjectModel, columns: Sequence[Column], names: _Names) -
 def _events(project: ProjectModel) -> Iterator[str]:
     yield "<Protocol>"
     for number, event in enumerate(project.events.values(), start=1):
-        attributes = _attributes(
+        attributes = attributes_of(
             StudyEventOID=f"Event.{event.unique_name}", OrderNumber=str(number), Mandatory="No"
         )
         yield f"<StudyEventRef{attributes}/>"
     yield "</Protocol>"
     for event in project.events.values():
         repeating = "Yes" if (event.id, "") in project.repeating else "No"
-        attributes = _attributes(
+        attributes = attributes_of(
             OID=f"Event.{event.unique_name}", Name=event.name, Type="Common", Repeating=repeating
         )
         yield f"<StudyEventDef{attributes}{_event_attributes(project, event)}>"
         for number, form in enumerate((one for one in project.forms if one in event.forms), start=1):
-            attributes = _attributes(FormOID=f"Form.{form}", OrderNumber=str(number), Mandatory="No")
-            yield f"<FormRef{attributes}{_own(FormName=form)}/>"
+            attributes = attributes_of(FormOID=f"Form.{form}", OrderNumber=str(number), Mandatory="No")
+            yield f"<FormRef{attributes}{own_attributes(FormName=form)}/>"
         yield "</StudyEventDef>"
 
 
 def _event_attributes(project: ProjectModel, event: Event) -> str:
-    return _own(
+    return own_attributes(
         EventName=event.name, CustomEventLabel=event.custom_label, UniqueEventName=event.unique_name,
         ArmNum=str(event.arm_num), ArmName=project.arms.get(event.arm_num, ""),
     )  # fmt: skip
@@ -221,13 +148,13 @@ def _item(column: Column) -> Iterator[str]:
     }
     kept = {name: value for name, value in own.items() if value}
     data_type = "boolean" if column.code else _DATA_TYPES.get(one.validation, "text")
-    attributes = _attributes(
+    attributes = attributes_of(
         OID=column.name, Name=column.name, DataType=data_type, Length="1" if column.code else "999"
     )
     label = f"<Question><TranslatedText>{escape(one.label)}</TranslatedText></Question>"
-    yield f"<ItemDef{attributes}{_own(**kept)}>{label}"
+    yield f"<ItemDef{attributes}{own_attributes(**kept)}>{label}"
     if one.choices:
-        yield f"<CodeListRef{_attributes(CodeListOID=f'{column.name}.choices')}/>"
+        yield f"<CodeListRef{attributes_of(CodeListOID=f'{column.name}.choices')}/>"
     for bound, comparator in (("min", "GE"), ("max", "LE")):
         limit = definition.get(f"text_validation_{bound}", "")
         if limit:
@@ -240,12 +167,16 @@ def _code_list(column: Column) -> Iterator[str]:
     one = column.field
     if not one.choices:
         return
-    attributes = _attributes(OID=f"{column.name}.choices", Name=column.name, DataType="text")
-    boxes = _own(CheckboxChoices=one.definition["select_choices_or_calculations"]) if column.code else ""
-    yield f"<CodeList{attributes}{_own(Variable=one.name)}{boxes}>"
+    attributes = attributes_of(OID=f"{column.name}.choices", Name=column.name, DataType="text")
+    boxes = (
+        own_attributes(CheckboxChoices=one.definition["select_choices_or_calculations"])
+        if column.code
+        else ""
+    )
+    yield f"<CodeList{attributes}{own_attributes(Variable=one.name)}{boxes}>"
     for code, label in ({"1": "Checked", "0": "Unchecked"} if column.code else one.choices).items():
         decoded = f"<Decode><TranslatedText>{escape(label)}</TranslatedText></Decode>"
-        yield f"<CodeListItem{_attributes(CodedValue=code)}>{decoded}</CodeListItem>"
+        yield f"<CodeListItem{attributes_of(CodedValue=code)}>{decoded}</CodeListItem>"
     yield "</CodeList>"
 
 
@@ -253,14 +184,14 @@ def _subject(
     call: Call, record: str, places: Sequence[Place], chosen: Chosen, *, files: bool
 ) -> Iterator[str]:
     project = call.project
-    own = _own(RecordIdField=project.record_id_field)
-    yield f"<SubjectData{_attributes(SubjectKey=record)}{own}>"
+    own = own_attributes(RecordIdField=project.record_id_field)
+    yield f"<SubjectData{attributes_of(SubjectKey=record)}{own}>"
     for place in places:
         event = project.events[place.event_id]
         if project.longitudinal:
             key = str(1 if place.form else place.instance or 1)
-            attributes = _attributes(StudyEventOID=f"Event.{event.unique_name}", StudyEventRepeatKey=key)
-            yield f"<StudyEventData{attributes}{_own(UniqueEventName=event.unique_name)}>"
+            attributes = attributes_of(StudyEventOID=f"Event.{event.unique_name}", StudyEventRepeatKey=key)
+            yield f"<StudyEventData{attributes}{own_attributes(UniqueEventName=event.unique_name)}>"
         forms = {place.form} if place.form else project.base_forms(event)
         for form in (one for one in project.forms if one in forms):
             columns = [one for one in chosen.columns if one.field.form == form]
@@ -280,27 +211,18 @@ def _form(
         if not value:
             continue
         if column.field.type != "file":
-            items.append(f"<ItemData{_attributes(ItemOID=column.name, Value=value)}/>")
+            items.append(f"<ItemData{attributes_of(ItemOID=column.name, Value=value)}/>")
         elif files:
             found = load_document(call.connection, call.project.pid, value)
             if found is not None:
-                own = _own(DocName=found.name, MimeType=found.media_type)
+                own = own_attributes(DocName=found.name, MimeType=found.media_type)
                 content = base64.b64encode(found.content).decode("ascii")
                 items.append(
-                    f"<ItemDataBase64Binary{_attributes(ItemOID=column.name)}{own}><![CDATA[{content}]]>"
+                    f"<ItemDataBase64Binary{attributes_of(ItemOID=column.name)}{own}><![CDATA[{content}]]>"
                     "</ItemDataBase64Binary>"
                 )
     if items:
         key = str(place.instance) if place.form else "1"
-        yield f"<FormData{_attributes(FormOID=f'Form.{form}', FormRepeatKey=key)}>"
-        yield f"<ItemGroupData{_attributes(ItemGroupOID=f'{form}.items', ItemGroupRepeatKey='1')}>"
+        yield f"<FormData{attributes_of(FormOID=f'Form.{form}', FormRepeatKey=key)}>"
+        yield f"<ItemGroupData{attributes_of(ItemGroupOID=f'{form}.items', ItemGroupRepeatKey='1')}>"
         yield from (*items, "</ItemGroupData></FormData>")
-
-
-def _attributes(**values: str) -> str:
-    return "".join(f" {name}={quoteattr(value, _BREAKS)}" for name, value in values.items())
-
-
-def _own(**values: str) -> str:
-    """Attributes of REDCap's namespace."""
-    return "".join(f" redcap:{name}={quoteattr(value, _BREAKS)}" for name, value in values.items())

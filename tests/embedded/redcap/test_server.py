@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,25 @@ def test_a_taken_port_is_said_so(tmp_path: Path) -> None:
         port = int(server.page_url.rsplit(":", 1)[1].strip("/"))
         with pytest.raises(ConfigurationError, match="cannot listen"):
             RedcapServer(tmp_path / "other.sqlite", port=port)
+
+
+def test_two_servers_on_one_file_share_its_records(tmp_path: Path) -> None:
+    path, token = tmp_path / "r.sqlite", "A" * 64
+    with RedcapServer(path, super_token=token) as one, RedcapServer(path, super_token=token) as other:
+        project = Api(one.url, token).project()
+
+        def write(number: int) -> None:
+            place = {"record_id": "1", "redcap_repeat_instrument": "scans", "redcap_repeat_instance": "new"}
+            data = json.dumps([{**place, "scan_uid": str(number)}])
+            server = (one, other)[number % 2]
+            answer = Api(server.url).post(token=project.token, content="record", format="json", data=data)
+            assert answer.json() == {"count": 1}
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(write, range(12)))
+        rows = [row for row in project.export_records(forms=["scans"]) if row["redcap_repeat_instrument"]]
+    assert sorted(row["redcap_repeat_instance"] for row in rows) == list(range(1, 13))
+    assert len({row["scan_uid"] for row in rows}) == 12
 
 
 def test_files_and_forms_may_come_as_multipart(own: Api) -> None:
