@@ -1,5 +1,7 @@
 """The sets that are de-identified: CT, MR, one enhanced CT and RLE compressed CT, always the same bytes.
 
+A set `<set>-part` is the first quarter of a set, for what each further image costs.
+
 Run as a program of its own, so that the process that measures stays small:
 `python benchmarks/generate.py FOLDER SET SIZES`. Beside each folder `<set>` stands `<set>.index`, a line
 `<file name> <SOP Instance UID>` for each instance, as the gateway's ledger would know them.
@@ -39,6 +41,13 @@ PLANTED: dict[str, bytes] = {
 """Stands in every generated instance under these heads: what is left of it in a copy tells how much a tool did."""
 
 _VARIANTS = 8
+PART = "-part"
+
+
+def size_of(name: str, sizes: str) -> int:
+    """Instances of a set, of `mf` frames; a part has a quarter of them."""
+    whole = SIZES[sizes][name.removesuffix(PART)]
+    return max(1, whole // 4) if name.endswith(PART) else whole
 
 
 def write_set(folder: Path, name: str, sizes: str) -> None:
@@ -48,8 +57,7 @@ def write_set(folder: Path, name: str, sizes: str) -> None:
         return
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)
-    count = SIZES[sizes][name]
-    lines = [f"{file} {uid}" for file, uid in _WRITERS[name](target, count)]
+    lines = [f"{file} {uid}" for file, uid in _WRITERS[name.removesuffix(PART)](target, size_of(name, sizes))]
     index.write_text("\n".join(lines) + "\n", encoding="ascii")
 
 

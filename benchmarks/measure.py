@@ -35,6 +35,9 @@ def run(command: Sequence[str], folder: Path, *, limit: float, home: Path | None
     """
     log = folder / "output.log"
     environment = dict(os.environ) | ({"HOME": str(home)} if home else {})
+    environment.pop(
+        "PYTHONDONTWRITEBYTECODE", None
+    )  # as installed: compiled modules are there from the first run
     with log.open("wb") as stream:
         begin = time.perf_counter()
         child = subprocess.Popen(

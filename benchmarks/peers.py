@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
+SHA_256 = "SHA-256 alone"
 _NEW_UID = "1.2.826.0.1.3680043.99.32"
 _REMOVED = (
     "0008,0080", "0008,0081", "0008,1010", "0008,1030", "0008,103e", "0008,1040", "0008,1048", "0008,1050",
@@ -42,6 +43,7 @@ class Tool:
     command: Callable[[Path, Path], list[str]]
     missing: str = ""
     ours: bool = False
+    writes: bool = True
 
 
 def tools(folder: Path, wanted: frozenset[str]) -> list[Tool]:
@@ -58,7 +60,7 @@ def tools(folder: Path, wanted: frozenset[str]) -> list[Tool]:
         found += _python_peers()
     if _is_wanted("gdcmanon", wanted):
         found += _gdcmanon(folder)
-    found += [_dcmodify(), _cp()]
+    found += [_dcmodify(), _cp(), _sha256()]
     return [tool for tool in found if _is_wanted(tool.name, wanted)]
 
 
@@ -185,6 +187,19 @@ def _cp() -> Tool:
     return Tool(
         "cp", "", "copies: the limit", lambda source, target: ["cp", "-r", f"{source}{os.sep}.", str(target)]
     )
+
+
+def _sha256() -> Tool:
+    program = (
+        "import hashlib, os, sys\n"
+        "for one in os.scandir(sys.argv[1]):\n"
+        "    with open(one.path, 'rb', buffering=0) as stream: hashlib.file_digest(stream, 'sha256')"
+    )
+    return Tool(
+        SHA_256, "", "hashlib over every byte of the set, once, and nothing else: what a manifest with a SHA-256 of "
+        "each file costs at least on this machine; writes no copies",
+        lambda source, _target: [sys.executable, "-I", "-S", "-c", program, str(source)], writes=False,
+    )  # fmt: skip
 
 
 def _program(name: str, package: str) -> tuple[str, str]:

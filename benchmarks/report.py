@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.generate import PLANTED
+from benchmarks.generate import PART, PLANTED
 from benchmarks.measure import ratios, spread
+from benchmarks.peers import SHA_256
 
 _MEGABYTE = 1e6
 _PIECE = 1 << 20
@@ -49,21 +50,25 @@ class Outcome:
     does: dict[str, str]
     missing: dict[str, str]
     measurements: list[Measurement]
+    without_copies: list[str] = field(default_factory=list)
 
     def start_up(self, tool: str) -> float:
         """CPU seconds that the tool needs for one small image."""
         found = spread(self.values(tool, "one", lambda one: one.cpu))
         return found.median if found else 0.0
 
-    def steady(self, tool: str, name: str) -> dict[int, float]:
-        """Files per CPU second of each round after the start of the process, which a study of many images pays once.
+    def further(self, tool: str, name: str) -> dict[int, float]:
+        """CPU seconds of each round for each image (of `mf` frame) that the set has more than its part.
 
-        Rounds of which the start is more than three quarters tell nothing.
+        Rounds in which the part took more than three quarters of the whole tell nothing.
         """
-        begin = self.start_up(tool)
-        cpu = self.values(tool, name, lambda one: one.cpu)
-        files = self.values(tool, name, lambda one: one.files)
-        return {number: files[number] / (cpu[number] - begin) for number in cpu if cpu[number] * 0.75 > begin}
+        whole, part = (self.values(tool, one, lambda one: one.cpu) for one in (name, name + PART))
+        images, fewer = (self.values(tool, one, lambda one: one.count) for one in (name, name + PART))
+        return {
+            number: (whole[number] - part[number]) / (images[number] - fewer[number])
+            for number in whole.keys() & part.keys()
+            if part[number] < whole[number] * 0.75 and fewer[number] < images[number]
+        }
 
     def values(self, tool: str, name: str, value: Callable[[Measurement], float]) -> dict[int, float]:
         """`value` of every round in which the tool did the whole set."""
@@ -128,7 +133,9 @@ def line(one: Measurement) -> str:
 
 def text(outcome: Outcome) -> str:
     """The whole report."""
-    sets = list(dict.fromkeys(one.set for one in outcome.measurements if one.count))
+    sets = list(
+        dict.fromkeys(one.set for one in outcome.measurements if one.count and not one.set.endswith(PART))
+    )
     parts = [
         f"De-identification, sizes {outcome.sizes}, {outcome.rounds} rounds, median [lowest-highest]; {outcome.machine}"
     ]
@@ -143,33 +150,37 @@ def text(outcome: Outcome) -> str:
 def _set_table(outcome: Outcome, name: str) -> list[str]:
     first = next(one for one in outcome.measurements if one.set == name)
     frames = f" of {first.count} frames" if first.count != first.files else ""
+    unit = "frame" if frames else "image"
     heading = f"### {_SET_NAMES[name]}: {first.files} file(s){frames}, {first.size / _MEGABYTE:.0f} MB"
     rows = []
     for tool in outcome.does:
         speed = spread(outcome.values(tool, name, per_second))
         if speed is None:
             told = outcome.missing.get(tool, "failed, see below")
-            rows.append([tool, told, *[""] * (4 + len(_REFERENCES))])
+            rows.append([tool, told, *[""] * (5 + len(_REFERENCES))])
             continue
-        steady = spread(outcome.steady(tool, name))
+        each = spread(outcome.values(tool, name, lambda one: 1000 * one.cpu / one.count))
+        further = spread({number: 1000 * cpu for number, cpu in outcome.further(tool, name).items()})
         megabytes = spread(
             outcome.values(tool, name, lambda one: one.size / _MEGABYTE / one.cpu if one.cpu else 0)
         )
         memory = spread(outcome.values(tool, name, _memory))
         wall = spread(outcome.values(tool, name, lambda one: one.files / one.wall))
+        assert each
         assert megabytes
         assert memory
         assert wall
         digits = 0 if speed.median >= 20 else 2
         cells = [
-            speed.text(digits), f"{steady.median:.{digits}f}" if steady else "?",
+            speed.text(digits), each.text(2), further.text(2) if further else "?",
             megabytes.text(), f"{memory.high:.0f}", f"{wall.median:.{digits}f}",
         ]  # fmt: skip
         rows.append([tool, *cells, *(_ratio(outcome, tool, reference, name) for reference in _REFERENCES)])
     columns = [
         "tool",
         "files / CPU s",
-        "without start-up",
+        f"CPU ms / {unit}, with start-up",
+        f"CPU ms / further {unit}",
         "MB / CPU s",
         "peak RSS, MB",
         "files / s by the clock",
@@ -182,9 +193,7 @@ def _memory(one: Measurement) -> float:
 
 
 def _ratio(outcome: Outcome, tool: str, reference: str, name: str) -> str:
-    found = spread(
-        ratios(outcome.values(tool, name, per_second), outcome.values(reference, name, per_second))
-    )
+    found = spread(_speed_ratios(outcome, tool, reference, name))
     return "" if found is None or tool == reference else found.text(2 if found.median < 10 else 1)
 
 
@@ -193,7 +202,7 @@ def _start_up(outcome: Outcome) -> list[str]:
     return [
         "### Start-up: CPU seconds for one small image",
         "",
-        "Contained in `files / CPU s` and in all ratios; taken off in the column without start-up.",
+        "Contained in `files / CPU s` and in all ratios; not in what each further image costs.",
         "",
         *_table(["tool", "CPU s"], rows),
     ]
@@ -205,6 +214,8 @@ def _unequal(outcome: Outcome) -> list[str]:
     for tool, does in outcome.does.items():
         left = {head for one in outcome.measurements if one.tool == tool for head in one.left}
         told = ", ".join(head for head in PLANTED if head in left) or "nothing"
+        if tool in outcome.without_copies:
+            told = "(no copies)"
         version = outcome.versions.get(tool, "")
         rows.append([f"{tool} {version}".strip(), does, outcome.missing.get(tool, told)])
     return [f"### Unequal work: what each does, and what of {len(PLANTED)} planted identifiers it leaves", "",
@@ -218,21 +229,25 @@ def _bars(outcome: Outcome, sets: Sequence[str]) -> list[str]:
         told = [_reached(bar, name, value) for name, value in found.items() if value is not None]
         whole = verdict(bar, [value and value[0] for value in found.values()])
         lines.append(f"- {whole} {bar.text}: {', '.join(told) or 'not measured'}")
+    limits = [(name, spread(_speed_ratios(outcome, SHA_256, "dicognito", name))) for name in sets]
+    reached = ", ".join(f"{name} {one.median:.1f}" for name, one in limits if one)
+    if reached:
+        lines.append(f"- Lower bound: one SHA-256 of every byte, and nothing else, is x dicognito: {reached}")
     return [
         *lines,
         "",
         (
-            "In brackets: without the start-up of either process; ? where that is most of a run. "
+            "In brackets: by what each further image costs, without start-up; ? where a run is too short to tell. "
             "The verdict is on the first figure."
         ),
     ]
 
 
 def _reached(bar: Bar, name: str, value: tuple[float, float | None]) -> str:
-    whole, steady = value
+    whole, further = value
     if not bar.than:
         return f"{name} {whole:.0f}"
-    return f"{name} {whole:.1f} ({'?' if steady is None else f'{steady:.1f}'})"
+    return f"{name} {whole:.1f} ({'?' if further is None else f'{further:.1f}'})"
 
 
 def _against(outcome: Outcome, bar: Bar, name: str) -> tuple[float, float | None] | None:
@@ -240,10 +255,13 @@ def _against(outcome: Outcome, bar: Bar, name: str) -> tuple[float, float | None
     if not bar.than:
         memory = spread(outcome.values(bar.tool, name, _memory))
         return (memory.high, None) if memory else None
-    speeds = (outcome.values(tool, name, per_second) for tool in (bar.tool, bar.than))
-    whole = spread(ratios(*speeds))
-    steady = spread(ratios(outcome.steady(bar.tool, name), outcome.steady(bar.than, name)))
-    return (whole.median, steady.median if steady else None) if whole else None
+    whole = spread(_speed_ratios(outcome, bar.tool, bar.than, name))
+    further = spread(ratios(outcome.further(bar.than, name), outcome.further(bar.tool, name)))
+    return (whole.median, further.median if further else None) if whole else None
+
+
+def _speed_ratios(outcome: Outcome, tool: str, than: str, name: str) -> dict[int, float]:
+    return ratios(outcome.values(tool, name, per_second), outcome.values(than, name, per_second))
 
 
 def verdict(bar: Bar, found: Iterable[float | None]) -> str:

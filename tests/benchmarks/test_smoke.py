@@ -157,15 +157,25 @@ def test_a_failed_round_gives_no_figure_and_is_told() -> None:
     assert "OPEN ours engine: at least 10 x dicognito per core: not measured" in told
 
 
-def test_start_up_is_told_beside_what_contains_it() -> None:
+def test_what_a_further_image_costs_is_told_beside_what_contains_the_start() -> None:
     ours, theirs = measurement("ours engine", 2), measurement("dicognito", 11)
     starts = [replace(one, set="one", count=0, cpu=1.0) for one in (ours, theirs)]
-    told = text(outcome(*starts, ours, theirs))
+    parts = [
+        replace(one, set="ct-part", count=2, files=2, cpu=cpu) for one, cpu in ((ours, 1.2), (theirs, 3))
+    ]
+    told = text(outcome(*starts, *parts, ours, theirs))
     assert "FAIL ours engine: at least 10 x dicognito per core: ct 5.5 (10.0)" in told
     assert "| ours engine | 1.00 |" in told
+    assert "| ours engine | 5.00 | 200.00 | 100.00 |" in told
+    assert "| dicognito | 0.91 | 1100.00 | 1000.00 |" in told
 
 
-def test_nothing_is_told_without_start_up_where_start_up_is_most_of_a_run() -> None:
+def test_nothing_is_told_of_a_further_image_where_the_start_is_most_of_a_run() -> None:
     ours, theirs = measurement("ours engine", 2), measurement("dicognito", 11)
-    starts = [replace(ours, set="one", count=0, cpu=1.9), replace(theirs, set="one", count=0, cpu=1.0)]
-    assert "ct 5.5 (?)" in text(outcome(*starts, ours, theirs))
+    parts = [replace(one, set="ct-part", count=2, cpu=one.cpu - 0.1) for one in (ours, theirs)]
+    assert "ct 5.5 (?)" in text(outcome(*parts, ours, theirs))
+
+
+def test_what_hashing_alone_would_reach_is_told_beside_the_bars() -> None:
+    told = text(outcome(measurement("SHA-256 alone", 4), measurement("dicognito", 11)))
+    assert "- Lower bound: one SHA-256 of every byte, and nothing else, is x dicognito: ct 2.8" in told
