@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE, evt
@@ -141,21 +140,20 @@ def test_requests_that_cannot_be_are_refused_and_the_same_one_again_is_reported_
     association.release()
 
 
-@pytest.mark.parametrize(
-    "information", [b"", b"\0" * 7, b"(0008,1195) is no data set", bytes(range(256)) * 40]
-)
-def test_information_that_is_no_data_set_is_refused_and_the_association_goes_on(
-    listener: Running, information: bytes
-) -> None:
+def test_information_that_is_no_data_set_is_refused_and_the_association_goes_on(listener: Running) -> None:
     association = Scanner().associate(listener)
-    request = N_ACTION()
-    request.MessageID, request.ActionTypeID = 7, 1
-    request.RequestedSOPClassUID, request.RequestedSOPInstanceUID = STORAGE_COMMITMENT, WELL_KNOWN_INSTANCE
-    request.ActionInformation = io.BytesIO(information) if information else None
-    with association_paused(association):
-        association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
-        _, answer = association.dimse.get_msg(block=True)
-    assert answer.Status in (0x0110, 0x0115)
+    for information in (b"", b"\0" * 7, b"(0008,1195) is no data set", bytes(range(256)) * 40):
+        request = N_ACTION()
+        request.MessageID, request.ActionTypeID = 7, 1
+        request.RequestedSOPClassUID, request.RequestedSOPInstanceUID = (
+            STORAGE_COMMITMENT,
+            WELL_KNOWN_INSTANCE,
+        )
+        request.ActionInformation = io.BytesIO(information) if information else None
+        with association_paused(association):
+            association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
+            _, answer = association.dimse.get_msg(block=True)
+        assert answer.Status in (0x0110, 0x0115)
     assert send(association, instance(1)) == 0
     association.release()
     assert listener.query("select count(*) from commitment") == [(0,)]
