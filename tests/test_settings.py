@@ -114,3 +114,13 @@ def test_the_configuration_is_found_through_the_environment(tmp_path: Path) -> N
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"DATADIR": str(tmp_path), "DICOMPORT": 0}))
     assert load_settings(environment={"FIONA_CONFIG": str(path)}).layout.datadir == tmp_path
+
+
+def test_a_site_says_how_long_incomplete_studies_wait_and_where_commitments_are_reported() -> None:
+    requester = {"AETITLE": "CT1", "IP": "10.0.0.21", "PORT": 104}
+    site = read({"INCOMPLETESECONDS": 60, "STORAGECOMMITMENT": {"REQUESTERS": [requester]}}).default_site
+    assert site.patience_seconds == 60.0
+    assert [str(one) for one in site.requesters] == ["CT1@10.0.0.21:104"]
+    assert read({}).default_site.patience_seconds == 86_400.0
+    with pytest.raises(ConfigurationError, match=r"STORAGECOMMITMENT\.REQUESTERS: IP is missing"):
+        read({"STORAGECOMMITMENT": {"REQUESTERS": [{"AETITLE": "CT1"}]}})

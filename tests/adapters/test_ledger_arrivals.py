@@ -15,7 +15,7 @@ from fiona_dagster.domain.arrival import NOTHING_ANNOUNCED, Announced, Completes
 from fiona_dagster.domain.commitment import CommitmentRequest, CommitmentState, Reference
 from fiona_dagster.domain.errors import Reject
 from fiona_dagster.domain.procedures import CreatedProcedure, ProcedureChange, ProcedureState
-from tests.factories import received
+from tests.factories import PEER, received
 
 SITE, STUDY, SERIES = "ABCD", "1.2.3", "1.2.3.1"
 ENDED = ProcedureState.COMPLETED
@@ -141,6 +141,23 @@ def test_quiet_is_counted_by_uptime_from_the_newest_instance(ledger: Ledger) -> 
     assert isinstance(decision(ledger), Waits)
     bring(ledger, 3, at=moment().at + 9999)  # the clock was put back since
     assert isinstance(decision(ledger, quiet_seconds=0.0), Completes)
+
+
+def test_of_several_senders_the_last_one_decides_and_a_pause_between_two_is_waited_out(
+    ledger: Ledger,
+) -> None:
+    now = moment().at
+    for name in ("first", "second"):
+        ledger.reception.open_association(name, SITE, "w", PEER, now - 60)
+        one = received(STUDY, f"{SERIES}.{name == 'first':d}", received_at=now - 60)
+        ledger.reception.record([(one, name)])
+    assert decision(ledger, quiet_seconds=0.0) == Waits("2 open Association(s) carry it")
+    ledger.reception.close_association("first", "released", now)
+    assert decision(ledger, quiet_seconds=0.0) == Waits("1 open Association(s) carry it")
+    ledger.reception.close_association("second", "aborted", now)
+    assert isinstance(decision(ledger), Completes)
+    bring(ledger, 7)
+    assert isinstance(decision(ledger), Waits)
 
 
 def test_steps_are_known_by_study_and_site(ledger: Ledger) -> None:
