@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fiona_dagster.adapters.receivers import troubles
 from fiona_dagster.cli.opening import Opened, config_option, has_ledger
 from fiona_dagster.domain.errors import ConfigurationError, FionaError
-from fiona_dagster.settings import DicomPeer, Settings, load_settings
+from fiona_dagster.settings import DicomPeer, Settings, Site, load_settings
 
 if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger import Ledger
     from fiona_dagster.adapters.redcap.registry import RedcapRegistry
 
 LEAST_FREE_BYTES = 5 << 30
+CERTIFICATE_DAYS = 21.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,11 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield Finding("config.json", f"warning: {warning}")
     for site in settings.sites:
         yield _echo(f"receiver of site {site.name}", site.peer)
+        yield from _secure_door(site)
         yield _disk(f"data directory of site {site.name}", site.layout.datadir)
+        for trouble in troubles(site):
+            full = "nearly full" in trouble
+            yield Finding(f"site {site.name}", trouble, f"{trouble}: make room" if full else "")
         for source in site.sources:
             yield _echo(f"source {source}", source)
     if settings.research_pacs is None:
@@ -89,6 +95,30 @@ def _echo(subject: str, peer: DicomPeer) -> Finding:
         return f"{peer} answers"
 
     return _tried(subject, ask)
+
+
+def _secure_door(site: Site) -> Iterator[Finding]:
+    tls = site.receiver.tls
+    if tls is None:
+        return
+
+    def ask() -> str:
+        import time
+
+        from fiona_dagster.adapters.receivers import tls_peer
+        from fiona_dagster.adapters.secure_echo import days_left, secure_echo
+
+        days = days_left(tls.certificate, now=time.time())
+        if days < CERTIFICATE_DAYS:
+            raise ConfigurationError(
+                f"the certificate is valid for {days:.0f} more day(s)",
+                place=str(tls.certificate),
+                remedy="renew it: the receiver reads it again by itself",
+            )
+        secure_echo(tls_peer(site), tls, "DOCTOR")
+        return f"it answers over TLS; the certificate is valid for {days:.0f} more days"
+
+    yield _tried(f"receiver of site {site.name}, TLS", ask)
 
 
 def _disk(subject: str, folder: Path) -> Finding:
@@ -162,10 +192,13 @@ def _projects(gateway: Opened) -> Iterator[Finding]:
     from fiona_dagster.adapters.destinations import check
 
     try:
-        projects = gateway.projects()
+        catalogue = gateway.catalogue()
     except FionaError as error:
         yield Finding("projects", "", str(error))
         return
+    projects = catalogue.projects
+    for problem in catalogue.problems:
+        yield Finding("project that cannot be used", "", problem)
     yield (
         Finding("projects", f"{len(projects)} can be used")
         if projects

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+from fiona_dagster.adapters.receivers import troubles
 from fiona_dagster.cli.arrival_status import arrival_facts, arrival_lines
 from fiona_dagster.cli.opening import Opened, config_option, now, open_gateway
 from fiona_dagster.cli.services import RECEIVER, services
@@ -41,6 +43,8 @@ def collect(gateway: Opened) -> dict[str, Any]:
             "held": balance.held, "excluded": balance.excluded, "failed": balance.failed,
         },
         "refused_at_the_door": totals.refused,
+        "refused_in_a_day": _refusals(gateway),
+        "reception": {site.name: troubles(site) for site in gateway.settings.sites},
         "held_because": dict(sorted(totals.held_reasons.items())),
         "studies": totals.studies,
         "transfers": totals.transfers,
@@ -55,6 +59,15 @@ def collect(gateway: Opened) -> dict[str, Any]:
             name.removeprefix(RECEIVER): answer for name, answer in answers.items() if name.startswith(RECEIVER)
         },
     }  # fmt: skip
+
+
+def _refusals(gateway: Opened) -> list[dict[str, Any]]:
+    from fiona_dagster.adapters.ledger.refusals import refusals_since
+
+    return [
+        {"site": one.site, "status": f"0x{one.status:04X}", "reason": one.reason, "times": one.times}
+        for one in refusals_since(gateway.ledger, now() - 86400.0)
+    ]
 
 
 def _stale(gateway: Opened) -> dict[str, dict[str, int]] | None:
@@ -83,6 +96,14 @@ def _queues(gateway: Opened) -> dict[str, dict[str, float | int | None]]:
     }
 
 
+def _reception_lines(facts: dict[str, Any]) -> Iterator[str]:
+    for one in facts["refused_in_a_day"]:
+        yield f"  {one['times']} refused within a day at {one['site']}: {one['status']} {one['reason']}"
+    for name, sentences in facts["reception"].items():
+        for sentence in sentences:
+            yield f"receiver {name}: {sentence}"
+
+
 def _show(facts: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -102,6 +123,8 @@ def _show(facts: dict[str, Any]) -> None:
     console.print(
         f"refused at the door {facts['refused_at_the_door']}, open Associations {facts['open_associations']}"
     )
+    for line in _reception_lines(facts):
+        console.print(line)
     for name, stale in (facts["stale"] or {}).items():
         gone = f"; the images of {stale['without_images']} were cleaned up" if stale["without_images"] else ""
         console.print(f"{stale['transfers']} stale: {name} would be de-identified otherwise now{gone}")
