@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from fiona_dagster.adapters.projects_file import ProjectRow, project_rows
 from fiona_dagster.domain.dictionaries import role_dictionary
 from fiona_dagster.domain.errors import ConfigurationError, Transient
 from fiona_dagster.domain.project import Project, project_from_fields
@@ -67,7 +67,7 @@ def project_catalogue(settings: Settings, ledger: Ledger, redcap: RedcapRegistry
     stops no study that is already routed.
     """
     if redcap is None:
-        return _from_rows(_yaml_rows(settings.projects_file), str(settings.projects_file), _known_fields())
+        return _catalogue(project_rows(settings.projects_file), _known_fields())
     stored = ledger.inventory.snapshot(_SNAPSHOT)
     if stored and time.time() - float(stored["at"]) < _FRESH_SECONDS:
         return _from_rows(stored["rows"], redcap.url)
@@ -82,40 +82,13 @@ def project_catalogue(settings: Settings, ledger: Ledger, redcap: RedcapRegistry
     return _from_rows(rows, redcap.url)
 
 
-def _yaml_rows(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ConfigurationError("is not YAML", place=place, remedy="mend that line") from None
-    rows = content.get("projects") if isinstance(content, dict) else None
-    if not isinstance(rows, list):
-        raise ConfigurationError(
-            "has no list 'projects'", place=str(path), remedy="see docs/configuration.md"
-        )
-    for row in rows:
-        destinations = row.get("destinations") or [] if isinstance(row, dict) else None
-        if not isinstance(destinations, list) or not all(isinstance(one, dict) for one in destinations):
-            raise ConfigurationError(
-                "a project or its destinations is not a list of fields",
-                place=str(path),
-                remedy="see docs/configuration.md",
-            )
-    return rows
-
-
 def _known_fields() -> frozenset[str]:
     """What projects.yaml may say of a project: REDCap's fields, and what only we have."""
     fields = {field["field_name"] for field in role_dictionary("DataTransferProjects").fields}
-    return frozenset(
-        fields | {"destinations", "deid_uid_scheme", "deid_restore_dates", "deid_release_raw_data"}
-    )
+    return frozenset(fields | {"destinations"})
 
 
-def _check_fields(row: dict[str, Any], known: frozenset[str], place: str) -> None:
+def _check_fields(row: Mapping[str, Any], known: frozenset[str], place: str) -> None:
     """A misspelt field would leave a project with a default that nobody chose."""
     for field in row:
         if str(field).partition("___")[0] not in known:
@@ -127,16 +100,32 @@ def _check_fields(row: dict[str, Any], known: frozenset[str], place: str) -> Non
             )
 
 
-def _from_rows(rows: list[dict[str, Any]], place: str, known: frozenset[str] | None = None) -> Catalogue:
+def _from_rows(rows: list[dict[str, Any]], place: str) -> Catalogue:
+    return _catalogue([ProjectRow(row, place) for row in rows], None)
+
+
+def _catalogue(rows: list[ProjectRow], known: frozenset[str] | None) -> Catalogue:
+    """A bad row costs no other project; of two with one name nobody knows which is meant."""
     projects: dict[str, Project] = {}
     problems: list[str] = []
+    names: set[str] = set()
     for row in rows:
         try:
+            if row.problem:
+                raise ConfigurationError(row.problem, place=row.place)
             if known is not None:
-                _check_fields(row, known, place)
-            project = project_from_fields(row, list(row.get("destinations") or []), place=place)
-        except ConfigurationError as error:  # a bad row must not cost the other projects
-            problems.append(str(error))
+                _check_fields(row.fields, known, "")
+            fields = dict(row.fields)
+            project = project_from_fields(fields, list(fields.get("destinations") or []), place="")
+            if project.name in names:
+                projects.pop(project.name, None)
+                raise ConfigurationError(
+                    f"the project {project.name} stands there twice", remedy="take out the one or the other"
+                )
+            names.add(project.name)
+        except ConfigurationError as error:
+            place = error.place or row.place_of(error.problem)
+            problems.append(str(ConfigurationError(error.problem, place=place, remedy=error.remedy)))
             continue
         projects[project.name] = project
     return Catalogue(projects, tuple(problems))

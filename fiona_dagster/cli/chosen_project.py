@@ -65,7 +65,9 @@ def _project(name: str, settings: Settings, ledger_url: str) -> Project:
     catalogue = project_catalogue(settings, Ledger(ledger_url), registry(settings))
     project = catalogue.projects.get(name)
     if project is None and catalogue.problems:  # its rules may be among those that cannot be read
-        raise ConfigurationError(catalogue.problems[0])
+        raise ConfigurationError(
+            next((one for one in catalogue.problems if name in one), catalogue.problems[0])
+        )
     if project is None and catalogue.projects:
         raise ConfigurationError(
             f"there is no project {name}",

@@ -15,6 +15,7 @@ from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from fiona_dagster.adapters.configuration import Catalogue
     from fiona_dagster.adapters.ledger import Ledger
     from fiona_dagster.adapters.ledger.studies import StudyRecord
     from fiona_dagster.domain.project import Project
@@ -29,12 +30,16 @@ class Opened:
 
     def projects(self) -> dict[str, Project]:
         """The projects by name; problems of others are shown, not raised."""
-        from fiona_dagster.adapters.configuration import project_catalogue, registry
-
-        catalogue = project_catalogue(self.settings, self.ledger, registry(self.settings))
+        catalogue = self.catalogue()
         for problem in catalogue.problems:
             click.echo(f"fiona: {problem}", err=True)
         return catalogue.projects
+
+    def catalogue(self) -> Catalogue:
+        """The projects by name, and what is wrong with those that cannot be used."""
+        from fiona_dagster.adapters.configuration import project_catalogue, registry
+
+        return project_catalogue(self.settings, self.ledger, registry(self.settings))
 
     def study(self, text: str) -> StudyRecord:
         """The one study that `text` names: ledger key, accession number or Study Instance UID.

@@ -16,7 +16,8 @@ from fiona_dagster.cli.gateway_services import receiver_name, start_gateway
 from fiona_dagster.cli.opening import config_option
 from fiona_dagster.cli.processes import Supervisor
 from fiona_dagster.cli.watch import Watch
-from fiona_dagster.settings import configuration_file, load_settings
+from fiona_dagster.domain.errors import FionaError
+from fiona_dagster.settings import Settings, configuration_file, load_settings
 
 WATCH_SECONDS = 2.0
 PRIVATE_UMASK = 0o027
@@ -48,6 +49,8 @@ def up(web_host: str, web_port: int, workers: int | None, config_file: Path | No
         running = start_gateway(
             supervisor, settings, config, web_host=web_host, web_port=web_port, workers=workers, tell=_tell
         )
+        for problem in _project_problems(settings):
+            _tell(f"warning: a project cannot be used: {problem}")
         _tell(f"the gateway is up; pages on {running.webserver}; Ctrl-C stops it")
         watch = Watch(
             {
@@ -64,6 +67,17 @@ def up(web_host: str, web_port: int, workers: int | None, config_file: Path | No
             tell_systemd(notify, "WATCHDOG=1")
         tell_systemd(notify, "STOPPING=1")
         _tell("stopping; open Associations are finished first")
+
+
+def _project_problems(settings: Settings) -> tuple[str, ...]:
+    """What is wrong with single projects: their studies wait, those of all others go on."""
+    from fiona_dagster.adapters.configuration import project_catalogue, registry
+    from fiona_dagster.adapters.ledger import Ledger
+
+    try:
+        return project_catalogue(settings, Ledger(settings.ledger_url), registry(settings)).problems
+    except FionaError as error:
+        return (str(error),)
 
 
 def tell_systemd(address: str, state: str) -> None:

@@ -152,14 +152,14 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
         drop_secondary_capture=_yes(row.get("project_features___2")),
         date_mode=date_mode,
         date_shift_days=_shift(row, FIONA_SHIFT_DAYS if fiona else None, name, place),
-        dates_may_be_restored=_yes(row.get("deid_restore_dates")),
+        dates_may_be_restored=_decided(row, "deid_restore_dates", name, place),
         uid_root=str(row.get("deid_uid_root") or "2.25"),
         uid_scheme=_choice(row, "deid_uid_scheme", "keyed", _UID_SCHEMES, name, place),
         profile=profile,
         pixel_mode=pixel_mode,
-        release_raw_data=_yes(row.get("deid_release_raw_data")),
-        project_in_institution_name=_yes(row.get("deid_institution_tag"), default=True),
-        event_in_referring_physician=_yes(row.get("deid_event_tag"), default=True),
+        release_raw_data=_decided(row, "deid_release_raw_data", name, place),
+        project_in_institution_name=_decided(row, "deid_institution_tag", name, place, default=True),
+        event_in_referring_physician=_decided(row, "deid_event_tag", name, place, default=True),
         destinations=tuple(
             destination_from_fields(one, place=place)
             for one in destinations
@@ -214,6 +214,14 @@ def destination_from_fields(row: dict[str, Any], *, place: str) -> Destination:
         known_hosts=str(row.get("dest_known_hosts") or ""),
         default=_yes(row.get("dest_default")),
     )
+
+
+def _decided(row: dict[str, Any], field: str, name: str, place: str, *, default: bool = False) -> bool:
+    """Yes or no where another answer must not pass for a no."""
+    text = str(row.get(field) if row.get(field) is not None else "").strip().lower()
+    if text not in {"", "0", "1", "no", "yes", "false", "true", "off", "on"}:
+        raise ConfigurationError(f"{field} of {name} is neither yes nor no", place=place, remedy="use 1 or 0")
+    return _yes(text, default=default)
 
 
 def _yes(value: object, *, default: bool = False) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from fiona_dagster.adapters import configuration
 from fiona_dagster.adapters.configuration import classification_rules, project_catalogue, registry
 from fiona_dagster.adapters.ledger import Ledger
+from fiona_dagster.domain.dictionaries import role_dictionary
 from fiona_dagster.domain.errors import ConfigurationError, Transient
 from fiona_dagster.settings import Settings, load_settings
 
@@ -114,8 +115,7 @@ def test_without_redcap_the_projects_stand_in_a_file(tmp_path: Path, ledger: Led
         ("projects: [\n", "is not YAML"),
         ("- HEART\n", "has no list 'projects'"),
         ("projects: HEART\n", "has no list 'projects'"),
-        ("projects: [HEART]\n", "is not a list of fields"),
-        ("projects:\n  - project_name: HEART\n    destinations: [shelf]\n", "is not a list of fields"),
+        ("projects: []\nprojects: []\n", "has the list 'projects' twice"),
     ],
 )
 def test_a_file_that_is_not_understood_does_not_load(
@@ -125,6 +125,52 @@ def test_a_file_that_is_not_understood_does_not_load(
     with pytest.raises(ConfigurationError, match=problem) as caught:
         catalogue(tmp_path, ledger)
     assert str(tmp_path / "projects.yaml") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "problem"),
+    [
+        (["HEART"], 4, "is not a list of fields"),
+        (["project_name: HEART", "  destinations: [shelf]"], 4, "HEART or its destinations"),
+        (
+            ["project_name: HEART", "  deid_date_mode: 1", "  deid_date_mode: 2"],
+            6,
+            "'deid_date_mode' stands there twice",
+        ),
+        (
+            ["project_name: HEART", "  destinations:", "  - {dest_name: a, dest_name: b}"],
+            6,
+            "'dest_name' stands there",
+        ),
+        (["project_name: HEART", "  deid_datemode: 1"], 5, "did you mean deid_date_mode"),
+        (
+            ["project_name: HEART", "  project_active: 1", "  deid_uid_scheme: md5"],
+            6,
+            "deid_uid_scheme of HEART",
+        ),
+        (["project_name: HEART", "  deid_restore_dates: maybe"], 5, "neither yes nor no"),
+        (["project_name: LUNGS"], 4, "LUNGS stands there twice"),
+    ],
+)
+def test_a_projects_mistake_has_its_line_and_is_its_own(
+    tmp_path: Path, ledger: Ledger, lines: list[str], line: int, problem: str
+) -> None:
+    file = tmp_path / "projects.yaml"
+    text = "\n".join(
+        ["projects:", "- project_name: BRAIN", "- project_name: LUNGS", f"- {lines[0]}", *lines[1:]]
+    )
+    file.write_text(text + "\n- project_name: LIVER\n")
+    found = catalogue(tmp_path, ledger)
+    (told,) = found.problems
+    assert problem in told
+    assert told.startswith(f"{file}:{line}: ")
+    assert {"BRAIN", "LIVER"} <= set(found.projects)
+    assert ("LUNGS" in found.projects) == ("LUNGS" not in lines[0])
+
+
+def test_redcaps_form_has_every_field_that_de_identification_reads() -> None:
+    known = {field["field_name"] for field in role_dictionary("DataTransferProjects").fields}
+    assert {"deid_uid_scheme", "deid_restore_dates", "deid_release_raw_data", "deid_tag_overrides"} <= known
 
 
 def test_our_own_rules_serve_where_the_site_has_none_and_a_broken_file_does_not_load(tmp_path: Path) -> None:

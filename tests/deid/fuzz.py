@@ -202,8 +202,8 @@ def run_guided(seconds: int) -> int:
             raise AssertionError(problem)
 
     atheris.Setup(
-        [sys.argv[0], f"-max_total_time={seconds}", f"-timeout={LONGEST_SECONDS}", "-max_len=40000", "-rss_limit_mb=2048",
-         f"-artifact_prefix={corpus.parent}/fuzz-found-", str(corpus)],
+        [sys.argv[0], f"-max_total_time={seconds}", f"-timeout={LONGEST_SECONDS:.0f}", "-max_len=40000",
+         "-rss_limit_mb=2048", f"-artifact_prefix={corpus.parent}/fuzz-found-", str(corpus)],
         one,
     )  # fmt: skip
     atheris.Fuzz()
