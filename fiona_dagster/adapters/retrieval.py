@@ -22,6 +22,7 @@ from fiona_dagster.adapters.dicom_scu import (
     Timeouts,
     TooManyMatches,
 )
+from fiona_dagster.adapters.ledger.arrivals import SeriesExpectation
 from fiona_dagster.domain.errors import FionaError, Permanent, Transient
 from fiona_dagster.domain.layout import safe_name
 from fiona_dagster.domain.retrieval import (
@@ -122,23 +123,26 @@ class Retriever:
         done = replace(done, looked=done.looked + 1)
         limit = self._source.options.give_up_seconds
         try:
-            account, fetches, shown = self._look(account)
+            account, fetches = self._look(account)
         except FionaError as error:
             lasting = isinstance(error, Permanent)
             account = after_error(
                 account, str(error), now=self._clock(), lasting=lasting, give_up_seconds=limit
             )
             done = _with_problem(done, str(error))
-            fetches, shown = (), ()
+            fetches = ()
         self._ledger.retrievals.keep(account)
         if fetches:
             try:
-                reports = self._fetch(account.study_instance_uid, fetches, shown)
+                reports = self._fetch(account.study_instance_uid, fetches)
                 done = replace(
                     done,
                     requests=done.requests + len(reports),
                     instances=done.instances + sum(one.completed or 0 for one in reports),
                 )
+                for report in reports:
+                    if report.shortcoming:
+                        done = _with_problem(done, report.shortcoming)
             except FionaError as error:
                 lasting = isinstance(error, Permanent)
                 account = after_error(
@@ -152,7 +156,7 @@ class Retriever:
             failed=done.failed + (account.state is RetrievalState.FAILED),
         )
 
-    def _look(self, account: Account) -> tuple[Account, tuple[Fetch, ...], Sequence[SeriesThere]]:
+    def _look(self, account: Account) -> tuple[Account, tuple[Fetch, ...]]:
         retrievals, uid = self._ledger.retrievals, account.study_instance_uid
         with Queries(self._source.peer, self._calling, self._timeouts) as queries:
             found = queries.series(uid)
@@ -185,11 +189,20 @@ class Retriever:
             still_coming=still_coming,
             give_up_seconds=self._source.options.give_up_seconds,
         )
-        return after, fetches, list(shown.values())
+        if study is not None and after.most:
+            modalities = {one.series_instance_uid: one.modality for one in found}
+            self._ledger.arrivals.expect(
+                study.key,
+                [
+                    SeriesExpectation(one, modalities.get(one, ""), count)
+                    for one, count in after.most.items()
+                    if count
+                ],
+                now=now,
+            )
+        return after, fetches
 
-    def _fetch(
-        self, study_instance_uid: str, fetches: Sequence[Fetch], shown: Sequence[SeriesThere]
-    ) -> list[RetrieveReport]:
+    def _fetch(self, study_instance_uid: str, fetches: Sequence[Fetch]) -> list[RetrieveReport]:
         """Have everything named sent; a part that failed shows at the next look.
 
         Raises:
@@ -202,6 +215,8 @@ class Retriever:
                     break
                 report = request(study_instance_uid, fetch.series_instance_uid, fetch.sop_instance_uids)
                 reports.append(report)
+                if report.obstacle:
+                    raise Transient(report.shortcoming)
                 report.raise_for_status()
         return reports
 

@@ -255,6 +255,7 @@ def test_a_receiver_that_is_gone_makes_every_sub_operation_fail_and_loses_nothin
     with Relay(nobody, "SOURCE") as relay, Gets(pacs.peer, US, (), tmp_path, relay) as gets:
         report = gets.get(samples["sr-report"].study_instance_uid)
     assert set(report.problems.values()) == {0x0110}
+    assert "our receiver did not take over what came: no connection to OURS@" in report.shortcoming
 
 
 def test_a_retrieval_that_ends_early_names_what_failed(

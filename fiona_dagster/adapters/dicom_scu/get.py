@@ -72,6 +72,7 @@ class Gets(Association):
         super().__init__(peer, calling, proposed, timeouts or Timeouts(), scp_of=classes)
         self._syntaxes = {number: pair for pair, number in self.accepted.items()}
         self._folder, self._receiver, self._message_id = folder, receiver, 0
+        self._obstacle = ""
         try:
             self._context_id, self._syntax = context_of(self, STUDY_ROOT_GET, "Study Root C-GET")
         except Permanent:
@@ -109,6 +110,7 @@ class Gets(Association):
             encoded_identifier(level, keys, self._syntax),
         )
         problems: dict[str, int] = {}
+        self._obstacle = ""
         deadline, stopped = time.monotonic() + self.timeouts.whole, False
         while True:
             with _Incoming(self._folder, self._syntaxes) as incoming:
@@ -127,6 +129,7 @@ class Gets(Association):
                         implicit_vr=self._syntax == IMPLICIT_VR_LITTLE_ENDIAN,
                         cancelled=stopped,
                         problems=problems,
+                        obstacle=self._obstacle,
                     )
                 if progress is not None:
                     progress(answer)
@@ -144,7 +147,8 @@ class Gets(Association):
             return self._receiver.store(incoming.finish()), uid
         except OSError:
             return Status.OUT_OF_RESOURCES, uid
-        except FionaError:  # our reception does not answer: the peer keeps it, and it is still missing here
+        except FionaError as error:  # the peer keeps it, and it is still missing here
+            self._obstacle = str(error)
             return Status.PROCESSING_FAILURE, uid
 
 

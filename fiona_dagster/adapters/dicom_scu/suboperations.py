@@ -31,7 +31,7 @@ class RetrieveReport:
     """The last word of the peer. `status`: its DIMSE Status; the counts are None where it gave none.
 
     `failed_sop_instance_uids`: those it names. `problems`: Status by SOP Instance UID of what was not stored here, or
-    with a Warning, in a C-GET. `cancelled`: at our request.
+    with a Warning, in a C-GET; `obstacle`: why our receiver could not be asked. `cancelled`: at our request.
     """
 
     peer: DicomPeer
@@ -43,6 +43,17 @@ class RetrieveReport:
     problems: Mapping[str, int] = field(default_factory=dict, repr=False)
     cancelled: bool = False
     destination: str = ""
+    obstacle: str = ""
+
+    @property
+    def shortcoming(self) -> str:
+        """What went wrong with a part, in words without patient data; empty where nothing did."""
+        if self.obstacle:
+            return f"our receiver did not take over what came: {self.obstacle}"
+        if self.problems:
+            statuses = ", ".join(sorted({f"0x{status:04X}" for status in self.problems.values()}))
+            return f"our receiver answered {len(self.problems)} instances with {statuses}"
+        return f"{self.peer} could not send {self.failed} instances: see its log" if self.failed else ""
 
     def raise_for_status(self) -> None:
         """Turn a failure of the whole operation into the error that says whether to try again.
@@ -73,6 +84,7 @@ def report_of(
     cancelled: bool = False,
     destination: str = "",
     problems: Mapping[str, int] | None = None,
+    obstacle: str = "",
 ) -> RetrieveReport:
     """The report behind a last response, with its Failed SOP Instance UID List (0008,0058) where it has one."""
     return RetrieveReport(
@@ -85,6 +97,7 @@ def report_of(
         dict(problems or {}),
         cancelled,
         destination,
+        obstacle,
     )
 
 
