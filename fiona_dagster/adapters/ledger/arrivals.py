@@ -31,13 +31,9 @@ _IN_PROGRESS = ProcedureState.IN_PROGRESS.value
 _KEYS_A_QUERY = 500
 _Shortfalls = Mapping[str, Shortfall]
 """By Series Instance UID."""
-_ACTIVITY_COLUMNS = [
-    study.c[name]
-    for name in (
-        "key", "site", "revision", "instance_count", "arrived_count", "last_received_at", "heard_boot",
-        "heard_uptime",
-    )
-]  # fmt: skip
+_ACTIVITY_COLUMNS = [study.c[name] for name in (
+    "key", "site", "revision", "instance_count", "arrived_count", "last_received_at", "heard_boot", "heard_uptime",
+)]  # fmt: skip
 _NAMES_STUDY = and_(
     procedure_study.c.site == study.c.site, procedure_study.c.study_instance_uid == study.c.study_instance_uid
 )
