@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import archive_curve
 from benchmarks import receive_report as report
 from benchmarks.generate import SIZES
 from benchmarks.receive_report import Case, Measurement
@@ -55,8 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = options.folder or Path(tempfile.mkdtemp(prefix="fiona-benchmark-"))
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if options.archive_curve:
+            points = _curve(folder.resolve(), options)
+            print(archive_curve.table(points))
+            return 1 if any(one.problem for one in points) else 0
         measurements = _measured(folder.resolve(), options)
     finally:
+        for place in folder.glob("run-*"):
+            shutil.rmtree(place, ignore_errors=True)
         if options.folder is None:
             shutil.rmtree(folder, ignore_errors=True)
     machine = f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, Python {platform.python_version()}"
@@ -82,12 +89,67 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--nagle", choices=("off", "on", "both"), default="both", help="of the sender")
     parser.add_argument("--workers", type=int, default=1, help="processes of our listener")
+    parser.add_argument(
+        "--archive-curve",
+        action="store_true",
+        help="instead: ours with more and more instances there already",
+    )
+    parser.add_argument(
+        "--archive-sizes",
+        type=_numbers,
+        default=(0, 10_000, 100_000, 1_000_000),
+        help="0;10000;100000;1000000",
+    )
+    parser.add_argument(
+        "--archive-files", type=int, default=100_000, help="files in it, of that many instances"
+    )
     parser.add_argument("--json", type=Path, help="write every run here as well")
     return parser.parse_args(arguments)
 
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(part.strip() for part in text.split(";") if part.strip())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(sorted(int(part) for part in text.split(";")))
+
+
+def _curve(folder: Path, options: argparse.Namespace) -> list[archive_curve.Point]:
+    """Other images of the MR set in each round, so that none is there already; the sizes in turn."""
+    sources = _generated(folder, ["mr"], options.sizes)
+    case = Case("mr", 4, nagle=False)
+    receiver = next(one for one in receivers(frozenset(("ours",)), options.workers))
+    everything = _parts(sources, case, folder, few=False)
+    archives = {
+        size: archive_curve.made(folder, size, options.archive_files) for size in options.archive_sizes
+    }
+    points = []
+    for number in range(options.rounds):
+        place = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
+        parts = [_share(part, place / part.name, number, options.rounds) for part in everything]
+        files = sum(len(list(part.iterdir())) for part in parts)
+        for size, target in archives.items():
+            before = receiver.stored(target)
+            os.sync()
+            with receiving(receiver, target) as running:
+                sent = _send(parts, running.port, place, nagle=False)
+            stored = receiver.stored(target) - before
+            problem = sent.problem
+            if not problem and not sent.successes == stored == files:
+                problem = f"{files} files, {sent.successes} acknowledged, {stored} stored"
+            points.append(archive_curve.Point(size, number, files, sent.seconds, running.behind, problem))
+            print(points[-1], file=sys.stderr, flush=True)
+    for target in archives.values():
+        shutil.rmtree(target)
+    return points
+
+
+def _share(part: Path, target: Path, number: int, of: int) -> Path:
+    target.mkdir()
+    for path in sorted(part.iterdir())[number::of]:
+        os.link(path, target / path.name)
+    return target
 
 
 def _measured(folder: Path, options: argparse.Namespace) -> list[Measurement]:
@@ -150,7 +212,7 @@ def _one(receiver: Receiver, case: Case, parts: Sequence[Path], folder: Path, nu
             sent = _send(parts, running.port, place, nagle=case.nagle)
         stored = receiver.stored(target)
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        _empty(place)
     problem = sent.problem
     if not problem and not sent.successes == stored == len(files):
         problem = f"{len(files)} files, {sent.successes} acknowledged, {stored} stored"
@@ -158,6 +220,16 @@ def _one(receiver: Receiver, case: Case, parts: Sequence[Path], folder: Path, nu
         receiver.name, case, number, len(files), size, sent.seconds, running.cpu, running.rss, running.behind,
         problem, receiver.ours,
     )  # fmt: skip
+
+
+def _empty(place: Path) -> None:
+    """Give the space of a run back and keep its names until the end: ext4 looks for each new file past all that were
+    removed within the last minutes, which would weigh on the runs that follow."""
+    for folder, _, names in os.walk(place):
+        for name in names:
+            path = Path(folder, name)
+            if not path.is_symlink():
+                os.truncate(path, 0)
 
 
 def _send(parts: Sequence[Path], port: int, folder: Path, *, nagle: bool) -> _Sent:

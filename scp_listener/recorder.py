@@ -19,6 +19,7 @@ from fiona_dagster.adapters.ledger.reception import Reception
 from fiona_dagster.adapters.received_files import sha256_of_data_set
 from fiona_dagster.domain.errors import Transient
 from fiona_dagster.domain.reception import Peer, ReceivedInstance, Refusal
+from scp_listener.clerk import Clerk
 from scp_listener.log import LOG
 
 CAPACITY = 20_000
@@ -69,6 +70,8 @@ class Recorder:
 
     def __init__(self, reception: Reception, *, site: str, worker: str, capacity: int = CAPACITY) -> None:
         self._reception, self._site, self._worker, self._capacity = reception, site, worker, capacity
+        self.clerk = Clerk()
+        """Reads files in a process of its own, which `stop` ends."""
         self._entries: deque[_Entry] = deque()
         self._changed = threading.Event()
         self._stopping = threading.Event()
@@ -113,6 +116,7 @@ class Recorder:
         if self._thread.is_alive():
             self._hurry.set()
             self._thread.join(_LONGEST_PAUSE)
+        self.clerk.close()
         return not self._entries and not self._lost
 
     def _put(self, entry: _Entry) -> None:
@@ -179,9 +183,9 @@ class Recorder:
     def _record(self, group: Sequence[_Entry]) -> None:
         first = group[0]
         if isinstance(first, _Received):
-            self._reception.record(
-                [(entry.complete(), entry.association_id) for entry in group if isinstance(entry, _Received)]
-            )
+            entries = [entry for entry in group if isinstance(entry, _Received)]
+            self._hash(entries)
+            self._reception.record([(entry.complete(), entry.association_id) for entry in entries])
         elif isinstance(first, _Opened):
             self._reception.open_association(
                 first.association_id, self._site, self._worker, first.peer, first.at
@@ -190,6 +194,12 @@ class Recorder:
             self._reception.close_association(first.association_id, first.outcome, first.at)
         else:
             self._reception.refuse(first)
+
+    def _hash(self, entries: Sequence[_Received]) -> None:
+        missing = [entry for entry in entries if not entry.instance.sha256 and entry.path is not None]
+        for entry, sha256 in zip(missing, self.clerk.hashes([str(one.path) for one in missing]), strict=True):
+            if sha256 is not None:
+                entry.instance = replace(entry.instance, sha256=sha256)
 
 
 def _first_of_a_kind(entries: deque[_Entry]) -> list[_Entry]:

@@ -106,7 +106,7 @@ class Listener:
         self._spool = Spool(site.layout, durable=manner.durable)
         self._incoming = self._spool.incoming(worker)
         self._recorder = SparingRecorder(ledger.reception, site=site.name, worker=worker)
-        self._side_files = SideFiles(site.layout)
+        self._side_files = SideFiles(site.layout, self._recorder.clerk)
         self._store = Store(site.name, self._spool, self._recorder, self._side_files)
         self._steps = ProcedureSteps(site.name, ledger, lambda: control_file(site.layout.enabled))
         self._commitments = CommitmentScp(site, ledger, self._recorder, worker=worker)

@@ -13,6 +13,7 @@ from fiona_dagster.adapters import fiona_layout
 from fiona_dagster.domain.errors import FionaError
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.reception import InstanceHeader, Peer
+from scp_listener.clerk import Clerk
 from scp_listener.log import LOG
 
 QUIET_SECONDS = 2.0
@@ -51,8 +52,9 @@ class _Waiting:
 class SideFiles:
     """Collects arrivals; a failure is logged and costs only the side file, which can be rebuilt."""
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+    def __init__(self, layout: Layout, clerk: Clerk | None = None) -> None:
+        """`clerk` reads images; whoever made it closes it."""
+        self._layout, self._clerk = layout, clerk
         self._fresh: deque[_Arrival] = deque()
         self._waiting: dict[_Series, _Waiting] = {}
         self._last_arrival = 0.0
@@ -123,9 +125,11 @@ class SideFiles:
 
     def _write(self, series: _Series, images: list[tuple[Path, Peer]]) -> None:
         fields = []
-        for path, peer in images:
+        wanted = [(str(path), peer) for path, peer in images]
+        known = self._clerk.fields(wanted) if self._clerk else [None] * len(wanted)
+        for (path, peer), found in zip(images, known, strict=True):
             try:
-                fields.append(fiona_layout.read_fields(path, peer))
+                fields.append(found or fiona_layout.read_fields(path, peer))
             except FionaError as error:
                 LOG.warning("an instance is missing in a series JSON: %s", error)
         try:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,17 +39,25 @@ class Part10File:
 
 def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae: str) -> bytes:
     """Preamble, prefix and File Meta Information of a file that we write (PS3.10 section 7.1)."""
-    elements = _meta_element(0x0001, b"OB", b"\x00\x01")
-    for element, vr, value in (
-        (0x0002, b"UI", sop_class_uid),
-        (0x0003, b"UI", sop_instance_uid),
-        (0x0010, b"UI", transfer_syntax_uid),
-        (0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
-        (0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
-        (0x0016, b"AE", source_ae),
-    ):
-        elements += _meta_element(element, vr, value.encode("ascii", "replace")[:_LONGEST_VALUE])
+    before, behind = _around_instance(sop_class_uid, transfer_syntax_uid, source_ae)
+    elements = before + _meta_text(0x0003, b"UI", sop_instance_uid) + behind
     return _PREAMBLE + _GROUP_LENGTH.pack(2, 0, b"UL", 4, len(elements)) + elements
+
+
+@lru_cache(maxsize=64)
+def _around_instance(sop_class_uid: str, transfer_syntax_uid: str, source_ae: str) -> tuple[bytes, bytes]:
+    """What stands before and behind the SOP Instance UID: the same for every image of an Association."""
+    before = _meta_element(0x0001, b"OB", b"\x00\x01") + _meta_text(0x0002, b"UI", sop_class_uid)
+    behind = b"".join(
+        _meta_text(element, vr, value)
+        for element, vr, value in (
+            (0x0010, b"UI", transfer_syntax_uid),
+            (0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+            (0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+            (0x0016, b"AE", source_ae),
+        )
+    )
+    return before, behind
 
 
 def read_file_meta(stream: BinaryIO) -> Part10File:
@@ -102,6 +111,10 @@ def sha256_of_data_set(path: Path) -> str:
     with path.open("rb") as stream:
         read_file_meta(stream)
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _meta_text(element: int, vr: bytes, value: str) -> bytes:
+    return _meta_element(element, vr, value.encode("ascii", "replace")[:_LONGEST_VALUE])
 
 
 def _meta_element(element: int, vr: bytes, value: bytes) -> bytes:
