@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(site: Site, ledger_url: str, options: argparse.Namespace) -> int:
-    from scp_listener.server import Manner, control_file
+    from scp_listener.manner import Manner, control_file
     from scp_listener.supervisor import Supervisor
     from scp_listener.workers import run_alone
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 import uuid
@@ -37,6 +36,7 @@ from scp_listener.acceptor import Acceptor, SharedAcceptor
 from scp_listener.commitment import CommitmentScp
 from scp_listener.door import Door, peer_of
 from scp_listener.log import LOG
+from scp_listener.manner import Company, Manner, control_file
 from scp_listener.metering import begin_upload, is_too_large
 from scp_listener.mpps import MPPS, ProcedureSteps
 from scp_listener.occupancy import Occupancy
@@ -52,35 +52,10 @@ from scp_listener.streamed_association import (
 from scp_listener.tls import ServerTls
 
 if TYPE_CHECKING:
-    from scp_listener.stow_server import StowEntrance, StowServer
+    from scp_listener.stow_server import StowServer
 
 _BEYOND_REACH = 65_535
 """Of pynetdicom's own limit of Associations: ours is kept by `door`, over all processes."""
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How a listener works.
-
-    `streamed`: our data phase, else pynetdicom's own, slower and there in case of need. `durable`: synced before
-    Success, never off but to compare with receivers that do not sync.
-    """
-
-    streamed: bool = True
-    durable: bool = True
-    stow: StowEntrance | None = None
-    """The second door, where there is one."""
-
-
-@dataclass(frozen=True)
-class Company:
-    """The processes that share a listener's ports: their table, this one's row, and the sockets that listen already,
-    first without TLS, then with."""
-
-    occupancy: Occupancy
-    row: int = 0
-    count: int = 1
-    sockets: tuple[socket.socket, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,8 +74,9 @@ class Listener:
         *,
         worker: str,
         company: Company | None = None,
-        manner: Manner = Manner(),
+        manner: Manner | None = None,
     ) -> None:
+        manner = manner or Manner()
         self._company = company or Company(Occupancy(1))
         self._site, self._worker, self._manner = site, worker, manner
         self._spool = Spool(site.layout, durable=manner.durable)
@@ -322,13 +298,3 @@ class Listener:
                 upload.unlink(missing_ok=True)
         finally:  # whatever is left over: an Association that stays open holds its studies back for ever
             self._recorder.closed(opened.identity, outcome, time.time())
-
-
-def control_file(control: Path) -> str | None:
-    """The content of FIONA's `enabled`; None where there is none, `0` where it cannot be read."""
-    try:
-        return control.read_text(encoding="ascii", errors="replace")
-    except FileNotFoundError:
-        return None
-    except OSError:
-        return "0"

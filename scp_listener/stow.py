@@ -28,7 +28,7 @@ from fiona_dagster.domain.stow import StowSettings
 from fiona_dagster.settings import Site
 from scp_listener import stow_answer
 from scp_listener.log import LOG
-from scp_listener.server import control_file
+from scp_listener.manner import control_file
 from scp_listener.store import Store
 from scp_listener.stow_access import Denied, StowAccess
 from scp_listener.stow_intake import Intake, Malformed, Receiving, TooLarge

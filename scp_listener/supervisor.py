@@ -22,9 +22,10 @@ from fiona_dagster.domain.errors import Transient
 from fiona_dagster.settings import Site
 from scp_listener.acceptor import QUEUE
 from scp_listener.log import LOG
+from scp_listener.manner import Company, Manner
 from scp_listener.occupancy import Occupancy
 from scp_listener.recovery import recover
-from scp_listener.server import Company, Listener, Manner
+from scp_listener.server import Listener
 from scp_listener.standing import Standing
 from scp_listener.workers import Stop, announce, worker_name
 

@@ -11,8 +11,9 @@ from types import FrameType
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.settings import Site
 from scp_listener.log import LOG
+from scp_listener.manner import Manner
 from scp_listener.recovery import recover
-from scp_listener.server import Listener, Manner
+from scp_listener.server import Listener
 from scp_listener.standing import Standing
 
 

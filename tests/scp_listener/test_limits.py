@@ -26,9 +26,10 @@ from fiona_dagster.domain.reception import Peer, Refusal
 from fiona_dagster.settings import standalone_site
 from scp_listener import door, refusals
 from scp_listener.acceptor import keep_watch
+from scp_listener.manner import Company, Manner
 from scp_listener.occupancy import Occupancy
 from scp_listener.refusals import KINDS, SparingRecorder
-from scp_listener.server import Company, Listener, Manner
+from scp_listener.server import Listener
 from tests.scp_listener.conftest import wait_for
 from tests.scp_listener.instances import STUDY, associate, instance, send
 from tests.scp_listener.raw_peer import COMMAND, LAST, P_DATA, RawPeer, pdu, store_request, value

@@ -20,7 +20,8 @@ from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.receiver import ReceiverSettings
 from fiona_dagster.domain.transport_security import ClientCertificate, Profile, TransportSecurity
 from fiona_dagster.settings import standalone_site
-from scp_listener.server import Listener, Manner
+from scp_listener.manner import Manner
+from scp_listener.server import Listener
 from scp_listener.tls import ServerTls, server_context
 from tests.certificates import Authority, Pair
 from tests.conftest import need_program
