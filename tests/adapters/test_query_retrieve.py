@@ -18,6 +18,7 @@ from fiona_dagster.adapters.dicom_scu import (
     RetrieveReport,
     Timeouts,
     TooManyMatches,
+    messages,
     read_stored_instance,
     send,
 )
@@ -26,6 +27,7 @@ from fiona_dagster.adapters.dicom_scu.find import (
     PATIENT_ROOT_FIND,
     encoded_identifier,
 )
+from fiona_dagster.adapters.dicom_scu.get import _Incoming
 from fiona_dagster.domain.errors import Permanent, Transient
 from fiona_dagster.embedded.pacs import EmbeddedPacs, Faults
 from fiona_dagster.embedded.samples import SampleStudy, write_samples
@@ -34,6 +36,7 @@ from tests.conftest import free_port, need_program
 from tests.peers import HOST, orthanc, running, storescp
 
 US = "TESTSCU"
+CT = "1.2.840.10008.5.1.4.1.1.2"
 SHORT = Timeouts(connect=2, acse=2, dimse=0.5)
 
 
@@ -256,6 +259,56 @@ def test_a_receiver_that_is_gone_makes_every_sub_operation_fail_and_loses_nothin
         report = gets.get(samples["sr-report"].study_instance_uid)
     assert set(report.problems.values()) == {0x0110}
     assert "our receiver did not take over what came: no connection to OURS@" in report.shortcoming
+
+
+def test_an_instance_that_finds_no_room_is_refused_and_the_association_goes_on(
+    pacs: EmbeddedPacs, samples: dict[str, SampleStudy], tmp_path: Path
+) -> None:
+    receiver = Kept()
+    with Gets(pacs.peer, US, (), tmp_path / "gone", receiver) as gets:
+        report = gets.get(samples["sr-report"].study_instance_uid)
+    assert set(report.problems.values()) == {0xA700}
+    assert "answered 2 instances with 0xA700" in report.shortcoming
+    assert receiver.contents == {}
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "sop_instance"), [(CT, "../../etc/passwd"), ("1.2.3", "1.2"), (CT, "")]
+)
+def test_a_c_store_that_was_not_agreed_or_names_no_usable_uid_is_read_and_refused(
+    tmp_path: Path, sop_class: str, sop_instance: str
+) -> None:
+    command = messages.decode_command(
+        messages.encode_request(
+            messages.C_STORE_RQ, 1, sop_class, sop_instance_uid=sop_instance, with_data_set=True
+        )
+    )
+    with _Incoming(tmp_path, {3: (CT, IMPLICIT_VR_LITTLE_ENDIAN)}) as incoming:
+        sink = incoming.sink(3, command)
+        assert sink is not None
+        sink.write(memoryview(b"x" * 1000))
+        assert incoming.refused == 0xC000
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_while_an_instance_comes_refuses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = messages.decode_command(
+        messages.encode_request(messages.C_STORE_RQ, 1, CT, sop_instance_uid="1.2", with_data_set=True)
+    )
+    with _Incoming(tmp_path, {3: (CT, IMPLICIT_VR_LITTLE_ENDIAN)}) as incoming:
+        sink = incoming.sink(3, command)
+        assert sink is not None
+        monkeypatch.setattr(sink, "_stream", Full())
+        sink.write(memoryview(b"x"))
+        assert incoming.refused == 0xA700
+    assert list(tmp_path.iterdir()) == []
+
+
+class Full:
+    def write(self, _: object) -> int:
+        raise OSError(28, "No space left on device")
 
 
 def test_a_retrieval_that_ends_early_names_what_failed(
