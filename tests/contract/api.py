@@ -190,7 +190,7 @@ def any_api(folder: Path) -> Iterator[Api]:
     if url and (token or classic or longitudinal):
         yield Api(url, token, classic_token=classic, longitudinal_token=longitudinal)
         return
-    with RedcapServer(folder / "redcap.sqlite") as server:
+    with RedcapServer(folder / "redcap.sqlite", durable=False) as server:
         yield Api(server.url, server.super_token, server)
 
 

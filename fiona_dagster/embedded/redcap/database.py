@@ -173,8 +173,10 @@ CREATE TABLE IF NOT EXISTS report (
 class Database:
     """Projects, records, users and log in one file. Several processes may use it at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
+        """`durable=False` does not wait for the disk: for tests, whose data nobody needs after a power cut."""
         self.path = path
+        self._synchronous = "FULL" if durable else "OFF"
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = self._connect()
         try:
@@ -203,6 +205,6 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA synchronous={self._synchronous}")
         connection.execute("PRAGMA foreign_keys=ON")
         return connection

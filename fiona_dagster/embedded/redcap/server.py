@@ -120,9 +120,15 @@ class RedcapServer:
     """
 
     def __init__(
-        self, data_file: Path, *, host: str = LOOPBACK, port: int = 0, super_token: str | None = None
+        self,
+        data_file: Path,
+        *,
+        host: str = LOOPBACK,
+        port: int = 0,
+        super_token: str | None = None,
+        durable: bool = True,
     ) -> None:
-        self.database = Database(data_file)
+        self.database = Database(data_file, durable=durable)
         self.faults = Faults()
         self.super_token = super_token or secrets.token_hex(32).upper()
         with self.database.transaction(write=True) as connection:

@@ -11,5 +11,5 @@ from tests.contract.api import Api
 @pytest.fixture
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """An embedded REDCap of this test alone, for what no other server lets us do."""
-    with RedcapServer(tmp_path_factory.mktemp("redcap") / "redcap.sqlite") as server:
+    with RedcapServer(tmp_path_factory.mktemp("redcap") / "redcap.sqlite", durable=False) as server:
         yield Api(server.url, server.super_token, server)

@@ -155,7 +155,7 @@ class TestFaults:
     def test_a_slow_answer_comes_late(self, own: Api) -> None:
         project = own.project()
         assert own.server is not None
-        own.server.faults.delay_seconds = 0.5
+        own.server.faults.delay_seconds = 0.2
         with pytest.raises(requests.Timeout):
             requests.post(own.url, data={"token": project.token, "content": "version"}, timeout=0.05)
         own.server.faults.delay_seconds = 0.0
