@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fiona_dagster.adapters.ledger.reception import Reception
+from fiona_dagster.adapters.ledger.reception import ClosedAssociation, OpenedAssociation, Reception
 from fiona_dagster.adapters.received_files import sha256_of_data_set
 from fiona_dagster.domain.errors import Transient
 from fiona_dagster.domain.reception import Peer, ReceivedInstance, Refusal
@@ -35,20 +35,6 @@ the processor is theirs, and many small transactions would cost more than a few 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
-@dataclass(frozen=True)
-class _Opened:
-    association_id: str
-    peer: Peer
-    at: float
-
-
-@dataclass(frozen=True)
-class _Closed:
-    association_id: str
-    outcome: str
-    at: float
-
-
 @dataclass
 class _Received:
     instance: ReceivedInstance
@@ -62,7 +48,7 @@ class _Received:
         return self.instance
 
 
-_Entry = _Opened | _Closed | _Received | Refusal
+_Entry = OpenedAssociation | ClosedAssociation | _Received | Refusal
 
 
 class Recorder:
@@ -86,7 +72,7 @@ class Recorder:
         return len(self._entries) < self._capacity
 
     def opened(self, association_id: str, peer: Peer, at: float) -> None:
-        self._put(_Opened(association_id, peer, at))
+        self._put(OpenedAssociation(association_id, self._site, self._worker, peer, at))
 
     def is_behind(self) -> bool:
         """Whether so much waits that its hashes should not be left to this thread alone."""
@@ -106,7 +92,7 @@ class Recorder:
         self._put(refusal)
 
     def closed(self, association_id: str, outcome: str, at: float) -> None:
-        self._put(_Closed(association_id, outcome, at))
+        self._put(ClosedAssociation(association_id, outcome, at))
 
     def stop(self, seconds: float) -> bool:
         """Write what waits, for at most `seconds`; whether everything is in the ledger."""
@@ -152,7 +138,7 @@ class Recorder:
         """Write at least `count` entries, however often the ledger must be asked; False: there is no time left."""
         pause = _FIRST_PAUSE
         while count > 0:
-            group = _first_of_a_kind(self._entries)
+            group = list(itertools.islice(self._entries.copy(), _GROUP))
             try:
                 self._write(group)
             except Transient as error:
@@ -181,34 +167,17 @@ class Recorder:
             LOG.error("one entry cannot be recorded (%s)", type(error).__name__)
 
     def _record(self, group: Sequence[_Entry]) -> None:
-        first = group[0]
-        if isinstance(first, _Received):
-            entries = [entry for entry in group if isinstance(entry, _Received)]
-            self._hash(entries)
-            self._reception.record([(entry.complete(), entry.association_id) for entry in entries])
-        elif isinstance(first, _Opened):
-            self._reception.open_association(
-                first.association_id, self._site, self._worker, first.peer, first.at
-            )
-        elif isinstance(first, _Closed):
-            self._reception.close_association(first.association_id, first.outcome, first.at)
-        else:
-            self._reception.refuse(first)
+        received = [entry for entry in group if isinstance(entry, _Received)]
+        self._hash(received)
+        self._reception.record_group(
+            [entry for entry in group if isinstance(entry, OpenedAssociation)],
+            [(entry.complete(), entry.association_id) for entry in received],
+            [entry for entry in group if isinstance(entry, ClosedAssociation)],
+            [entry for entry in group if isinstance(entry, Refusal)],
+        )
 
     def _hash(self, entries: Sequence[_Received]) -> None:
         missing = [entry for entry in entries if not entry.instance.sha256 and entry.path is not None]
         for entry, sha256 in zip(missing, self.clerk.hashes([str(one.path) for one in missing]), strict=True):
             if sha256 is not None:
                 entry.instance = replace(entry.instance, sha256=sha256)
-
-
-def _first_of_a_kind(entries: deque[_Entry]) -> list[_Entry]:
-    """The first entry, with the instances right behind it where it is one."""
-    group: list[_Entry] = []
-    for entry in itertools.islice(entries.copy(), _GROUP):
-        if len(group) == _GROUP or (group and not isinstance(entry, _Received)):
-            break
-        group.append(entry)
-        if not isinstance(entry, _Received):
-            break
-    return group

@@ -106,6 +106,13 @@ def test_what_is_first_is_not_decided_by_what_was_kept_aside(ledger: Ledger) -> 
     assert rows(ledger, "select sha256, aside from instance order by 1") == [("a" * 64, 0), ("b" * 64, 1)]
 
 
+def test_what_was_kept_aside_and_is_recorded_in_one_group_before_the_first_does_not_displace_it(
+    ledger: Ledger,
+) -> None:
+    record(ledger, replace(FIRST, sha256="b" * 64, path="quarantine/aside/x", aside=True), FIRST)
+    assert rows(ledger, "select sha256, aside from instance order by 1") == [("a" * 64, 0), ("b" * 64, 1)]
+
+
 def test_another_site_is_another_world(ledger: Ledger) -> None:
     record(ledger, FIRST, replace(FIRST, site="P2", sha256="b" * 64))
     assert rows(ledger, "select count(*), sum(aside) from instance") == [(2, 0)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, and_, bindparam, case, or_, select, update
@@ -40,6 +40,26 @@ _Keys = dict[tuple[str, str], StudyKey]
 """Key of a study by site and Study Instance UID."""
 
 
+@dataclass(frozen=True)
+class OpenedAssociation:
+    """An Association was accepted, by a process called `worker`; `at` in seconds since the epoch."""
+
+    association_id: str
+    site: str
+    worker: str
+    peer: Peer
+    at: float
+
+
+@dataclass(frozen=True)
+class ClosedAssociation:
+    """An Association ended: `released`, `aborted` or `lost`; `at` in seconds since the epoch."""
+
+    association_id: str
+    outcome: str
+    at: float
+
+
 class Reception:
     """Part of the ledger, see the package."""
 
@@ -58,41 +78,72 @@ class Reception:
         if not arrivals:
             return {}
         with self._ledger.begin() as connection:
-            self._ledger.wait_for_turn(connection)  # else two at once would both be the first under a UID
-            keys: _Keys = {}
-            for received, _ in arrivals:
-                if _study_of(received) not in keys:
-                    keys[_study_of(received)] = self._study(connection, received)
-            new = self._insert(connection, keys, [received for received, _ in arrivals])
-            self._count_again(connection, keys, arrivals, new)
-            brought = {
-                (association_id, keys[_study_of(received)])
-                for received, association_id in arrivals
-                if association_id is not None
-            }
-            if brought:
+            return self._record(connection, arrivals)
+
+    def record_group(
+        self,
+        opened: Sequence[OpenedAssociation],
+        arrivals: Sequence[tuple[ReceivedInstance, str | None]],
+        closed: Sequence[ClosedAssociation],
+        refused: Sequence[Refusal],
+    ) -> None:
+        """What happened at reception since the last time, all of it or nothing: one transaction, in this order.
+
+        Short Associations come by the hundred, and a transaction for each of their ends costs more than their images.
+        """
+        with self._ledger.begin() as connection:
+            if arrivals:
+                self._ledger.wait_for_turn(connection)  # before any row is locked
+            if opened:
                 connection.execute(
-                    self._ledger.insert_ignoring(association_study),
-                    [{"association_id": one, "study_key": key} for one, key in sorted(brought)],
+                    self._ledger.insert_ignoring(association),
+                    [
+                        {"id": one.association_id, "site": one.site, "worker": one.worker, "opened_at": one.at,
+                         **asdict(one.peer)}
+                        for one in opened
+                    ],
+                )  # fmt: skip
+            if arrivals:
+                self._record(connection, arrivals)
+            if closed:
+                connection.execute(
+                    update(association)
+                    .where(association.c.id == bindparam("of_id"))
+                    .values(closed_at=bindparam("at"), outcome=bindparam("ended")),
+                    [{"of_id": one.association_id, "at": one.at, "ended": one.outcome} for one in closed],
                 )
+            for one in refused:
+                self._refuse(connection, one)
+
+    def _record(
+        self, connection: Connection, arrivals: Sequence[tuple[ReceivedInstance, str | None]]
+    ) -> dict[str, StudyKey]:
+        self._ledger.wait_for_turn(connection)  # else two at once would both be the first under a UID
+        keys: _Keys = {}
+        for received, _ in arrivals:
+            if _study_of(received) not in keys:
+                keys[_study_of(received)] = self._study(connection, received)
+        new = self._insert(connection, keys, [received for received, _ in arrivals])
+        self._count_again(connection, keys, arrivals, new)
+        brought = {
+            (association_id, keys[_study_of(received)])
+            for received, association_id in arrivals
+            if association_id is not None
+        }
+        if brought:
+            connection.execute(
+                self._ledger.insert_ignoring(association_study),
+                [{"association_id": one, "study_key": key} for one, key in sorted(brought)],
+            )
         return {study_uid: key for (_, study_uid), key in keys.items()}
 
     def open_association(self, association_id: str, site: str, worker: str, peer: Peer, at: float) -> None:
         """An Association was accepted."""
-        with self._ledger.begin() as connection:
-            connection.execute(
-                self._ledger.insert_ignoring(association),
-                {"id": association_id, "site": site, "worker": worker, "opened_at": at, **asdict(peer)},
-            )
+        self.record_group([OpenedAssociation(association_id, site, worker, peer, at)], (), (), ())
 
     def close_association(self, association_id: str, outcome: str, at: float) -> None:
         """An Association ended: `released`, `aborted` or `lost`."""
-        with self._ledger.begin() as connection:
-            connection.execute(
-                update(association)
-                .where(association.c.id == association_id)
-                .values(closed_at=at, outcome=outcome)
-            )
+        self.record_group((), (), [ClosedAssociation(association_id, outcome, at)], ())
 
     def close_lost_associations(self, site: str, live_workers: Iterable[str], at: float) -> int:
         """Close what a crashed listener left open; returns how many."""
@@ -110,15 +161,17 @@ class Reception:
 
     def refuse(self, refused: Refusal) -> None:
         """Record something that was not accepted."""
+        self.record_group((), (), (), [refused])
+
+    def _refuse(self, connection: Connection, refused: Refusal) -> None:
         values = asdict(refused)
         values.update(values.pop("peer"))
-        with self._ledger.begin() as connection:
-            connection.execute(refusal.insert(), values)
-            connection.execute(
-                transition.insert(),
-                {"at": refused.at, "stage": "reception", "outcome": "refused",
-                 "reason": f"0x{refused.status:04X} {refused.reason}"},
-            )  # fmt: skip
+        connection.execute(refusal.insert(), values)
+        connection.execute(
+            transition.insert(),
+            {"at": refused.at, "stage": "reception", "outcome": "refused",
+             "reason": f"0x{refused.status:04X} {refused.reason}"},
+        )  # fmt: skip
 
     def known_contents(self, site: str, sop_instance_uid: str) -> dict[str, str]:
         """Path by sha256 of what is recorded under a SOP Instance UID."""
@@ -169,14 +222,18 @@ class Reception:
         first = self._first_contents(connection, arrivals)
         for received in arrivals:
             # The archive notices other content where the first still lies: not in another study or after a purge.
-            is_first = first.setdefault((received.site, received.sop_instance_uid), received.sha256)
+            uid = received.site, received.sop_instance_uid
+            if (
+                not received.aside
+            ):  # which of two that wait here together was put aside, the archive has decided
+                first.setdefault(uid, received.sha256)
             rows.append(
                 {
                     "study_key": keys[_study_of(received)],
                     **{name: getattr(received, name) for name in _INSTANCE_FIELDS},
                     "modality": _storable(received.modality),
                     **asdict(received.peer),
-                    "aside": received.aside or is_first != received.sha256,
+                    "aside": received.aside or first[uid] != received.sha256,
                 }
             )
         inserted = connection.execute(
