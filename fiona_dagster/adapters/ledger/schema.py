@@ -143,7 +143,6 @@ refusal = Table(
     Column("reason", Text, nullable=False),
     Column("path", Text),  # in the quarantine, relative to the DATADIR; none for a refused Association
     Column("times", Integer, nullable=False, default=1, server_default="1"),  # a flood is summed up
-    Column("times", Integer, nullable=False, default=1, server_default="1"),  # a flood is summed up
     Column("calling_ae", Text, nullable=False, default=""),
     Column("called_ae", Text, nullable=False, default=""),
     Column("address", Text, nullable=False, default=""),
