@@ -107,6 +107,22 @@ def storescp(folder: Path, *options: str, ae_title: str = "STORESCP") -> Iterato
 
 
 @contextmanager
+def dcmqrscp(folder: Path, destination: DicomPeer) -> Iterator[DicomPeer]:
+    """DCMTK's archive; it moves to `destination`."""
+    program, port = need_program("dcmqrscp"), free_port()
+    (folder / "store").mkdir(parents=True)
+    (folder / "dcmqrscp.cfg").write_text(
+        f'NetworkTCPPort = {port}\nMaxPDUSize = 131072\nMaxAssociations = 16\n\n'
+        f'HostTable BEGIN\ndest = ({destination.ae_title}, {destination.host}, {destination.port})\nHostTable END\n\n'
+        "VendorTable BEGIN\nVendorTable END\n\n"
+        f'AETable BEGIN\nQRSCP {folder / "store"} RW (1000, 1024mb) ANY\nAETable END\n'
+    )  # fmt: skip
+    command = [program, "-c", str(folder / "dcmqrscp.cfg"), "+B"]
+    with running(command, folder / "dcmqrscp.log", ports=(port,)):
+        yield DicomPeer("QRSCP", HOST, port)
+
+
+@contextmanager
 def running(command: list[str], log: Path, *, ports: tuple[int, ...]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server until the end of the block; enters it once every port takes connections."""
     with log.open("wb") as stream:

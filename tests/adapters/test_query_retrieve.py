@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -32,8 +31,8 @@ from fiona_dagster.domain.errors import Permanent, Transient
 from fiona_dagster.embedded.pacs import EmbeddedPacs, Faults
 from fiona_dagster.embedded.samples import SampleStudy, write_samples
 from fiona_dagster.settings import DicomPeer
-from tests.conftest import free_port, need_program
-from tests.peers import HOST, orthanc, running, storescp
+from tests.conftest import free_port
+from tests.peers import HOST, dcmqrscp, orthanc, storescp
 
 US = "TESTSCU"
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -52,22 +51,6 @@ class Source:
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SampleStudy]:
     return {study.name: study for study in write_samples(tmp_path_factory.mktemp("samples"))}
-
-
-@contextmanager
-def dcmqrscp(folder: Path, destination: DicomPeer) -> Iterator[DicomPeer]:
-    """DCMTK's archive; it moves to `destination`."""
-    program, port = need_program("dcmqrscp"), free_port()
-    (folder / "store").mkdir(parents=True)
-    (folder / "dcmqrscp.cfg").write_text(
-        f'NetworkTCPPort = {port}\nMaxPDUSize = 131072\nMaxAssociations = 16\n\n'
-        f'HostTable BEGIN\ndest = ({destination.ae_title}, {destination.host}, {destination.port})\nHostTable END\n\n'
-        "VendorTable BEGIN\nVendorTable END\n\n"
-        f'AETable BEGIN\nQRSCP {folder / "store"} RW (1000, 1024mb) ANY\nAETable END\n'
-    )  # fmt: skip
-    command = [program, "-c", str(folder / "dcmqrscp.cfg"), "+B"]
-    with running(command, folder / "dcmqrscp.log", ports=(port,)):
-        yield DicomPeer("QRSCP", HOST, port)
 
 
 @pytest.fixture(scope="module", params=["orthanc", "dcmqrscp", "embedded"])

@@ -25,7 +25,7 @@ from fiona_dagster.embedded.scanner import EmbeddedScanner
 from fiona_dagster.settings import DicomPeer, Settings, Site, load_settings
 from scp_listener.server import Listener
 from tests.conftest import free_port
-from tests.peers import HOST, orthanc
+from tests.peers import HOST, dcmqrscp, orthanc
 from tests.scp_listener.conftest import wait_for
 
 LATER = 400.0
@@ -104,13 +104,18 @@ class House:
 
 @contextmanager
 def house(
-    folder: Path, studies: list[list[SampleStudy]], *, extra: list[DicomPeer] | None = None, **options: Any
+    folder: Path,
+    studies: list[list[SampleStudy]],
+    *,
+    extra: list[DicomPeer] | None = None,
+    port: int = 0,
+    **options: Any,
 ) -> Iterator[House]:
     """A house with a scanner for each list of studies; `options` are RETRIEVE's."""
     import time
 
     with ExitStack() as stack:
-        port = free_port()
+        port = port or free_port()
         ours = DicomPeer("FIONA", HOST, port)
         scanners = [
             stack.enter_context(
@@ -383,17 +388,25 @@ def test_one_process_at_a_time_retrieves_from_a_source(one: House) -> None:
         Retriever(one.ledger, one.settings, one.site, source).run([])
 
 
-def test_orthanc_as_the_source_brings_exactly_what_is_missing(
-    tmp_path: Path, samples: dict[str, SampleStudy]
+@pytest.mark.parametrize(
+    ("archive", "method"), [("orthanc", "move"), ("orthanc", "get"), ("dcmqrscp", "move")]
+)
+def test_a_real_archive_as_the_source_brings_exactly_what_is_missing(
+    tmp_path: Path, samples: dict[str, SampleStudy], archive: str, method: str
 ) -> None:
-    study = samples["mr-head"]
-    with orthanc(tmp_path / "orthanc") as archive:
-        assert not send([*study.files, *study.late], archive.peer, "TEST").failed
-        with house(tmp_path, [], extra=[archive.peer], method="get") as one:
-            one.push(*study.files[:4])
-            assert one.look().instances == len(uids(study)) - 4
-            assert one.here(study) == uids(study)
-            (record,) = one.ledger.studies.all()
-            assert record.instance_count == len(uids(study)), "Orthanc encodes anew: no instance came twice"
-            one.look()
-            assert one.look().finished == 1
+    study, port = samples["ct-thorax"], free_port()
+    ours = DicomPeer("FIONA", HOST, port)
+    with ExitStack() as stack:
+        if archive == "orthanc":
+            peer = stack.enter_context(orthanc(tmp_path / "archive", modalities={"fiona": ours})).peer
+        else:
+            peer = stack.enter_context(dcmqrscp(tmp_path / "archive", ours))
+        assert not send([*study.files, *study.late], peer, "TEST").failed
+        one = stack.enter_context(house(tmp_path, [], extra=[peer], port=port, method=method))
+        one.push(*study.files[:4])
+        assert one.look().instances == len(uids(study)) - 4
+        assert one.here(study) == uids(study)
+        (record,) = one.ledger.studies.all()
+        assert record.instance_count == len(uids(study)), "Orthanc encodes anew: no instance came twice"
+        one.look()
+        assert one.look().finished == 1
