@@ -33,6 +33,9 @@ from fiona_dagster.domain.moments import Moment
 from fiona_dagster.resources.gateway import GatewayResource
 from fiona_dagster.settings import Site
 
+ASK_AGAIN_SECONDS = 3600.0
+"""A source that had more is asked again after so long: it may have less by now."""
+
 
 @asset(
     partitions_def=STUDIES,
@@ -66,7 +69,7 @@ def arrived_study(
         ledger, now = gateway.ledger, gateway.moment()
         study = ledger.studies.get(context.partition_key)
         site = gateway.settings.site(study.site)
-        moving = next((one for one in ledger.studies.arriving() if one.key == study.key), None)
+        moving = next((one for one in arriving(gateway) if one.key == study.key), None)
         if moving and isinstance(found := arrival_at(site, moving, now), Waits):
             context.log.info("not complete yet: %s", found.reason)
             yield _check(study.instance_count, moving.announced, found.reason, passed=False)
@@ -118,6 +121,11 @@ def _check(received: int, announced: Announced, note: str, *, passed: bool) -> A
             "missing": missing_of(announced.shortfalls),
         },
     )
+
+
+def arriving(gateway: GatewayResource) -> list[StudyActivity]:
+    """Studies that are arriving, by counts of their sources that are not too old."""
+    return gateway.ledger.studies.arriving(counted_since=gateway.now() - ASK_AGAIN_SECONDS)
 
 
 def arrival_at(site: Site, activity: StudyActivity, now: Moment) -> Waits | Completes:

@@ -2,7 +2,7 @@
 
 from dagster import DefaultSensorStatus, SensorEvaluationContext, SensorResult, SkipReason, sensor
 
-from fiona_dagster.assets.arrival import arrival_at, work_of
+from fiona_dagster.assets.arrival import arrival_at, arriving, work_of
 from fiona_dagster.domain.arrival import Completes
 from fiona_dagster.domain.phases import Due, Phase
 from fiona_dagster.resources.gateway import GatewayResource
@@ -26,7 +26,7 @@ def intake_due(gateway: GatewayResource) -> list[Due]:
     sites = {site.name: site for site in gateway.settings.sites}
     arrived = [
         Due(one.key, Phase.INTAKE, work_of(one))
-        for one in studies.arriving()
+        for one in arriving(gateway)
         if one.site in sites and isinstance(arrival_at(sites[one.site], one, now), Completes)
     ]
     return arrived + [Due(key, Phase.INTAKE, f"{revision}") for key, revision in studies.unregistered()]

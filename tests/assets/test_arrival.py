@@ -14,7 +14,8 @@ from pydicom import dcmread
 
 from fiona_dagster.adapters.clock import moment
 from fiona_dagster.adapters.ledger import Ledger
-from fiona_dagster.assets.arrival import arrived_study
+from fiona_dagster.adapters.ledger.arrivals import WHOLE_STUDY, SeriesExpectation
+from fiona_dagster.assets.arrival import ASK_AGAIN_SECONDS, arrived_study
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.domain.identifiers import SeriesInstanceUID
 from fiona_dagster.domain.procedures import CreatedProcedure, ProcedureChange, ProcedureState
@@ -103,6 +104,18 @@ def test_a_study_of_which_the_scanner_has_more_waits_for_it_and_is_complete_then
     assert (made["instances"], made["incomplete"], waits, passed) == (everything, False, {}, True)
     assert house.ledger.studies.get(key).expected_instances == everything
     assert house.ledger.arrivals.incomplete() == []
+
+
+def test_a_source_that_had_more_is_asked_again_after_an_hour(house: House) -> None:
+    key = house.receive(house.study.files)
+    too_many = [SeriesExpectation(WHOLE_STUDY, "", 99)]
+    house.ledger.arrivals.expect(key, too_many, now=moment().at - ASK_AGAIN_SECONDS + 60)
+    assert intake_due(house.gateway) == []
+    house.ledger.arrivals.expect(key, too_many, now=moment().at - ASK_AGAIN_SECONDS - 1)
+    assert [one.key for one in intake_due(house.gateway)] == [key]
+    _, waits, _ = house.run(key)
+    assert waits["missing_instances"] == len(house.study.late), "it was asked"
+    assert intake_due(house.gateway) == []
 
 
 @pytest.mark.parametrize("house", [{"INCOMPLETESECONDS": 0}], indirect=True)

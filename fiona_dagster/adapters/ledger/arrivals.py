@@ -108,8 +108,8 @@ class Arrivals:
             ]
 
 
-def activities(connection: Connection, limit: int) -> list[StudyActivity]:
-    """Studies with instances that no revision covers yet, longest quiet first."""
+def activities(connection: Connection, limit: int, counted_since: float) -> list[StudyActivity]:
+    """Studies with instances that no revision covers yet, longest quiet first; see `Studies.arriving`."""
     carried = (
         select(association_study.c.study_key, func.count().label("open_associations"))
         .join(association, association.c.id == association_study.c.association_id)
@@ -136,7 +136,7 @@ def activities(connection: Connection, limit: int) -> list[StudyActivity]:
         )
         for row in rows
     ]
-    announced = _announced(connection, [one.key for one in found])
+    announced = _announced(connection, [one.key for one in found], counted_since)
     return [replace(one, announced=announced.get(one.key, NOTHING_ANNOUNCED)) for one in found]
 
 
@@ -158,12 +158,14 @@ def record_finding(
         )  # fmt: skip
 
 
-def _announced(connection: Connection, keys: Sequence[str]) -> dict[str, Announced]:
+def _announced(
+    connection: Connection, keys: Sequence[str], counted_since: float = 0.0
+) -> dict[str, Announced]:
     """By study key; only those of which anything was said."""
     found: dict[str, Announced] = {}
     for first in range(0, len(keys), _KEYS_A_QUERY):
         some = keys[first : first + _KEYS_A_QUERY]
-        counted, by_source = _expected(connection, some)
+        counted, by_source = _expected(connection, some, counted_since)
         steps = _steps(connection, some)
         ended = [key for key, one in steps.items() if one.ended]
         by_steps = _missing_of_steps(connection, ended)
@@ -265,10 +267,11 @@ def _unannounced(connection: Connection, keys: Sequence[str]) -> dict[str, int]:
 
 
 def _expected(
-    connection: Connection, keys: Sequence[str]
+    connection: Connection, keys: Sequence[str], since: float
 ) -> tuple[dict[str, int], dict[str, dict[str, Shortfall]]]:
     """How many instances a source counted in a study, and the series of which not as many came."""
-    rows = connection.execute(select(expectation).where(expectation.c.study_key.in_(keys))).all()
+    wanted = and_(expectation.c.study_key.in_(keys), expectation.c.at >= since)
+    rows = connection.execute(select(expectation).where(wanted)).all()
     counted: dict[str, int] = {}
     short: dict[str, dict[str, Shortfall]] = {}
     here = _received(connection, sorted({row.study_key for row in rows}))

@@ -151,10 +151,13 @@ class Studies:
             )
             return [InstanceRecord(**row._mapping) for row in rows]  # noqa: SLF001 — the documented way to a mapping
 
-    def arriving(self, limit: int = 5000) -> list[StudyActivity]:
-        """Studies with instances that no revision covers yet, longest quiet first, and what was announced of them."""
+    def arriving(self, limit: int = 5000, *, counted_since: float = 0.0) -> list[StudyActivity]:
+        """Studies with instances that no revision covers yet, longest quiet first, and what was announced of them.
+
+        What a source counted before `counted_since` (seconds since the epoch) is passed over: it is asked again.
+        """
         with self._ledger.read() as connection:
-            return activities(connection, limit)
+            return activities(connection, limit, counted_since)
 
     def covered(self, key: str, revision: int) -> list[InstanceRecord]:
         """The instances that a revision covers, in order of reception."""
