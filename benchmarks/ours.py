@@ -21,7 +21,6 @@ def deidentify(source: Path, target: Path, *, verify: bool) -> str:
     )
     from fiona_dagster.domain.deid.profile import default_profile
     from fiona_dagster.domain.project import Project
-    from fiona_dagster.domain.verification import VerifiedStudy
 
     lines = source.with_suffix(".index").read_text(encoding="ascii").splitlines()
     sources = [
@@ -37,6 +36,8 @@ def deidentify(source: Path, target: Path, *, verify: bool) -> str:
         return f"not released: {dict(refused)}"
     if not verify:
         return ""
+    from fiona_dagster.domain.verification import VerifiedStudy
+
     outcome = verify_release(study, sources, request, key, profile, workers=1)
     return "" if isinstance(outcome, VerifiedStudy) else f"not verified: {outcome.reason}"
 

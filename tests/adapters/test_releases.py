@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -145,6 +146,18 @@ def test_running_twice_writes_the_same_bytes_and_removes_what_is_not_released_an
     again = deidentify_study(held, asked, KEY, PROFILE)
     assert again.counts() == {"released": 1, "held": 1, "excluded": 0, "failed": 0}
     assert list(content(asked.folder)) == [again.released[0].path]
+
+
+def test_a_part_of_a_copy_that_a_crash_left_in_its_place_is_never_released_and_replaced_by_the_next_run(
+    tmp_path: Path, sources: list[SourceInstance]
+) -> None:
+    asked, study = released(sources, tmp_path)
+    before = content(asked.folder)
+    place = asked.folder / study.released[0].path
+    os.truncate(place, place.stat().st_size // 2)
+    assert isinstance(verify_release(study, sources, asked, KEY, PROFILE), QuarantinedStudy)
+    assert deidentify_study(sources, asked, KEY, PROFILE) == study
+    assert content(asked.folder) == before
 
 
 def test_a_late_image_gets_the_uids_and_shift_of_its_study(
