@@ -40,6 +40,8 @@ class Inspection:
     files: int
     instances: int
     problems: tuple[tuple[str, str], ...]
+    summed: int = 0
+    """Files whose sums a manifest names."""
 
 
 def inspect_release(path: Path, profile: Profile | None = None, proofs: Sequence[Proof] = ()) -> Inspection:
@@ -81,7 +83,7 @@ def inspect_release(path: Path, profile: Profile | None = None, proofs: Sequence
                 problems.append((name, "not in the proof"))
     problems += [(name, "in the manifest, but not there") for name in sorted(named.keys() - present)]
     problems += against.missing()
-    return Inspection(len(present), instances, tuple(problems))
+    return Inspection(len(present), instances, tuple(problems), len(named.keys() & present))
 
 
 @dataclass

@@ -36,12 +36,28 @@ def project_without_ledger(name: str, config_file: Path | None) -> Project:
     return _project(name, load_settings(config_file), _NO_LEDGER)
 
 
+def destroyed_at(name: str, config_file: Path | None, keyring_file: Path | None) -> str:
+    """When the project's keys were destroyed, '' where they were not."""
+    from fiona_dagster.adapters.keyring import Keyring
+    from fiona_dagster.settings import load_settings
+
+    settings = load_settings(config_file)
+    known = Keyring(keyring_file or _own_keyring(settings), settings.environment).projects().get(name)
+    return (known.destroyed_at or "") if known is not None else ""
+
+
+def _own_keyring(settings: Settings) -> Path:
+    """The gateway's, else the user's own where no gateway is configured."""
+    configured = settings.layout.config.is_dir()
+    return settings.keyring if configured else Path.home() / ".fiona" / "keyring.json"
+
+
 def _project_and_keyring(name: str, settings: Settings, keyring_file: Path | None) -> tuple[Project, Path]:
     """The configured project, else one with defaults; the named keyring, else the gateway's, else the user's own."""
-    configured = settings.layout.config.is_dir()
-    own = settings.keyring if configured else Path.home() / ".fiona" / "keyring.json"
     known = settings.layout.ledger.exists() or not settings.ledger_url.startswith("sqlite")
-    return _project(name, settings, settings.ledger_url if known else _NO_LEDGER), keyring_file or own
+    return _project(
+        name, settings, settings.ledger_url if known else _NO_LEDGER
+    ), keyring_file or _own_keyring(settings)
 
 
 def _project(name: str, settings: Settings, ledger_url: str) -> Project:

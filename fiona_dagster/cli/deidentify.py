@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fiona_dagster.cli.chosen_project import project_and_keys, project_without_ledger
+from fiona_dagster.cli.chosen_project import destroyed_at, project_and_keys, project_without_ledger
 from fiona_dagster.cli.overlap import refuse_overlap
 from fiona_dagster.cli.profile import from_file
 from fiona_dagster.cli.source_studies import one_patients_studies
@@ -91,6 +91,7 @@ def deidentify(
     as shapes and counts.
     """
     if is_dry:
+        _tell_of_destroyed_keys(project_name, config_file, keyring_file)
         _dry_run(source, project_name, participant, event, profile_file, config_file, map_file, json_file)
         return
     if target is None:
@@ -161,6 +162,17 @@ def _dry_run(
     show(run)
     if run.counts["held"] or run.counts["failed"]:
         raise SystemExit(1)
+
+
+def _tell_of_destroyed_keys(name: str, config_file: Path | None, keyring_file: Path | None) -> None:
+    """A dry run needs no key, and would show what can never come about."""
+    destroyed = destroyed_at(name, config_file, keyring_file)
+    if destroyed:
+        click.echo(
+            f"fiona: the keys of {name} were destroyed at {destroyed}: nothing can be released for it any more;"
+            " this shows only what would become of the files",
+            err=True,
+        )
 
 
 def _study(

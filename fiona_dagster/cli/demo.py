@@ -71,7 +71,7 @@ def demo(once: bool, folder: Path, web_port: int) -> None:
             problems = (
                 story.problems() if not stop.is_set() else ["interrupted before everything was settled"]
             )
-            story.conclude(problems, webserver=running.webserver)
+            story.conclude(problems, webserver="" if once else running.webserver)
             if once:
                 raise SystemExit(1 if problems else 0)
             if not stop.is_set():

@@ -110,7 +110,7 @@ class Story:
         return found
 
     def conclude(self, problems: list[str], *, webserver: str) -> None:
-        """Say how it ended, and where to look."""
+        """Say how it ended, and where to look; `webserver` is '' where nothing goes on serving."""
         console = self._console
         console.print()
         for reason, count in self._ledger.inventory.totals().held_reasons.items():
@@ -125,8 +125,9 @@ class Story:
         if not problems:
             console.print("[green]Everything that should be delivered is delivered and confirmed; "
                           "everything that should be held is held with its reason.[/green]")  # fmt: skip
-        console.print(f"Dagster  {webserver}/asset-groups", highlight=False)
-        console.print(f"REDCap   {self._hospital.redcap_page}", highlight=False)
+        if webserver:
+            console.print(f"Dagster  {webserver}/asset-groups", highlight=False)
+            console.print(f"REDCap   {self._hospital.redcap_page}", highlight=False)
         console.print(f"packages {self._settings.layout.outbox}", highlight=False)
         console.print(f"sent to  {self._hospital.sftp_folder}", highlight=False)
         console.print(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -42,14 +44,32 @@ class _Chosen:
         return _Keys(Keyring(path, settings.environment), SigningKey.beside(path, settings.environment))
 
 
-@click.group()
-@click.option(
+_KEYRING = click.option(
     "--keyring",
     "keyring_file",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Default: the gateway's.",
 )
-@click.option("--config", "config_file", type=_FILE, help="config.json of the gateway.")
+_CONFIG = click.option("--config", "config_file", type=_FILE, help="config.json of the gateway.")
+
+
+def _chosen(command: Callable[..., None]) -> Callable[..., None]:
+    """--keyring and --config behind the subcommand, too; there they win."""
+
+    @_KEYRING
+    @_CONFIG
+    @wraps(command)
+    def with_keys(**options: Any) -> None:
+        group: _Chosen = click.get_current_context().obj
+        keyring_file, config_file = options.pop("keyring_file"), options.pop("config_file")
+        command(_Chosen(keyring_file or group.keyring_file, config_file or group.config_file), **options)
+
+    return with_keys
+
+
+@click.group()
+@_KEYRING
+@_CONFIG
 @click.pass_context
 def keys(context: click.Context, keyring_file: Path | None, config_file: Path | None) -> None:
     """List, rotate and destroy the keys of projects; show the site's public key. No key material is ever shown."""
@@ -57,7 +77,7 @@ def keys(context: click.Context, keyring_file: Path | None, config_file: Path | 
 
 
 @keys.command(name="list")
-@click.pass_obj
+@_chosen
 def list_keys(chosen: _Chosen) -> None:
     """Projects, and of each key its id, when it was made, and whether it is active, older, outside or destroyed."""
     rows = []
@@ -79,7 +99,7 @@ def list_keys(chosen: _Chosen) -> None:
 
 @keys.command()
 @click.argument("project")
-@click.pass_obj
+@_chosen
 def rotate(chosen: _Chosen, project: str) -> None:
     """Make a new active key for PROJECT; the older ones stay for what was begun under them.
 
@@ -97,7 +117,7 @@ def rotate(chosen: _Chosen, project: str) -> None:
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="Also write the certificate here."
 )
-@click.pass_obj
+@_chosen
 def destroy(chosen: _Chosen, project: str, confirmed: str | None, output: Path | None) -> None:
     """Destroy all keys of PROJECT for ever, and print the signed certificate.
 
@@ -123,14 +143,14 @@ def destroy(chosen: _Chosen, project: str, confirmed: str | None, output: Path |
 @keys.command()
 @click.argument("project")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Also write it here.")
-@click.pass_obj
+@_chosen
 def certificate(chosen: _Chosen, project: str, output: Path | None) -> None:
     """Print the signed certificate of destruction of a project's keys once more."""
     _show_certificate(chosen.open(), project, output)
 
 
 @keys.command()
-@click.pass_obj
+@_chosen
 def public(chosen: _Chosen) -> None:
     """Print the site's public key (PEM) for `fiona verify --public-key`; its id goes to stderr."""
     from fiona_dagster.adapters.signing import public_key_id, public_pem

@@ -28,11 +28,23 @@ profile.add_command(diff)
     "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 def check(files: tuple[Path, ...]) -> None:
-    """Check profile FILES: prints what each asks for; exit status 2 and file and line where one cannot be used."""
+    """Check profile FILES: prints what each asks for; file and line, and at the end exit status 2, where one cannot
+    be used.
+    """
+    from fiona_dagster.domain.errors import ConfigurationError
+
+    bad = False
     for path in files:
-        found = from_file(path)
+        try:
+            found = from_file(path)
+        except ConfigurationError as error:
+            bad = True
+            click.echo(f"fiona: {error}", err=True)
+            continue
         options = ", ".join(sorted(found.options)) or "no options"
         click.echo(f"{path}: {found.name}, {found.version}: {options}; {len(found.overrides)} overrides")
+    if bad:
+        raise SystemExit(2)
 
 
 @profile.command()
@@ -74,7 +86,7 @@ def _sop_class_uid(asked: str) -> str:
 
 
 def named_or_from_file(asked: str) -> Profile:
-    """The profile that comes under this name (`ps315`, `FIONA Basic`), or that stands in this file.
+    """The profile that comes under this name (`ps315`, `Basic Profile`), or that stands in this file.
 
     Raises:
         ConfigurationError: there is neither, or the file cannot be used.

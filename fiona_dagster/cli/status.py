@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+from fiona_dagster.adapters.cleanup import disk_use
+from fiona_dagster.adapters.ledger.held import held_studies
 from fiona_dagster.adapters.receivers import troubles
 from fiona_dagster.cli.arrival_status import arrival_facts, arrival_lines
 from fiona_dagster.cli.opening import Opened, config_option, now, open_gateway
 from fiona_dagster.cli.services import RECEIVER, services
 from fiona_dagster.domain.errors import FionaError
+
+_SHOWN_KEYS = 10
+"""Study keys that are named for one reason; --json names more."""
 
 
 @click.command()
@@ -36,7 +40,7 @@ def collect(gateway: Opened) -> dict[str, Any]:
     totals = gateway.ledger.inventory.totals()
     balance = totals.balance
     answers = services(gateway.settings)
-    disk = shutil.disk_usage(gateway.settings.layout.datadir)
+    disk = disk_use(gateway.settings.layout.datadir)
     return {
         "conservation": {
             "holds": balance.holds, "received": balance.received, "released": balance.released,
@@ -45,12 +49,13 @@ def collect(gateway: Opened) -> dict[str, Any]:
         "refused_at_the_door": totals.refused,
         "refused_in_a_day": _refusals(gateway),
         "reception": {site.name: troubles(site) for site in gateway.settings.sites},
+        "held_studies": held_studies(gateway.ledger),
         "held_because": dict(sorted(totals.held_reasons.items())),
         "studies": totals.studies,
         "transfers": totals.transfers,
         "stale": _stale(gateway) if totals.transfers else {},
         "open_associations": totals.open_associations,
-        "disk": {"used_percent": round(100 * disk.used / disk.total, 1), "free_bytes": disk.free},
+        "disk": {"used_percent": round(disk.percent, 1), "free_bytes": disk.free_bytes},
         "queues": _queues(gateway),
         "retrieval": gateway.ledger.retrievals.totals(),
         **arrival_facts(gateway.ledger, gateway.settings),
@@ -118,7 +123,10 @@ def _show(facts: dict[str, Any]) -> None:
     table.add_row(*numbers, "holds" if law["holds"] else "[red]BROKEN[/red]")
     console.print(table)
     for reason, count in facts["held_because"].items():
-        console.print(f"  {count} held: {reason}")
+        keys = facts["held_studies"].get(reason, [])
+        more = f", and {len(keys) - _SHOWN_KEYS} more" if len(keys) > _SHOWN_KEYS else ""
+        named = f" ({', '.join(keys[:_SHOWN_KEYS])}{more})" if keys else ""
+        console.print(f"  {count} held: {reason}{named}", markup=False)
     console.print(f"studies {facts['studies']}, transfers {facts['transfers'] or 'none'}")
     console.print(
         f"refused at the door {facts['refused_at_the_door']}, open Associations {facts['open_associations']}"
@@ -140,4 +148,5 @@ def _show(facts: dict[str, Any]) -> None:
             console.print(f"  {count}: {reason}", markup=False)
     for name, answer in facts["services"].items():
         console.print(f"{name}: {answer}")
-    console.print(f"disk {facts['disk']['used_percent']} % used")
+    disk = facts["disk"]
+    console.print(f"disk {disk['used_percent']:.0f} % used, {disk['free_bytes'] >> 30} GiB free")

@@ -48,14 +48,14 @@ def verify(
     """Check a release: a folder or a zip of de-identified DICOM files.
 
     Its proofs (signature, every file's SHA-256, exactly these instances, the profile that they name), sums of its
-    manifest, readability, group 0012, nothing that the profile removes, valid UIDs. Prints a JSON summary, and a
-    table of problems on stderr. Exit status 1 when there is any, or nothing to check.
+    manifest, readability, group 0012, nothing that the profile removes, valid UIDs. Prints a JSON summary, and
+    a line for each problem on stderr. Exit status 1 when there is any, or nothing to check.
     """
     from fiona_dagster.adapters.proofs import find_proofs, read_proof
     from fiona_dagster.adapters.release_inspection import inspect_release
     from fiona_dagster.adapters.signing import read_public_key
-    from fiona_dagster.domain.deid.proof import accepted_in
     from fiona_dagster.domain.deid.profile_file import profile_from_yaml
+    from fiona_dagster.domain.deid.proof import accepted_in
 
     profile = (
         profile_from_yaml(profile_file.read_text(encoding="utf-8"), str(profile_file))
@@ -83,9 +83,10 @@ def verify(
         click.echo(_UNPROVEN, err=True)
     if problems:
         _show(problems)
-    if not result.files:
-        click.echo("there is no file to check", err=True)
-    if problems or not result.files:
+    nothing = not result.instances and not result.summed and not proofs
+    if nothing:
+        click.echo("there is nothing to check: no DICOM file, no proof, no sums of a manifest", err=True)
+    if problems or nothing:
         raise SystemExit(1)
 
 
@@ -108,12 +109,8 @@ def _shown(proof: Proof) -> dict[str, Any]:
 
 
 def _show(problems: Sequence[tuple[str, str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("file", "problem")
+    """A line each: names of files are long, and a table would cut them."""
     for file, problem in problems[:200]:
-        table.add_row(file, problem)
+        click.echo(f"{file}: {problem}", err=True)
     if len(problems) > 200:
-        table.add_row("…", f"and {len(problems) - 200} more")
-    Console(stderr=True).print(table)
+        click.echo(f"… and {len(problems) - 200} more", err=True)

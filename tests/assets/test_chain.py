@@ -429,6 +429,7 @@ def test_a_person_can_release_what_the_search_took_for_a_name_and_only_that(gate
     gateway.run(Phase.TRANSFER, study.key, succeeds=False)
     transfer = only_transfer(gateway, "ct-thorax")
     assert (transfer.state, transfer.reason) == (TransferState.HELD, "verification: no_removed_value_left")
+    assert study.key in command(gateway, "status")
     words = ["release", study.key, "--because", "the kernel is LUNG", "--config", str(gateway.config_file)]
     refused = CliRunner().invoke(fiona, [*words, "--place", "ScanOptions"])
     assert "ConvolutionKernel, FilterType" in str(refused.exception)

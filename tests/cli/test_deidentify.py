@@ -117,7 +117,7 @@ def test_what_is_no_dicom_is_held_in_the_map(folder: Path) -> None:
 def test_a_study_that_verification_refuses_leaves_nothing(folder: Path) -> None:
     assert run(folder).exit_code == 0
     dataset = ct_instance(3)
-    dataset.SequenceName = "Zwingenberger"
+    dataset.OtherPatientNames, dataset.SequenceName = "Lung^Smooth", "LUNG"
     saved(dataset, folder / "3.dcm")
     result = run(folder)
     assert result.exit_code == 1
@@ -226,7 +226,7 @@ def test_a_proof_of_an_earlier_run_goes_when_its_copies_do(folder: Path) -> None
     assert not before.keys() & proofs(folder).keys()
     assert CliRunner().invoke(verify, [str(folder.parent / "out")]).exit_code == 0
     dataset = ct_instance(4)
-    dataset.SequenceName = "Zwingenberger"
+    dataset.OtherPatientNames, dataset.SequenceName = "Lung^Smooth", "LUNG"
     saved(dataset, folder / "4.dcm")
     assert run(folder).exit_code == 1
     assert proofs(folder) == {}

@@ -9,7 +9,9 @@ from click.testing import CliRunner, Result
 from pydicom import dcmread
 from pydicom.datadict import keyword_for_tag
 
+from fiona_dagster.adapters.keyring import Keyring
 from fiona_dagster.adapters.ledger import Ledger
+from fiona_dagster.cli.chosen_project import destroyed_at
 from fiona_dagster.cli.deidentify import deidentify
 from fiona_dagster.domain.errors import ConfigurationError
 from tests.domain.deid.planted import GONE, ct_instance, saved
@@ -151,7 +153,7 @@ def test_what_would_be_held_is_told_by_number_and_reason(folder: Path) -> None:
 
 def test_what_verification_would_find_holds_the_study(folder: Path) -> None:
     dataset = ct_instance(3)
-    dataset.SequenceName = "Zwingenberger"
+    dataset.OtherPatientNames, dataset.SequenceName = "Lung^Smooth", "LUNG"
     saved(dataset, folder / "3.dcm")
     result, report = reported(folder)
     assert (result.exit_code, report["held"], report["released"]) == (1, 3, 0)
@@ -177,3 +179,11 @@ def test_a_run_needs_a_place_for_its_copies_and_has_no_report(folder: Path) -> N
     result = CliRunner().invoke(deidentify, [str(folder), out, *wanted, "--json", str(folder.parent / "x")])
     assert (result.exit_code, "--dry-run" in result.output) == (2, True)
     assert not Path(out).exists()
+
+
+def test_it_says_that_a_projects_keys_were_destroyed(tmp_path: Path) -> None:
+    ring = tmp_path / "ring.json"
+    Keyring(ring, {}).project_key("STUDY_A")
+    Keyring(ring, {}).destroy("STUDY_A")
+    assert destroyed_at("STUDY_A", None, ring)
+    assert destroyed_at("STUDY_B", None, ring) == ""

@@ -93,3 +93,13 @@ def test_nothing_is_destroyed_where_no_certificate_could_be_signed(ring: Keyring
     (datadir / "config" / "signing.pem").chmod(0o600)
     assert isinstance(run("destroy", "STUDY_A", "--yes-i-mean", "STUDY_A").exception, ConfigurationError)
     assert ring.project_key("STUDY_A") == key
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_the_keyring_may_be_named_before_and_behind_the_subcommand(tmp_path: Path, *, behind: bool) -> None:
+    ring = tmp_path / "ring.json"
+    Keyring(ring, {}).project_key("HEART")
+    where = ["--keyring", str(ring)]
+    words = ["list", *where] if behind else [*where, "list"]
+    result = CliRunner().invoke(keys, words, catch_exceptions=False)
+    assert [one["project"] for one in json.loads(result.stdout)] == ["HEART"]

@@ -131,7 +131,7 @@ def test_a_profile_does_what_it_does_itself(folder: Path) -> None:
 
 def test_a_difference_that_the_sample_does_not_show_is_one(folder: Path) -> None:
     other = written(folder, "a.yaml", "name: x\noverrides: {ExposureTime: remove}\n")
-    result, report = compared(folder, "FIONA Basic", other, str(folder))
+    result, report = compared(folder, "Basic Profile", other, str(folder))
     assert (result.exit_code, report["equal"]) == (1, False)
     assert report["decisions"]["attributes"] == [{"attribute": "ExposureTime", "a": "keep", "b": "remove"}]
     assert not any(report["sample"][kind] for kind in ("newly_kept", "newly_removed", "differently_changed"))
@@ -167,7 +167,7 @@ def test_instances_that_only_one_profile_holds_are_told_by_number(folder: Path) 
 
 def test_what_verification_would_find_is_told_by_profile_and_place(folder: Path) -> None:
     dataset = instance(3)
-    dataset.SequenceName = "Zwingenberger"
+    dataset.OtherPatientNames, dataset.SequenceName = "Lung^Smooth", "LUNG"
     saved(dataset, folder / "3.dcm")
     other = written(folder, "a.yaml", "name: x\noverrides: {SequenceName: remove}\n")
     result, report = compared(folder, "ps315", other, str(folder))

@@ -184,3 +184,10 @@ def test_a_release_that_is_not_as_proven_fails(proven: Path) -> None:
     result = run(proven)
     assert result.exit_code == 1
     assert "in the proof, but not there" in result.stderr
+
+
+def test_where_there_is_nothing_to_check_it_says_so_and_fails(tmp_path: Path) -> None:
+    (tmp_path / "README.txt").write_text("nothing")
+    result = CliRunner().invoke(verify, [str(tmp_path)])
+    assert result.exit_code == 1
+    assert "there is nothing to check" in result.stderr

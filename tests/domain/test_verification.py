@@ -33,7 +33,7 @@ ONE = DeidentifiedInstance(
     1, "1.2.3", "released", path="2.25.1/CT.2.25.2.dcm", sop_instance_uid="2.25.2", sha256="ab"
 )
 HELD = DeidentifiedInstance(2, "1.2.4", "held", "object type without a tested handler")
-STUDY = DeidentifiedStudy("2.25.9", (ONE, HELD), "FIONA Basic", "digest")
+STUDY = DeidentifiedStudy("2.25.9", (ONE, HELD), "Basic Profile", "digest")
 ASKED = request(Path("folder"))
 RULES = Profile().rules("", "per_participant")
 
@@ -47,7 +47,7 @@ def test_a_study_without_problems_is_verified_and_shows_only_what_is_released() 
     assert isinstance(outcome, VerifiedStudy)
     assert outcome.instances == (ONE,)
     assert (outcome.study_instance_uid, outcome.project, outcome.event) == ("2.25.9", "STUDY_A", "baseline")
-    assert (outcome.profile_name, outcome.method_digest, outcome.revision) == ("FIONA Basic", "digest", 2)
+    assert (outcome.profile_name, outcome.method_digest, outcome.revision) == ("Basic Profile", "digest", 2)
     assert [check.name for check in outcome.checks] == list(CHECKS)
 
 

@@ -30,7 +30,7 @@ class Profile:
     Examined keeps standard codes only (FIONA).
     """
 
-    name: str = "FIONA Basic"
+    name: str = "Basic Profile"
     options: frozenset[Option] = frozenset()
     overrides: tuple[tuple[int, Code], ...] = ()
     edition: str = EDITION
