@@ -28,6 +28,10 @@ class Stop:
     def __init__(self) -> None:
         self.asked, self._writing = os.pipe()
         """Readable once we were asked to stop."""
+        # Written where the signal arrives, which may be any thread: Python runs handlers in the main one alone, and
+        # that may sleep in a system call that the signal did not interrupt.
+        os.set_blocking(self._writing, False)
+        signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._asked)
 
@@ -36,7 +40,7 @@ class Stop:
         os.read(self.asked, 1)
 
     def _asked(self, _number: int, _frame: FrameType | None) -> None:
-        os.write(self._writing, b"!")
+        """The byte in the pipe says it."""
 
 
 def run_alone(site: Site, ledger_url: str, *, grace_seconds: float, manner: Manner) -> bool:
