@@ -24,8 +24,8 @@ from fiona_dagster.domain.errors import FionaError
 from fiona_dagster.domain.reception import Peer
 from scp_listener.log import LOG
 
-FEWEST = 32
-"""Files for which a process is asked; for fewer it would not be worth its start."""
+FEWEST = 300
+"""Files for which the process is started: for fewer, its start costs more than reading them."""
 
 _NICENESS = 10
 _PIECE = 100
@@ -64,7 +64,7 @@ class Clerk:
                 self._turn.release()
 
     def _ask(self, what: str, about: list[Any]) -> list[Any]:
-        if len(about) < self._fewest:
+        if self._connection is None and len(about) < self._fewest:
             return [None] * len(about)
         answers: list[Any] = []
         with self._turn:
