@@ -107,7 +107,7 @@ def test_a_refused_file_is_kept_with_its_reason(spool: Spool, layout: Layout) ->
     assert path.name.startswith("19700101T000000-")
     assert path.read_bytes() == b"bad"
     assert json.loads(path.with_suffix(".json").read_text()) == {
-        "at": 0.0, "path": kept.path, "reason": "broken", "site": "ABCD", "status": "0xC000",
+        "at": 0.0, "path": kept.path, "reason": "broken", "site": "ABCD", "status": "0xC000", "times": 1,
         "peer": {"address": "10.0.0.1", "called_ae": "B", "calling_ae": "A"},
     }  # fmt: skip
 
