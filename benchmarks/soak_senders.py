@@ -239,6 +239,7 @@ class Sender(threading.Thread):
             status = NOT_AUTHORISED if answer.status_code in (401, 403) else OUT_OF_RESOURCES
             if answer.status_code not in (401, 403, 503):
                 self.problem = f"a Store request was answered {answer.status_code}"
+                contents = []  # nothing was said about them
             for content in contents:
                 self._account.answered(content, status)
             self._left = list(work)

@@ -145,8 +145,12 @@ class StowDoor:
             outcome = "aborted"
         except TooLarge:
             outcome, status = "aborted", 413
+        except (
+            asyncio.CancelledError
+        ):  # the listener stops; the sender learns what was stored, and sends the rest again
+            outcome, status = "aborted", 503
         finally:
-            # Also when this task is cancelled: a thread that still stores is waited for, its record comes first.
+            # A thread that still stores is waited for: its record comes first.
             intake.close()
             recorder.closed(identity, outcome, time.time())
         outcomes = intake.outcomes
@@ -154,7 +158,9 @@ class StowDoor:
         if not outcomes:
             return _plain(status, "no instance was found in the request")
         kind = stow_answer.media_type(request.headers.get("accept", ""))
-        content = await run_in_threadpool(stow_answer.body, outcomes, kind)
+        content = stow_answer.body(
+            outcomes, kind
+        )  # no await: a task that was cancelled is cancelled again there
         fields = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None
         return Response(content, status, fields, kind)
 

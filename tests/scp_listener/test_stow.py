@@ -81,7 +81,9 @@ NO_LIMITS = Limits(disk_free_bytes=0)
 
 
 @contextmanager
-def opened(layout: Layout, limits: Limits = NO_LIMITS, **values: Any) -> Iterator[Door]:
+def opened(
+    layout: Layout, limits: Limits = NO_LIMITS, grace_seconds: float = 5.0, **values: Any
+) -> Iterator[Door]:
     section = {"port": 0, "ip": "127.0.0.1", "senders": [SENDER], **values}
     settings, _ = stow_from(section, host="127.0.0.1", ae_title="FIONA", place="STOW")
     receiver = ReceiverSettings(limits=limits)
@@ -98,7 +100,7 @@ def opened(layout: Layout, limits: Limits = NO_LIMITS, **values: Any) -> Iterato
         entrance = StowEntrance.open(settings, {"env:TOKEN": TOKEN, "env:SHORT": "short"}.__getitem__)
         behind.callback(entrance.socket.close)
         server = StowServer(entrance, site, store, spool.incoming("w"))
-        behind.callback(server.stop, 5.0)
+        behind.callback(server.stop, grace_seconds)
         scheme = "https" if settings.tls else "http"
         yield Door(layout, ledger, recorder, store, entrance.settings.port, scheme)
 
@@ -257,6 +259,20 @@ def test_a_sender_that_goes_away_leaves_nothing_half(door: Door, tmp_path: Path)
     wait_for(lambda: not any((door.layout.incoming / "w").iterdir()))
     assert [one.name for one in door.layout.study_archive(STUDY).iterdir()] == [f"{SERIES}.1"]
     assert door.rows("select outcome, closed_at is not null from association") == [("aborted", 1)]
+
+
+def test_a_stop_tells_a_sender_in_the_middle_what_was_stored(layout: Layout, tmp_path: Path) -> None:
+    body = multipart(part(tmp_path, instance(1)), part(tmp_path, instance(2)))
+    with ExitStack() as sender:
+        with opened(layout, grace_seconds=1.0) as door:
+            connection = sender.enter_context(
+                socket.create_connection(("127.0.0.1", door.port), PATIENCE_SECONDS)
+            )
+            connection.sendall(_head(len(body)) + body[:-40])
+            wait_for(lambda: layout.archived_instance(STUDY, f"{SERIES}.1").exists())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert f"{SERIES}.1".encode() in answer
 
 
 def test_a_body_of_which_nothing_more_comes_is_ended(layout: Layout, tmp_path: Path) -> None:
