@@ -218,8 +218,8 @@ def kill(gateway: RunningGateway, victim: str, chance: random.Random) -> bool:
             os.kill(chance.choice(workers), signal.SIGKILL)
         return bool(workers)
     pid = gateway.supervisor.pid(SERVICES[victim])
-    if victim == "code server" and chance.random() < 0.5:
-        os.killpg(pid, signal.SIGKILL)  # with its run workers, as the kernel's memory killer may do
+    if victim == "receiver" or (victim == "code server" and chance.random() < 0.5):
+        os.killpg(pid, signal.SIGKILL)  # with its workers, which would else finish what they have open
     else:
         os.kill(pid, signal.SIGKILL)
     return True
