@@ -1,0 +1,1 @@
+"""Text burned into pixels: where it may be, where it is, and what becomes of it."""
