@@ -156,9 +156,10 @@ class RedcapServer:
 
     def serve(self, listening: Callable[[str], None]) -> None:
         """Serve in this thread, the main one, until SIGTERM or SIGINT; `listening` is told the API's URL."""
-        # uvicorn stops on these signals and then raises them once more for whoever started it.
+        # uvicorn stops on these signals and then raises them once more for whoever started it. One that comes
+        # before uvicorn listens to signals must not be lost either.
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
+            signal.signal(number, lambda *_: setattr(self._server, "should_exit", True))
         listening(self.url)
         self._server.run(sockets=[self._socket])
 

@@ -49,6 +49,16 @@ def test_as_a_process_it_prints_its_address_and_stops_on_sigterm(tmp_path: Path)
     assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_stop_in_the_moment_of_starting_is_not_lost(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fiona_dagster.embedded.redcap", "--data", str(tmp_path / "r.sqlite"),
+               "--super-token-file", str(tmp_path / "token")]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+
+
 def test_a_super_token_file_is_made_once_and_checked(tmp_path: Path) -> None:
     path = tmp_path / "sub" / "token"
     assert super_token_from(path) == super_token_from(path)
