@@ -1,7 +1,8 @@
 """The profile carried out once more: with pydicom, slowly, as plainly as it can be written.
 
 It takes the codes from the profile's rules and the meaning of each code from `docs/de-identification.md`; it shares
-neither parser, walk, actions nor encoder with the engine. `differences` compares what it expects with a copy.
+neither parser, walk, actions nor encoder with the engine, but the tables of technical text and what they say of one
+value, which have their own tests. `differences` compares what it expects with a copy.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
+from fiona_dagster.domain.deid import technical
 from fiona_dagster.domain.deid.dictionary import is_registered
 from fiona_dagster.domain.deid.profile import Code, Option, Rules
 
@@ -35,6 +37,8 @@ _CONVENTIONS = frozenset(
      0x00402001}
 )  # fmt: skip
 """First-level elements that the gateway writes by its own conventions; they have their own tests."""
+_KEPT = frozenset({Code.KEEP, Code.TECHNICAL})
+_TECHNICAL = frozenset({"CS", "LO", "LT", "SH", "ST", "UC", "UR", "UT"})
 _CODES = re.compile(rb"[A-Z0-9_ \\]*\0?")
 _NUMBER = re.compile(r"[0-9+\-.eE \\\0]*")
 _DA = re.compile(r"(\d{4})([.-]?)(\d{2})\2(\d{2})")
@@ -93,7 +97,8 @@ class Reference:
         if vr == "SQ":
             return self._sequence(original, copy, key, code, parents, encodings)
         if key not in copy:
-            return None if code is Code.REPLACE and vr not in _TEXT else [f"{name} is missing"]
+            goes = code is Code.TECHNICAL and _goes(tag, vr, _readings(_bytes(original, key), vr, encodings))
+            return None if goes or (code is Code.REPLACE and vr not in _TEXT) else [f"{name} is missing"]
         value, now = _bytes(original, key), _bytes(copy, key)
         if vr not in _TEXT:
             looked_at = not all(isinstance(d.get_item(key), RawDataElement) for d in (original, copy))
@@ -151,9 +156,11 @@ class Reference:
             return now == ""
         if code is Code.REPLACE:
             return was_empty == (now == "") and now not in {r.strip() for r in readings if len(r.strip()) > 1}
-        if code is Code.CLEAN or (code is Code.KEEP and vr == "CS" and not _CODES.fullmatch(value)):
+        if code is Code.CLEAN or (code in _KEPT and vr == "CS" and not _CODES.fullmatch(value)):
             return True  # cleaners have their own tests; what is no code is cleaned
         texts = readings or [""]
+        if code is Code.TECHNICAL and vr in _TECHNICAL:
+            return any(now == _technical(tag, vr, text) for text in texts)
         return any(now == self._made(vr, code, text) for text in texts)
 
     def _made(self, vr: str, code: Code, text: str) -> str:
@@ -188,6 +195,28 @@ class Reference:
         if vr == "DA":
             return whole
         return whole[: 8 if day else 6 if month else 4] + (match[4] or "") + (match[5] or "")
+
+
+def _technical(tag: int, vr: str, text: str) -> str:
+    """What stays of technical text: known values; of others their known words, of code strings nothing."""
+    values = [text] if vr in _SINGLE else text.split("\\")
+    made = [technical.cleaned(tag, vr, one) if one.strip() else one for one in values]
+    if any(one.strip() for one in made):
+        return "\\".join(
+            new if new or not old.strip() else "REMOVED" for old, new in zip(values, made, strict=True)
+        )
+    if not any(one.strip() for one in values):
+        return text
+    return "REMOVED" if vr != "CS" else technical.replacement(tag) or ""
+
+
+def _goes(tag: int, vr: str, readings: list[str]) -> bool:
+    """Whether a code string of which nothing is known is removed with its element."""
+    wholly_unknown = any(
+        text.strip() and all(not technical.cleaned(tag, vr, one) for one in text.split("\\"))
+        for text in readings
+    )
+    return vr == "CS" and wholly_unknown and technical.replacement(tag) is None
 
 
 def _was_implicit(dataset: Dataset) -> bool:
