@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ from fiona_dagster.domain.configuration_values import (
     unknown_keys,
 )
 from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.image_destinations import ImageDestination, research_pacs_from
 from fiona_dagster.domain.layout import Layout
+from fiona_dagster.domain.outgoing_security import OutgoingSecurity, outgoing_security_from
 from fiona_dagster.domain.receiver import ReceiverSettings, receiver_from, shared_port
 from fiona_dagster.domain.retrieval_settings import RetrieveOptions, retrieve_options
 from fiona_dagster.domain.stow import StowSettings, stow_from
@@ -53,6 +55,8 @@ class DicomPeer:
     ae_title: str
     host: str
     port: int
+    tls: OutgoingSecurity | None = None
+    """TLS around its Associations, where it wants that."""
 
     def __str__(self) -> str:
         return f"{self.ae_title}@{self.host}:{self.port}"
@@ -120,6 +124,7 @@ class Settings:
     ledger_url: str
     redcap: RedcapSettings | None
     research_pacs: DicomPeer | None
+    """The destination of every project's images."""
     calling_ae_title: str
     classify_rules: Path | None
     keyring: Path
@@ -127,6 +132,9 @@ class Settings:
     disk_limit_percent: float = 80.0
     keep_partitions_days: float = 30.0
     max_partitions: int = 10_000
+    research_pacs_terms: ImageDestination | None = None
+    """How images are sent there and confirmed."""
+    outgoing_tls: OutgoingSecurity = field(default_factory=OutgoingSecurity)
     warnings: tuple[str, ...] = ()
     """Keys of config.json that nothing reads: written wrongly, as a rule."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -224,13 +232,24 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
     pacs = object_of(content, "RESEARCHPACS", place=place)
     warnings += unknown_keys(redcap, REDCAP_KEYS, place=f"{place}: REDCAP")
     warnings += unknown_keys(pacs, PACS_KEYS, place=f"{place}: RESEARCHPACS")
+    outgoing, unknown = outgoing_security_from(
+        object_of(content, "OUTGOINGTLS", place=place), place=f"{place}: OUTGOINGTLS"
+    )
+    warnings += unknown
+    peer = _peer(pacs, "AETITLE", "IP", "PORT", place=f"{place}: RESEARCHPACS") if pacs else None
+    terms = None
+    if peer is not None:
+        terms = research_pacs_from(pacs, peer.ae_title, peer.host, peer.port, place=f"{place}: RESEARCHPACS")
+        peer = replace(peer, tls=outgoing if terms.tls else None)
     return Settings(
         sites=tuple(sites),
         ledger_url=environment.get("FIONA_LEDGER_URL")
         or content.get("LEDGER")
         or f"sqlite:///{layout.ledger}",
         redcap=_redcap(redcap, place) if redcap else None,
-        research_pacs=_peer(pacs, "AETITLE", "IP", "PORT", place=f"{place}: RESEARCHPACS") if pacs else None,
+        research_pacs=peer,
+        research_pacs_terms=terms,
+        outgoing_tls=outgoing,
         calling_ae_title=_ae_title(content.get("CALLINGAETITLE") or "FIONA", place),
         classify_rules=_optional_path(content.get("CLASSIFYRULES")),
         keyring=_optional_path(content.get("KEYRING")) or layout.keyring,

@@ -16,7 +16,7 @@ SITE_KEYS = frozenset({
 })  # fmt: skip
 OUR_KEYS = frozenset({
     "SITES", "CALLINGAETITLE", "CLASSIFYRULES", "REDCAP", "RESEARCHPACS", "PROJECTS", "LEDGER", "KEYRING",
-    "DISKLIMITPERCENT", "KEEPPARTITIONSDAYS",
+    "DISKLIMITPERCENT", "KEEPPARTITIONSDAYS", "OUTGOINGTLS",
 })  # fmt: skip
 FIONAS_KEYS = frozenset({
     "SCANNERTYPE", "MPPSPORT", "MPPSMODE", "SERVERUSER", "DAICSERVER", "PFILEDIR", "CONNECTION", "WEBPROXY",
@@ -25,7 +25,7 @@ FIONAS_KEYS = frozenset({
 })  # fmt: skip
 """Keys of the same file that other programs of a FIONA read (fiona-behaviour 1.2)."""
 REDCAP_KEYS = frozenset({"url", "tokens", "calls_per_minute", "ca_bundle"})
-PACS_KEYS = frozenset({"AETITLE", "IP", "PORT"})
+PACS_KEYS = frozenset({"AETITLE", "IP", "PORT", "TLS", "ASSOCIATIONS", "CONFIRM"})
 
 
 def number_of(

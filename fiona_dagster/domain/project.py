@@ -11,6 +11,11 @@ from fiona_dagster.domain.deid.participants import form_problem
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deid.profile_fields import profile_from_fields
 from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.image_destinations import (
+    ImageDestination,
+    image_destination_from_fields,
+    is_image_destination,
+)
 
 __all__ = ["DateMode", "Destination", "Project", "destination_from_fields", "project_from_fields"]
 
@@ -68,6 +73,9 @@ class Project:
     project_in_institution_name: bool = True
     event_in_referring_physician: bool = True
     destinations: tuple[Destination, ...] = ()
+    """Of packages."""
+    image_destinations: tuple[ImageDestination, ...] = ()
+    """Of the images themselves, besides the research PACS."""
     export_formats: tuple[str, ...] = ("native",)
 
     @property
@@ -131,6 +139,7 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
             f"project_patient_naming of {name} is not a regular expression: {error}", place=place,
             remedy="mend the pattern",
         ) from error  # fmt: skip
+    in_use = [one for one in destinations if _yes(one.get("dest_active"), default=True)]
     profile = profile_from_fields(row, name, place)
     pixel_mode = _choice(row, "deid_pixel_mode", "3", _PIXEL_MODES, name, place)
     clean = _yes(row.get("project_features___1"))
@@ -161,9 +170,10 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
         project_in_institution_name=_decided(row, "deid_institution_tag", name, place, default=True),
         event_in_referring_physician=_decided(row, "deid_event_tag", name, place, default=True),
         destinations=tuple(
-            destination_from_fields(one, place=place)
-            for one in destinations
-            if _yes(one.get("dest_active"), default=True)
+            destination_from_fields(one, place=place) for one in in_use if not is_image_destination(one)
+        ),
+        image_destinations=tuple(
+            image_destination_from_fields(one, place=place) for one in in_use if is_image_destination(one)
         ),
     )
 

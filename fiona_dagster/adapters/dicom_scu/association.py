@@ -18,6 +18,7 @@ from typing import NoReturn, Protocol, Self
 
 from fiona_dagster.adapters.dicom_scu import acse, messages
 from fiona_dagster.adapters.dicom_scu.messages import Message, Response
+from fiona_dagster.adapters.dicom_scu.secure_channel import secured
 from fiona_dagster.domain.errors import Permanent, Transient
 from fiona_dagster.settings import DicomPeer
 
@@ -87,6 +88,7 @@ class Association:
         Raises:
             Transient: refused connection, timeout, abort, rejected for now.
             Permanent: rejected for good, with what to do.
+            ConfigurationError: over TLS, a certificate of one side cannot be used.
         """
         self.peer = peer
         self.timeouts = timeouts
@@ -103,6 +105,8 @@ class Association:
             ) from error
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if peer.tls is not None:
+                self._socket = secured(self._socket, peer.host, str(peer), peer.tls)
             self._negotiate(calling, proposed, scp_of)
         except BaseException:  # whatever ends it, nothing stays open behind it; it is raised again
             self._socket.close()
