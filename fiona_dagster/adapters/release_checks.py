@@ -82,7 +82,7 @@ class ReleaseReader:
         """Gather the identifying values of a source; None where it cannot be read (it is then not released)."""
         from fiona_dagster.domain.deid.admission import SOP_CLASS_UID, SOP_INSTANCE_UID
         from fiona_dagster.domain.deid.text import first_text
-        from fiona_dagster.domain.verification import reference_uids, stays
+        from fiona_dagster.domain.profile_compliance import reference_uids, stays
 
         try:
             file = read_instance(source.path, self._like_originals)
@@ -129,7 +129,7 @@ class ReleaseReader:
         """
         from fiona_dagster.adapters.pixel_segments import PixelSearch
         from fiona_dagster.domain.deid.residuals import ResidualSearch
-        from fiona_dagster.domain.verification import expected_dates
+        from fiona_dagster.domain.profile_compliance import expected_dates
 
         moved = self.dates != "keep"
         search = ResidualSearch(self.values, self._written, dates=moved, uids=not self._retains_uids)
@@ -214,7 +214,7 @@ class ReleaseReader:
         from fiona_dagster.domain.deid.admission import is_document
         from fiona_dagster.domain.deid.documents import is_made_anew
         from fiona_dagster.domain.deid.elements import PIXEL_TAGS
-        from fiona_dagster.domain.verification import profile_problem, uid_problems
+        from fiona_dagster.domain.profile_compliance import profile_problem, uid_problems
 
         sop_class = _first_text(file.dataset, 0x00080016)
         mime = _first_text(file.dataset, 0x00420012) if is_document(sop_class) else ""

@@ -206,7 +206,7 @@ def _instance_problems(
 ) -> list[str]:
     from fiona_dagster.domain.deid.text import first_text
     from fiona_dagster.domain.deid.walk import walk
-    from fiona_dagster.domain.verification import profile_problem, uid_problems
+    from fiona_dagster.domain.profile_compliance import profile_problem, uid_problems
 
     try:
         instance = read_instance(file)

@@ -159,9 +159,8 @@ class Reference:
         if code is Code.CLEAN or (code in _KEPT and vr == "CS" and not _CODES.fullmatch(value)):
             return True  # cleaners have their own tests; what is no code is cleaned
         texts = readings or [""]
-        if code is Code.TECHNICAL and vr in _TECHNICAL:
-            return any(now == _technical(tag, vr, text) for text in texts)
-        return any(now == self._made(vr, code, text) for text in texts)
+        as_text = code is Code.TECHNICAL and vr in _TECHNICAL
+        return now in {_technical(tag, vr, text) if as_text else self._made(vr, code, text) for text in texts}
 
     def _made(self, vr: str, code: Code, text: str) -> str:
         if code is Code.KEEP and vr in {"DS", "IS"}:

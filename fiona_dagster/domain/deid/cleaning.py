@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fiona_dagster.domain.deid import technical
-from fiona_dagster.domain.deid.actions import DUMMY_TEXT, Field, Keep
+from fiona_dagster.domain.deid.actions import DUMMY_TEXT, Action, Field, Keep
 from fiona_dagster.domain.deid.codes import TECHNICAL_VRS
 from fiona_dagster.domain.deid.dictionary import keyword_of
+from fiona_dagster.domain.deid.private import SafeRow, fits
 from fiona_dagster.domain.deid.text import encode, split
 from fiona_dagster.domain.errors import Hold
 
@@ -60,6 +61,26 @@ class KeepTechnical:
 
     def describe(self) -> str:
         return "kept; what is no term or word of technical text is cleaned or goes"
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """What another action makes of a private value that is what the safe list says; the element goes where the value
+    is something else, or what was made of it is.
+    """
+
+    action: Action
+    row: SafeRow
+    declared_vr: str
+
+    def __call__(self, field: Field) -> bytes | None:
+        if not fits(self.row, self.declared_vr, field.value):
+            return None
+        made = self.action(field)
+        return made if made is not None and fits(self.row, self.declared_vr, made) else None
+
+    def describe(self) -> str:
+        return self.action.describe()
 
 
 _REMEMBERED_HEADERS = 4

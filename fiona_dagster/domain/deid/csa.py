@@ -34,7 +34,9 @@ NUMBER = (
 )
 """A number that is neither a date, with or without a time, nor as long as an identity number."""
 _NUMERIC = re.compile(NUMBER)
-_COIL = rb"(?:[CT]:)?[A-Z]{1,3}\d{0,2}(?:[;,-](?:[A-Z]{1,3})?\d{0,2})*"
+_COIL_ELEMENT = rb"(?:BC|BL|BR|HC|HN|NC|PA|SP|[HN]E[AP]?|[A-Z]{1,2}(?=\d))"
+_COIL = rb"(?:[CT]:)?%b\d{0,2}(?:[;,-](?:%b\d{0,2}|\d{1,2}))*" % (_COIL_ELEMENT, _COIL_ELEMENT)
+"""Elements of coils by name, and what has a number: three letters alone would be a name's, too."""
 
 _NUMBERS = frozenset(
     b"""
@@ -67,7 +69,7 @@ _CODES = {
         b"DiffusionDirectionality": rb"NONE|DIRECTIONAL|ISOTROPIC|BMATRIX",
         b"FlowCompensation": rb"Yes|No|Read|Slice|Phase|Slice/Read|Through Slice",
         b"GradientMode": rb"(?:Fast|Normal|Whisper|Ultra ?Fast|Performance)\*?",
-        b"ICE_Dims": rb"[X\d]+(?:_[X\d]+)*",
+        b"ICE_Dims": rb"[X\d]{1,5}(?:_[X\d]{1,5})*",
         b"ImaCoilString": _COIL,
         b"ImaPATModeText": rb"p\d{1,2}(?:s\d{1,2})?(?: ?[a-z]\d)?",
         b"ImageHistory": rb"ChannelMixing:ND=(?:true|false)(?:_[A-Z]{3}=\d{1,2})*"

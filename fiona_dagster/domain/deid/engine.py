@@ -25,13 +25,14 @@ from fiona_dagster.domain.deid.admission import (
 )
 from fiona_dagster.domain.deid.character_sets import DEFAULT_ENCODING
 from fiona_dagster.domain.deid.chosen_actions import ChosenActions, Originals
+from fiona_dagster.domain.deid.cleaning import Fitting
 from fiona_dagster.domain.deid.conventions import check_request, root_elements
 from fiona_dagster.domain.deid.elements import EMPTY, PIXEL_TAGS, DataSet, Stretch
 from fiona_dagster.domain.deid.encoding import Element, Syntax, encode_element, header, text_element
 from fiona_dagster.domain.deid.levels import Level, Plan, Treatment
 from fiona_dagster.domain.deid.method import method_elements
 from fiona_dagster.domain.deid.originals import OriginalValues
-from fiona_dagster.domain.deid.private import PrivateBlocks, canonical, fits, is_creator_tag, safe_private
+from fiona_dagster.domain.deid.private import PrivateBlocks, canonical, is_creator_tag, safe_private
 from fiona_dagster.domain.deid.profile import Code, Option, Profile, effective_vr
 from fiona_dagster.domain.deid.text import (
     OUTPUT_CHARACTER_SET,
@@ -278,12 +279,8 @@ class Deidentifier:
         if (declared if declared not in {"", "UN"} else row.vr) == "SQ":
             return self._sequence(plan, tag, declared, code)
         vr = row.vr if declared in {"", "UN"} and level.source.little and len(row.vr) == 2 else declared
-        inner = levels.of_value(level, vr or "UN", self.actions.of(code, tag, vr))
-
-        def make(dataset: DataSet, tag: int) -> bytes:
-            return inner.make(dataset, tag) if fits(row, declared or "UN", dataset.value(tag)) else b""
-
-        return Treatment(make)
+        action = Fitting(self.actions.of(code, tag, vr), row, declared or "UN")
+        return levels.of_value(level, vr or "UN", action)
 
     def _document(self, dataset: DataSet, level: Level) -> dict[int, bytes]:
         """An encapsulated document, made anew, and its length (PS3.3 C.24.2)."""

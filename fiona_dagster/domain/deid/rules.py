@@ -72,6 +72,8 @@ class Rules:
             return _date_code(row.vr, self.dates) or Code.REMOVE
         if row.action == "uid" and Option.RETAIN_UIDS in self.options:
             return Code.KEEP
+        if row.pattern:  # a form that the value must have in full leaves no room for anything else
+            return Code(row.action)
         return _technical(Code(row.action), declared_vr if declared_vr not in {"", "UN"} else row.vr)
 
     def _code(self, tag: int, declared_vr: str, parents: tuple[int, ...]) -> Code:

@@ -8,7 +8,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from fiona_dagster.domain.deid.engine import Deidentifier
 from fiona_dagster.domain.deid.profile import Profile
@@ -31,17 +31,17 @@ def request(folder: Path = Path("unused"), **policy: object) -> ReleaseRequest:
 
 
 def engine(profile: Profile | None = None, **policy: object) -> Deidentifier:
-    return Deidentifier(profile or Profile(), request(**policy), KEY)
+    return Deidentifier(profile or Profile(), request(Path("unused"), **policy), KEY)
 
 
 def ct_instance(number: int = 1, *, study: str = STUDY) -> FileDataset:
     """A small CT image, with an identifier wherever one can stand."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = f"{study}.2.{number}"
+    meta.MediaStorageSOPInstanceUID = UID(f"{study}.2.{number}")
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.SourceApplicationEntityTitle = "SCANNER-Q9"
-    meta.PrivateInformationCreatorUID = "1.2.826.0.1.3680043.99.77"
+    meta.PrivateInformationCreatorUID = UID("1.2.826.0.1.3680043.99.77")
     meta.PrivateInformation = b"PLANTED meta"
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"PLANTED preamble".ljust(128, b"\0"))
     dataset.SpecificCharacterSet = "ISO_IR 100"
