@@ -7,7 +7,7 @@ import errno
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +25,20 @@ _CANNOT_SPLICE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNO
 _PIXELS_INSIDE = (0x7FE00010, 0x7FE00008, 0x7FE00009, 0x56000020)
 
 
-def write_instance(target: Path, clean: CleanInstance, source: InstanceFile) -> tuple[str, int]:
-    """Write a copy; the caller syncs the study's folder when all are there.
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """Pixel Data that is not the original's: `pieces` gives its value of `length` bytes, each time anew."""
+
+    transfer_syntax_uid: str
+    vr: str
+    length: int
+    pieces: Callable[[], Iterator[bytes]]
+
+
+def write_instance(
+    target: Path, clean: CleanInstance, source: InstanceFile, pixels: Pixels | None = None
+) -> tuple[str, int]:
+    """Write a copy, with the original's pixels or with others; the caller syncs the study's folder when all are there.
 
     Folders that are missing are made. A file that is there stays whole until the copy takes its place in one step.
     Where none is, the copy is written in its place at once: a part of one, left by a crash, is no copy that was
@@ -40,6 +52,7 @@ def write_instance(target: Path, clean: CleanInstance, source: InstanceFile) -> 
     Raises:
         OSError: the disk refuses.
         Permanent: the original ends inside its pixel data.
+        Hold: the other pixels cannot be made; no file is left.
     """
     written = target
     try:
@@ -53,7 +66,10 @@ def write_instance(target: Path, clean: CleanInstance, source: InstanceFile) -> 
         descriptor = os.open(written, _NEW_FILE, 0o666)
     try:
         try:
-            found = _write(descriptor, clean, source)
+            if pixels is None:
+                found = _write(descriptor, clean, source)
+            else:
+                found = _write_pixels(descriptor, clean, source, pixels)
         finally:
             os.close(descriptor)
         if written is not target:
@@ -75,6 +91,23 @@ def _write(descriptor: int, clean: CleanInstance, source: InstanceFile) -> tuple
         _write_all(descriptor, behind)
         size = pixels.end - pixels.start
     return hashlib.sha256(before + behind).hexdigest(), len(before) + size + len(behind)
+
+
+def _write_pixels(
+    descriptor: int, clean: CleanInstance, source: InstanceFile, pixels: Pixels
+) -> tuple[str, int]:
+    start = file_start(clean.sop_class_uid, clean.sop_instance_uid, pixels.transfer_syntax_uid)
+    tag = source.pixels.tag if source.pixels is not None else _PIXELS_INSIDE[0]
+    before = start + clean.before + header(tag, pixels.vr, pixels.length, source.dataset.syntax)
+    _write_all(descriptor, before)
+    written = 0
+    for piece in pixels.pieces():
+        _write_all(descriptor, piece)
+        written += len(piece)
+    if written != pixels.length:
+        raise Permanent("the masked pixels have another length than the image: tell us of it")
+    _write_all(descriptor, clean.behind)
+    return hashlib.sha256(before + clean.behind).hexdigest(), len(before) + written + len(clean.behind)
 
 
 def _splice(path: Path, target: int, span: PixelSpan) -> None:

@@ -16,17 +16,13 @@ from fiona_dagster.domain.image_destinations import (
     image_destination_from_fields,
     is_image_destination,
 )
+from fiona_dagster.domain.pixels.policy import PixelMode, PixelPolicy, pixel_policy
 
 __all__ = ["DateMode", "Destination", "Project", "destination_from_fields", "project_from_fields"]
 
 T = TypeVar("T")
 UidScheme = Literal["keyed", "fiona", "fiona_hex"]
 """How new UIDs are made: with the project's key, or as FIONA did (`fiona_hex`: before September 2023)."""
-PixelMode = Literal["off", "secondary_and_ultrasound", "all", "hold"]
-"""What a project wants done about text in pixels. Until pixels can be cleaned, what may carry text is held in each."""
-_PIXEL_MODES: dict[str, PixelMode] = {
-    "0": "off", "1": "secondary_and_ultrasound", "2": "all", "3": "hold",
-}  # fmt: skip
 _UID_SCHEMES: dict[str, UidScheme] = {"keyed": "keyed", "fiona": "fiona", "fiona_hex": "fiona_hex"}
 FIONA_SHIFT_DAYS = 42
 _ANY_WORD, _ANY_NUMBER = ("Nordmann", "NORDMANN", "nordmann"), "4711999"
@@ -68,7 +64,7 @@ class Project:
     uid_root: str = "2.25"
     uid_scheme: UidScheme = "keyed"
     profile: Profile = Profile()  # noqa: RUF009 — frozen
-    pixel_mode: PixelMode = "hold"
+    pixels: PixelPolicy = PixelPolicy()  # noqa: RUF009 — frozen
     release_raw_data: bool = False  # objects that nobody can look into
     project_in_institution_name: bool = True
     event_in_referring_physician: bool = True
@@ -77,6 +73,10 @@ class Project:
     image_destinations: tuple[ImageDestination, ...] = ()
     """Of the images themselves, besides the research PACS."""
     export_formats: tuple[str, ...] = ("native",)
+
+    @property
+    def pixel_mode(self) -> PixelMode:
+        return self.pixels.mode
 
     @property
     def has_naming_rule(self) -> bool:
@@ -141,11 +141,9 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
         ) from error  # fmt: skip
     in_use = [one for one in destinations if _yes(one.get("dest_active"), default=True)]
     profile = profile_from_fields(row, name, place)
-    pixel_mode = _choice(row, "deid_pixel_mode", "3", _PIXEL_MODES, name, place)
+    pixels = pixel_policy(row, name, place)
     clean = _yes(row.get("project_features___1"))
-    if clean and (
-        pixel_mode in {"secondary_and_ultrasound", "all"} or Option.CLEAN_PIXEL_DATA in profile.options
-    ):
+    if clean and (pixels.masks_any or Option.CLEAN_PIXEL_DATA in profile.options):
         raise ConfigurationError(
             f"{name} says that pixels carry no text, and asks for pixels to be cleaned", place=place,
             remedy="untick project_features 1, or empty deid_pixel_mode and deid_options 6",
@@ -165,7 +163,7 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
         uid_root=str(row.get("deid_uid_root") or "2.25"),
         uid_scheme=_choice(row, "deid_uid_scheme", "keyed", _UID_SCHEMES, name, place),
         profile=profile,
-        pixel_mode=pixel_mode,
+        pixels=pixels,
         release_raw_data=_decided(row, "deid_release_raw_data", name, place),
         project_in_institution_name=_decided(row, "deid_institution_tag", name, place, default=True),
         event_in_referring_physician=_decided(row, "deid_event_tag", name, place, default=True),

@@ -7,14 +7,14 @@ row in `sop_classes.csv` means is published in `docs/object-types.md`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from fiona_dagster.domain.deid.codes import Option
 from fiona_dagster.domain.deid.dictionary import is_transfer_syntax
 from fiona_dagster.domain.deid.recognizable import recognizable_reason
-from fiona_dagster.domain.deid.table import SopClassRow, rows, sop_classes
-from fiona_dagster.domain.deid.text import all_text, first_text
+from fiona_dagster.domain.deid.table import SopClassRow, sop_classes
+from fiona_dagster.domain.deid.text import first_text
+from fiona_dagster.domain.pixels.suspicion import flavor, pixel_text_reason
 from fiona_dagster.domain.project import Project
 
 if TYPE_CHECKING:
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 SOP_CLASS_UID, SOP_INSTANCE_UID = 0x00080016, 0x00080018
 STUDY_INSTANCE_UID, SERIES_INSTANCE_UID = 0x0020000D, 0x0020000E
 MODALITY = 0x00080060
-_BURNED_IN_ANNOTATION = 0x00280301
-_PHOTOMETRIC_INTERPRETATION, _IMAGE_TYPE = 0x00280004, 0x00080008
-_NAMES = {0x00080008: "ImageType", 0x00080060: "Modality", 0x00080064: "ConversionType"}
-_OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 _SPECIMEN_LABEL_IN_IMAGE = 0x00480010
 _SYNTAX = "1.2.840.10008.1.2."
 _VIDEO = frozenset(f"{_SYNTAX}4.{number}" for number in range(100, 109)) | frozenset(
@@ -42,9 +38,12 @@ _NOT_IN_THE_FILE = frozenset(
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why an instance is not released. `reason` holds no patient data."""
+    """Why an instance is not released as it is. `reason` holds no patient data.
 
-    disposition: Literal["held", "excluded"]
+    What is suspected has its pixels read, and is released once they are masked.
+    """
+
+    disposition: Literal["held", "excluded", "suspected"]
     reason: str
 
 
@@ -73,9 +72,12 @@ def admit(
     reason = _label_reason(dataset, row)
     if not reason and _hides_faces(profile):
         reason = recognizable_reason(dataset, row)
-    if not reason and not project.pixels_are_clean:
-        reason = pixel_text_reason(dataset, row)
-    return Verdict("held", reason) if reason else None
+    if reason or project.pixels_are_clean:
+        return Verdict("held", reason) if reason else None
+    policy = project.pixels
+    reason = pixel_text_reason(dataset, row, policy)
+    masked = reason and policy.masks(row.kind, first_text(dataset, MODALITY).upper())
+    return Verdict("suspected" if masked else "held", reason) if reason else None
 
 
 def is_document(sop_class_uid: str) -> bool:
@@ -110,13 +112,7 @@ def _label_reason(dataset: DataSet, row: SopClassRow) -> str:
         return ""
     if first_text(dataset, _SPECIMEN_LABEL_IN_IMAGE).upper() == "YES":
         return "SpecimenLabelInImage is YES"
-    return "the image shows the slide's label" if _flavor(dataset) == "LABEL" else ""
-
-
-def _flavor(dataset: DataSet) -> str:
-    """Value 3 of Image Type: what the image of a slide shows."""
-    values = all_text(dataset, _IMAGE_TYPE)
-    return values[2].upper() if len(values) > 2 else ""
+    return "the image shows the slide's label" if flavor(dataset) == "LABEL" else ""
 
 
 def _hides_faces(profile: Profile | None) -> bool:
@@ -129,55 +125,3 @@ def _excluded(row: SopClassRow, modality: str, project: Project) -> Verdict | No
     if project.drop_secondary_capture and row.kind == "secondary_capture":
         return Verdict("excluded", "project rule: no secondary captures")
     return None
-
-
-def pixel_text_reason(  # noqa: PLR0911 — one sentence a rule, in their order
-    dataset: DataSet, row: SopClassRow
-) -> str:
-    """Why the pixels may carry burned-in text, or ''.
-
-    Burned In Annotation decides where it speaks; else the object type, the photometric interpretation of objects
-    that are grey by nature (colour is a copy of a screen), and the values listed in `burned_in.csv`.
-    """
-    prefix = "pixels may carry burned-in text: "
-    if _overlay_in_pixels(dataset):
-        return prefix + "an overlay lies in unused bits of the pixel data"
-    annotation = first_text(dataset, _BURNED_IN_ANNOTATION).upper()
-    if annotation == "YES":
-        return prefix + "BurnedInAnnotation is YES"
-    if row.pixel_text == "slide":
-        return "" if _flavor(dataset) == "VOLUME" else prefix + "an image of a slide that is no VOLUME"
-    if annotation == "NO" or row.pixel_text == "none":
-        return ""
-    if row.pixel_text == "possible":
-        return prefix + row.keyword
-    for tag, name in _NAMES.items():
-        for value in all_text(dataset, tag):
-            if value.upper() in _telling()[name]:
-                return prefix + f"{name} is {value.upper()}"
-    if _is_colour(dataset):
-        return prefix + "colour image of a modality without colour"
-    values = all_text(dataset, _IMAGE_TYPE)
-    if row.pixel_text == "secondary" and len(values) > 1 and values[1].upper() == "SECONDARY":
-        return prefix + "secondary image"
-    return ""
-
-
-def _is_colour(dataset: DataSet) -> bool:
-    interpretation = first_text(dataset, _PHOTOMETRIC_INTERPRETATION).upper()
-    return interpretation.startswith(("RGB", "YBR", "ARGB", "CMYK", "HSV"))
-
-
-def _overlay_in_pixels(dataset: DataSet) -> bool:
-    """Retired embedded overlays: a plane without Overlay Data, whose bits are those of the pixels (PS3.3 C.9.2)."""
-    return any(
-        group << 16 | 0x0100 in dataset and group << 16 | 0x3000 not in dataset for group in _OVERLAY_GROUPS
-    )
-
-
-@cache
-def _telling() -> dict[str, frozenset[str]]:
-    found: dict[str, set[str]] = {name: set() for name in _NAMES.values()}
-    for row in rows("burned_in.csv"):
-        found[row["attribute"]].add(row["value"])
-    return {name: frozenset(values) for name, values in found.items()}

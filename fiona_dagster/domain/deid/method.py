@@ -18,7 +18,7 @@ from fiona_dagster.domain.deid.encoding import (
     text_element,
 )
 from fiona_dagster.domain.deid.profile import Option, Profile
-from fiona_dagster.domain.deid.provenance import engine_digest
+from fiona_dagster.domain.deid.provenance import engine_digest, masking_digest
 from fiona_dagster.domain.project import DateMode, Project
 
 IMPLEMENTATION_CLASS_UID = "2.25.176014384417386265207187303124478519634"
@@ -62,6 +62,7 @@ def method_digest(profile: Profile, project: Project) -> str:
         "uid_root": project.uid_root,
         "uid_scheme": project.uid_scheme,
         "pixel_mode": project.pixel_mode,
+        **(_masking(project) if project.pixels.masks_any else {}),
         "release_raw_data": project.release_raw_data,
         "written": [project.project_in_institution_name, project.event_in_referring_physician],
         "pixels_are_clean": project.pixels_are_clean,
@@ -69,6 +70,10 @@ def method_digest(profile: Profile, project: Project) -> str:
         "engine": engine_digest(),
     }
     return hashlib.sha256(json.dumps(policy, sort_keys=True).encode()).hexdigest()
+
+
+def _masking(project: Project) -> dict[str, object]:
+    return {"pixels": project.pixels.described(), "masking": masking_digest()}
 
 
 def method_elements(profile: Profile, project: Project) -> list[Element]:
@@ -91,8 +96,11 @@ def method_elements(profile: Profile, project: Project) -> list[Element]:
 
 
 def _applied(profile: Profile, project: Project) -> frozenset[Option]:
-    """The options that copies may claim: what would need cleaned pixels is held, unless a project vouches for them."""
-    return profile.options - {Option.CLEAN_PIXEL_DATA} if project.pixels_are_clean else profile.options
+    """The options that copies may claim: pixels are cleaned, or what would need it is held, unless a project vouches
+    for them."""
+    if project.pixels_are_clean:
+        return profile.options - {Option.CLEAN_PIXEL_DATA}
+    return profile.options | {Option.CLEAN_PIXEL_DATA} if project.pixels.masks_any else profile.options
 
 
 def _code_item(value: str, meaning: str) -> list[Element]:

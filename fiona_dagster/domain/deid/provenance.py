@@ -19,10 +19,26 @@ def engine_digest() -> str:
     digest = hashlib.sha256(b"pydicom.charset" + _pydicom_charset())
     for name in table_names():
         digest.update(name.encode() + table_bytes(name))
+    pixels = _pixels()
+    for name in ("suspicion.py", "where_to_look.csv"):  # they decide what is released as it is
+        digest.update(name.encode() + (pixels / name).read_bytes())
     folder = Path(__file__).parent
     for name in sorted(entry.name for entry in folder.glob("*.py") if entry.name not in _DECIDES_NOTHING):
         digest.update(name.encode() + (folder / name).read_bytes())
     return digest.hexdigest()
+
+
+@cache
+def masking_digest() -> str:
+    """SHA-256, in hexadecimal digits, of what decides about masked pixels: of no concern to other copies."""
+    digest = hashlib.sha256()
+    for entry in sorted(one for one in _pixels().iterdir() if one.suffix in {".py", ".yaml"}):
+        digest.update(entry.name.encode() + entry.read_bytes())
+    return digest.hexdigest()
+
+
+def _pixels() -> Path:
+    return Path(__file__).parents[1] / "pixels"
 
 
 def _pydicom_charset() -> bytes:

@@ -12,6 +12,7 @@ from fiona_dagster.domain.deid.method import OPTION_CODES, method_digest, method
 from fiona_dagster.domain.deid.named_profiles import fiona_profile
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deidentification import ReleaseRequest
+from fiona_dagster.domain.pixels.policy import PixelPolicy
 from fiona_dagster.domain.project import Project
 
 PROFILE, PROJECT = Profile(), Project(name="STUDY_A")
@@ -45,7 +46,8 @@ def test_a_profile_that_does_something_else_has_another_digest_and_makes_another
         {"uid_scheme": "fiona_hex"},
         {"uid_root": "1.2.826.0.1.3680043.10"},
         {"pixels_are_clean": True},
-        {"pixel_mode": "off"},
+        {"pixels": PixelPolicy(mode="off")},
+        {"pixels": PixelPolicy(mode="all")},
         {"release_raw_data": True},
         {"project_in_institution_name": False},
         {"event_in_referring_physician": False},

@@ -1,0 +1,242 @@
+"""What is masked: boxes, the value that fills them, and where they lie. No text of the pixels is kept.
+
+What was masked is written down beside the copy, so that verification can prove from both files that every other pixel
+is the original's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from fiona_dagster.domain.errors import Hold
+from fiona_dagster.domain.pixels.frames import ImagePixel, Stored
+from fiona_dagster.domain.pixels.templates import Rectangle, Template
+
+MARGIN = 2
+"""Pixels by which a box around text grows on each side, as FIONA's did."""
+HALF_COLOUR = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})
+"""Two neighbours share their colour (PS3.3 C.7.6.3.1.2)."""
+_YBR = ("YBR_FULL", "YBR_PARTIAL")
+_WIDTHS = frozenset({1, 8, 16, 32, 64})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mask:
+    """A rectangle in a run of frames: indices counted from 0 and inclusive, pixels of the stored matrix."""
+
+    first_frame: int
+    last_frame: int
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def right(self) -> int:
+        """First column behind it."""
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> int:
+        """First row below it."""
+        return self.top + self.height
+
+    def covers(self, other: Mask) -> bool:
+        """Whether the other lies in it, in all of its frames."""
+        return (
+            self.first_frame <= other.first_frame
+            and other.last_frame <= self.last_frame
+            and self.left <= other.left
+            and other.right <= self.right
+            and self.top <= other.top
+            and other.bottom <= self.bottom
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Masking:
+    """What was done to the pixels of one copy.
+
+    `reason` says why they were looked at, `sources` what named the boxes (the object's ultrasound regions, a template,
+    reading). `overlay_bits` are the bits of every sample that an embedded overlay had and that were cleared.
+    `transfer_syntax_uid` is the copy's, where it had to be another than the original's.
+    """
+
+    reason: str
+    sources: tuple[str, ...] = ()
+    boxes: tuple[Mask, ...] = ()
+    overlay_bits: int = 0
+    transfer_syntax_uid: str = ""
+
+    @property
+    def changes_pixels(self) -> bool:
+        return bool(self.boxes or self.overlay_bits)
+
+    def to_json(self) -> str:
+        """One line for the ledger; holds no text of the pixels."""
+        boxes = [[b.first_frame, b.last_frame, b.left, b.top, b.width, b.height] for b in self.boxes]
+        content = {
+            "reason": self.reason,
+            "sources": list(self.sources),
+            "boxes": boxes,
+            "overlay_bits": self.overlay_bits,
+            "transfer_syntax_uid": self.transfer_syntax_uid,
+        }
+        return json.dumps(content, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Masking | None:
+        """What `to_json` wrote; None for ''."""
+        if not text:
+            return None
+        content = json.loads(text)
+        boxes = tuple(Mask(*one) for one in content.pop("boxes"))
+        return cls(boxes=boxes, **{**content, "sources": tuple(content["sources"])})
+
+
+def of_rectangles(rectangles: Iterable[Rectangle], image: ImagePixel) -> list[Mask]:
+    """Rectangles in all frames, cut at the edges of the matrix."""
+    found = []
+    for left, top, width, height in rectangles:
+        right, bottom = min(image.columns, left + width), min(image.rows, top + height)
+        if left < right and top < bottom:
+            found.append(Mask(0, image.number_of_frames - 1, left, top, right - left, bottom - top))
+    return found
+
+
+def around(kept: Sequence[Rectangle], image: ImagePixel) -> list[Mask]:
+    """Rectangles that cover everything but those that are kept, in all frames: bands of rows, cut between them."""
+    areas = [(one.left, one.top, one.right, one.bottom) for one in of_rectangles(kept, image)]
+    borders = sorted({0, image.rows, *(one[1] for one in areas), *(one[3] for one in areas)})
+    bands: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for top, bottom in pairwise(borders):
+        column = 0
+        for left, right in sorted((a[0], a[2]) for a in areas if a[1] <= top and bottom <= a[3]):
+            if column < left:
+                _add_band(bands, (column, left), top, bottom)
+            column = max(column, right)
+        if column < image.columns:
+            _add_band(bands, (column, image.columns), top, bottom)
+    last = image.number_of_frames - 1
+    return sorted(
+        Mask(0, last, left, top, right - left, bottom - top)
+        for (left, right), rows in bands.items()
+        for top, bottom in rows
+    )
+
+
+def _add_band(
+    bands: dict[tuple[int, int], list[tuple[int, int]]], across: tuple[int, int], top: int, bottom: int
+) -> None:
+    rows = bands.setdefault(across, [])
+    if rows and rows[-1][1] == top:
+        rows[-1] = (rows[-1][0], bottom)
+    else:
+        rows.append((top, bottom))
+
+
+def of_template(template: Template, image: ImagePixel) -> list[Mask]:
+    """What a template says of an image of its size."""
+    return around(template.keep, image) if template.keep else of_rectangles(template.mask, image)
+
+
+def settled(masks: Iterable[Mask], image: ImagePixel) -> tuple[Mask, ...]:
+    """The masks that are applied: on whole pairs of columns where two share a colour, none that lies in another."""
+    if image.photometric_interpretation in HALF_COLOUR:
+        masks = [_on_pairs(one, image.columns) for one in masks]
+    kept: list[Mask] = []
+    for one in sorted(set(masks), key=lambda m: (-m.width * m.height, m)):
+        if not any(other.covers(one) for other in kept):
+            kept.append(one)
+    return tuple(sorted(kept))
+
+
+def _on_pairs(one: Mask, columns: int) -> Mask:
+    left = one.left // 2 * 2
+    right = min(columns, (one.right + 1) // 2 * 2)
+    return Mask(one.first_frame, one.last_frame, left, one.top, right - left, one.height)
+
+
+def fill_of(photometric_interpretation: str, bits_stored: int, samples: int) -> tuple[int, ...]:
+    """The value of each sample in a masked pixel: 0, for colour differences their zero (PS3.3 C.7.6.3.1.2)."""
+    if samples == 3 and photometric_interpretation.startswith(_YBR):
+        return (0, 1 << (bits_stored - 1), 1 << (bits_stored - 1))
+    return (0,) * samples
+
+
+def paint(stored: Stored, frame: int, masking: Masking, fill: Sequence[int]) -> Stored:
+    """A decoded frame with its masks; the one that is given stays as it is."""
+    painted = np.array(stored)
+    if masking.overlay_bits:
+        bits = painted.view(f"u{painted.dtype.itemsize}")
+        bits &= bits.dtype.type(~masking.overlay_bits & (1 << 8 * bits.dtype.itemsize) - 1)
+    value = fill[0] if painted.ndim == 2 else list(fill)
+    for box in _in_frame(masking, frame):
+        painted[box.top : box.bottom, box.left : box.right] = value
+    return painted
+
+
+def paint_native(content: bytearray, frame: int, masking: Masking, image: ImagePixel) -> None:
+    """Mask one frame in the bytes of its native encoding (PS3.5 8.1, 8.2), little endian; nothing else changes.
+
+    Raises:
+        Hold: an encoding in which boxes cannot be found.
+    """
+    fill = fill_of(image.photometric_interpretation, image.bits_stored, image.samples_per_pixel)
+    rows, columns, bits, samples = image.rows, image.columns, image.bits_allocated, image.samples_per_pixel
+    if bits not in _WIDTHS or (bits == 1 and samples != 1):
+        raise Hold(f"pixels of {bits} bits cannot be masked where they stand")
+    if bits == 1:
+        _paint_bits(content, frame, masking, image)
+        return
+    values: npt.NDArray[np.unsignedinteger] = np.frombuffer(content, f"<u{bits // 8}")
+    if image.photometric_interpretation in HALF_COLOUR and samples == 3:
+        pairs = values[: rows * columns * 2].reshape(rows, columns // 2, 4)
+        for box in _in_frame(masking, frame):
+            pairs[box.top : box.bottom, box.left // 2 : box.right // 2] = (fill[0], fill[0], fill[1], fill[2])
+        return
+    values = values[: rows * columns * samples]
+    if masking.overlay_bits:
+        values &= values.dtype.type(~masking.overlay_bits & (1 << bits) - 1)
+    apart = samples > 1 and image.planar_configuration == 1
+    planes = values.reshape((samples, rows, columns) if apart else (rows, columns, samples))
+    for box in _in_frame(masking, frame):
+        for sample, value in enumerate(fill):
+            plane = planes[sample] if apart else planes[..., sample]
+            plane[box.top : box.bottom, box.left : box.right] = value
+
+
+def _paint_bits(content: bytearray, frame: int, masking: Masking, image: ImagePixel) -> None:
+    """One bit a pixel, the first in the lowest bit; `content` holds all frames, which follow each other bit by bit."""
+    values = np.frombuffer(content, np.uint8)
+    for box in _in_frame(masking, frame):
+        for row in range(box.top, box.bottom):
+            start = (frame * image.rows + row) * image.columns + box.left
+            places = np.arange(start, start + box.width)
+            np.bitwise_and.at(values, places >> 3, ~(1 << (places & 7)).astype(np.uint8))
+
+
+def only_masked(original: Stored, copy: Stored, frame: int, masking: Masking, fill: Sequence[int]) -> bool:
+    """Whether a decoded frame of a copy is the original's but for its masks, which hold one value and nothing else."""
+    if original.shape != copy.shape or original.dtype.itemsize != copy.dtype.itemsize:
+        return False
+    outside = np.ones(original.shape[:2], dtype=bool)
+    value = np.array(fill[0] if copy.ndim == 2 else list(fill))
+    for box in _in_frame(masking, frame):
+        outside[box.top : box.bottom, box.left : box.right] = False
+        if not (copy[box.top : box.bottom, box.left : box.right] == value).all():
+            return False
+    kind = f"u{original.dtype.itemsize}"
+    its, mine = np.ascontiguousarray(original).view(kind), np.ascontiguousarray(copy).view(kind)
+    keep = its.dtype.type(~masking.overlay_bits & (1 << 8 * its.dtype.itemsize) - 1)
+    return bool((its[outside] & keep == mine[outside]).all())
+
+
+def _in_frame(masking: Masking, frame: int) -> list[Mask]:
+    return [box for box in masking.boxes if box.first_frame <= frame <= box.last_frame]
