@@ -1,14 +1,17 @@
 """C-STORE as SCU: one Association for a study, each file streamed as it is, one answer accounted for each.
 
 The data set goes from the file straight into the PDUs (`preadv` between heads that are already in place): nothing is
-decoded, copied or transcoded, and memory does not grow with the object.
+decoded or copied, and memory does not grow with the object. Only what a peer refuses in its own Transfer Syntax is
+transcoded, to one that it accepted beside. Several Associations share one queue, where a peer takes several.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from fiona_dagster.adapters.dicom_scu import messages
@@ -20,59 +23,24 @@ from fiona_dagster.adapters.dicom_scu.association import (
     write_p_data_head,
 )
 from fiona_dagster.adapters.dicom_scu.part10 import StoredInstance, read_stored_instance
-from fiona_dagster.domain.errors import Permanent, Transient
+from fiona_dagster.adapters.dicom_scu.sending import (
+    SendOutcome,
+    SendReport,
+    failure,
+    outcome_of,
+)
+from fiona_dagster.adapters.dicom_scu.transcoding import UNCOMPRESSED, transcoded
+from fiona_dagster.domain.errors import FionaError, Permanent, Transient
 from fiona_dagster.settings import DicomPeer
+
+__all__ = ["SendOutcome", "SendReport", "send", "send_over"]
 
 _CHUNK = 1024 * 1024
 _COMMAND_ROOM = 512
 """More than the longest command set of a C-STORE (two UIDs of 64) with its head."""
 
-_MAY_PASS = frozenset({0x0110, 0x0213, 0xFE00})
-"""Processing failure, resource limitation, cancelled: the same instance may be stored later (PS3.7 annex C.5)."""
-
-
-@dataclass(frozen=True)
-class SendOutcome:
-    """What became of one file. `status`: the peer's DIMSE Status, None where it gave none."""
-
-    path: Path = field(repr=False)
-    sop_instance_uid: str = field(repr=False)
-    status: int | None
-    problem: str = ""
-    retry: bool = False
-
-    @property
-    def stored(self) -> bool:
-        """Success, or a Warning: the peer has it (PS3.4 B.2.3)."""
-        return self.status is not None and _is_stored(self.status)
-
-
-@dataclass(frozen=True)
-class SendReport:
-    """One outcome a file, in the order of the paths."""
-
-    outcomes: tuple[SendOutcome, ...]
-
-    @property
-    def stored(self) -> tuple[SendOutcome, ...]:
-        return tuple(one for one in self.outcomes if one.stored)
-
-    @property
-    def failed(self) -> tuple[SendOutcome, ...]:
-        return tuple(one for one in self.outcomes if not one.stored)
-
-    def raise_for_failures(self) -> None:
-        """Turn failures into the error that says whether to try again.
-
-        Raises:
-            Transient: at least one instance may be stored later.
-            Permanent: none of the failed ones can be.
-        """
-        if not self.failed:
-            return
-        problems = "; ".join(sorted({one.problem for one in self.failed}))
-        text = f"{len(self.failed)} of {len(self.outcomes)} instances were not stored: {problems}"
-        raise (Transient if any(one.retry for one in self.failed) else Permanent)(text)
+Numbered = tuple[int, StoredInstance]
+Proposed = Sequence[tuple[str, Sequence[str]]]
 
 
 def send(
@@ -82,6 +50,9 @@ def send(
     *,
     progress: Callable[[SendOutcome], None] | None = None,
     timeouts: Timeouts | None = None,
+    associations: int = 1,
+    transcode: bool = False,
+    stop: Callable[[], bool] | None = None,
 ) -> SendReport:
     """Store the files at `peer`, in one Association (further ones beyond 128 Presentation Contexts).
 
@@ -92,45 +63,107 @@ def send(
         paths: DICOM files, usually one study's.
         peer: the SCP.
         calling: our AE title.
-        progress: called after each file.
+        progress: called after each file, by one thread at a time.
         timeouts: in seconds; `dimse` bounds the sending of each chunk and the wait for each answer.
+        associations: so many at the same time; a peer that takes fewer gets fewer.
+        transcode: what it refuses in its own Transfer Syntax is sent uncompressed, if it takes that.
+        stop: asked before each file; once true, nothing more is sent, and what was not is to be tried again.
 
     Raises:
-        Transient, Permanent: no Association came about, so that nothing was sent.
+        Transient, Permanent, ConfigurationError: no Association came about, so that nothing was sent.
     """
-    outcomes: dict[int, SendOutcome] = {}
-
-    def settle(index: int, outcome: SendOutcome) -> None:
-        outcomes[index] = outcome
-        if progress is not None:
-            progress(outcome)
-
-    readable: list[tuple[int, StoredInstance]] = []
+    sending = _Sending(peer, calling, timeouts or Timeouts(), progress, transcode, stop)
+    readable: list[Numbered] = []
     for index, path in enumerate(paths):
         try:
             readable.append((index, read_stored_instance(path)))
         except Permanent as error:
-            settle(index, SendOutcome(path, "", None, str(error)))
-    established = False
-    for batch in _batches(readable):
-        proposed = _contexts(batch)
+            sending.settle(index, SendOutcome(path, "", None, str(error)))
+    for batch in _batches(readable, transcode=transcode):
+        sending.send(batch, associations)
+    return SendReport(tuple(sending.outcomes[index] for index in range(len(paths))))
+
+
+class _Sending:
+    """What `send` has done so far."""
+
+    def __init__(
+        self, peer: DicomPeer, calling: str, timeouts: Timeouts, progress: Callable[[SendOutcome], None] | None,
+        transcode: bool, stop: Callable[[], bool] | None,
+    ) -> None:  # fmt: skip
+        self.outcomes: dict[int, SendOutcome] = {}
+        self._peer, self._calling, self._timeouts = peer, calling, timeouts
+        self._progress, self._transcode, self._stop = progress, transcode, stop
+        self._established = False
+        self._lock = threading.Lock()
+
+    def settle(self, index: int, outcome: SendOutcome) -> None:
+        with self._lock:
+            self.outcomes[index] = outcome
+            if self._progress is not None:
+                self._progress(outcome)
+
+    def send(self, batch: Sequence[Numbered], associations: int) -> None:
+        """One Association; once it is there, further ones that take from the same queue."""
+        proposed = _proposed([one for _, one in batch], transcode=self._transcode)
+        waiting = deque(batch)
+        problems: list[BaseException] = []
+        further = [
+            threading.Thread(target=self._further, args=(waiting, proposed, problems), daemon=True)
+            for _ in range(min(associations, len(batch)) - 1)
+        ]
         try:
-            with Association(peer, calling, [(c, (t,)) for c, t in proposed], timeouts or Timeouts()) as one:
-                established = True
-                for index, outcome in send_over(one, batch):
-                    settle(index, outcome)
-        except (Transient, Permanent) as error:
-            if not established:
+            with self._associate(proposed) as association:
+                for thread in further:
+                    thread.start()
+                self._over(association, waiting)
+        except FionaError as error:
+            if not self._established:
                 raise
-            retry = isinstance(error, Transient)
-            for index, instance in batch:
-                if index not in outcomes:
-                    settle(index, _failure(instance, f"not sent: {error}", retry=retry))
-    return SendReport(tuple(outcomes[index] for index in range(len(paths))))
+            problems.insert(0, error)
+        finally:
+            for thread in further:
+                if thread.ident is not None:
+                    thread.join()
+        self._account(batch, problems)
+
+    def _further(self, waiting: deque[Numbered], proposed: Proposed, problems: list[BaseException]) -> None:
+        try:
+            with self._associate(proposed) as association:
+                self._over(association, waiting)
+        except BaseException as error:  # noqa: BLE001 — it is raised, or accounted for, by the calling thread
+            problems.append(error)
+
+    def _associate(self, proposed: Proposed) -> Association:
+        association = Association(self._peer, self._calling, proposed, self._timeouts)
+        self._established = True
+        return association
+
+    def _over(self, association: Association, waiting: deque[Numbered]) -> None:
+        for index, outcome in send_over(association, self._next(waiting), transcode=self._transcode):
+            self.settle(index, outcome)
+
+    def _next(self, waiting: deque[Numbered]) -> Iterator[Numbered]:
+        while self._stop is None or not self._stop():
+            try:
+                yield waiting.popleft()
+            except IndexError:
+                return
+
+    def _account(self, batch: Sequence[Numbered], problems: list[BaseException]) -> None:
+        """An outcome for every instance; what no Association got to is to be tried again."""
+        for problem in problems:
+            if not isinstance(problem, FionaError):
+                raise problem
+        retry = not problems or any(isinstance(one, Transient) for one in problems)
+        why = str(problems[0]) if problems else "it was stopped"
+        for index, instance in batch:
+            if index not in self.outcomes:
+                self.settle(index, failure(instance, f"not sent: {why}", retry=retry))
 
 
 def send_over(
-    association: Association, batch: Sequence[tuple[int, StoredInstance]]
+    association: Association, batch: Iterable[Numbered], *, transcode: bool = False
 ) -> Iterator[tuple[int, SendOutcome]]:
     """Store instances over an open Association; the outcome of each, under the number it came with.
 
@@ -140,34 +173,45 @@ def send_over(
     outgoing = _Outgoing(association)
     message_id = 0
     for index, instance in batch:
-        context_id = association.accepted.get((instance.sop_class_uid, instance.transfer_syntax_uid))
-        if context_id is None:
-            yield index, _failure(instance, f"the peer refuses {_context_name(instance)}")
-            continue
-        try:
-            descriptor = os.open(instance.path, os.O_RDONLY)
-        except OSError as error:
-            yield index, _failure(instance, f"the file cannot be read ({error.strerror})")
-            continue
         message_id = message_id % 0xFFFF + 1
-        try:
-            outgoing.send(instance, descriptor, context_id, message_id)
-        except _NothingSentError as error:
-            yield index, _failure(instance, str(error), retry=True)
+        context_id = association.accepted.get((instance.sop_class_uid, instance.transfer_syntax_uid))
+        if context_id is not None:
+            yield index, _store(association, outgoing, instance, context_id, message_id)
             continue
-        finally:
-            os.close(descriptor)
-        status = association.receive(messages.C_STORE_RQ, message_id).status
-        yield (
-            index,
-            SendOutcome(
-                instance.path,
-                instance.sop_instance_uid,
-                status,
-                "" if _is_stored(status) else _status_name(status),
-                retry=not _is_stored(status) and (status >> 8 == 0xA7 or status in _MAY_PASS),
-            ),
+        other = next(
+            (one for one in UNCOMPRESSED if (instance.sop_class_uid, one) in association.accepted), ""
         )
+        if not transcode or not other:
+            yield index, failure(instance, f"the peer refuses {_context_name(instance)}")
+            continue
+        with tempfile.TemporaryDirectory(prefix="fiona-send-") as folder:
+            try:
+                copy = transcoded(instance, other, Path(folder) / "copy.dcm")
+            except Permanent as error:
+                yield index, failure(instance, f"the peer refuses {_context_name(instance)}, and {error}")
+                continue
+            context_id = association.accepted[instance.sop_class_uid, other]
+            yield index, _store(association, outgoing, copy, context_id, message_id, original=instance)
+
+
+def _store(
+    association: Association, outgoing: _Outgoing, instance: StoredInstance, context_id: int, message_id: int,
+    original: StoredInstance | None = None,
+) -> SendOutcome:  # fmt: skip
+    """One C-STORE, of `original` or of a transcoded copy of it."""
+    about = original or instance
+    try:
+        descriptor = os.open(instance.path, os.O_RDONLY)
+    except OSError as error:
+        return failure(about, f"the file cannot be read ({error.strerror})")
+    try:
+        outgoing.send(instance, descriptor, context_id, message_id)
+    except _NothingSentError as error:
+        return failure(about, str(error), retry=True)
+    finally:
+        os.close(descriptor)
+    status = association.receive(messages.C_STORE_RQ, message_id).status
+    return outcome_of(about, status, "" if original is None else instance.transfer_syntax_uid)
 
 
 class _NothingSentError(Exception):
@@ -221,37 +265,35 @@ class _Outgoing:
             begin = _COMMAND_ROOM
 
 
-def _batches(
-    instances: Sequence[tuple[int, StoredInstance]],
-) -> Iterator[list[tuple[int, StoredInstance]]]:
+def _batches(instances: Sequence[Numbered], *, transcode: bool) -> Iterator[list[Numbered]]:
     """Parts that need at most 128 Presentation Contexts each, in the order given where one is enough."""
-    pairs = _contexts(instances)
-    for first in range(0, len(pairs), MAXIMUM_CONTEXTS):
-        chosen = frozenset(pairs[first : first + MAXIMUM_CONTEXTS])
-        yield [one for one in instances if (one[1].sop_class_uid, one[1].transfer_syntax_uid) in chosen]
+    left = list(instances)
+    while left:
+        kinds = dict.fromkeys((one.sop_class_uid, one.transfer_syntax_uid) for _, one in left)
+        chosen: set[tuple[str, str]] = set()
+        classes: set[str] = set()
+        for kind in kinds:
+            more = len(chosen) + 1 + (len(classes | {kind[0]}) if transcode else 0)
+            if more > MAXIMUM_CONTEXTS:
+                break
+            chosen.add(kind)
+            classes.add(kind[0])
+        yield [one for one in left if (one[1].sop_class_uid, one[1].transfer_syntax_uid) in chosen]
+        left = [one for one in left if (one[1].sop_class_uid, one[1].transfer_syntax_uid) not in chosen]
 
 
-def _contexts(instances: Sequence[tuple[int, StoredInstance]]) -> list[tuple[str, str]]:
-    return list(dict.fromkeys((one.sop_class_uid, one.transfer_syntax_uid) for _, one in instances))
-
-
-def _failure(instance: StoredInstance, problem: str, *, retry: bool = False) -> SendOutcome:
-    return SendOutcome(instance.path, instance.sop_instance_uid, None, problem, retry)
-
-
-def _is_stored(status: int) -> bool:
-    return status == messages.SUCCESS or status >> 12 == 0xB or status in (0x0001, 0x0107, 0x0116)
+def _proposed(instances: Iterable[StoredInstance], *, transcode: bool) -> Proposed:
+    """A context for each kind as it is; beside them, one a SOP Class for what would have to be transcoded."""
+    kinds = dict.fromkeys((one.sop_class_uid, one.transfer_syntax_uid) for one in instances)
+    proposed: list[tuple[str, tuple[str, ...]]] = [(sop_class, (syntax,)) for sop_class, syntax in kinds]
+    for sop_class in dict.fromkeys(one for one, _ in kinds) if transcode else ():
+        other = tuple(one for one in UNCOMPRESSED if (sop_class, one) not in kinds)
+        if other:
+            proposed.append((sop_class, other))
+    return proposed
 
 
 def _context_name(instance: StoredInstance) -> str:
     from pydicom.uid import UID
 
     return f"{UID(instance.sop_class_uid).name} in {UID(instance.transfer_syntax_uid).name}"
-
-
-def _status_name(status: int) -> str:
-    """The Status in words of the standard; the peer's Error Comment is left out, for it may name a patient."""
-    from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
-
-    _, text = STORAGE_SERVICE_CLASS_STATUS.get(status, ("", ""))
-    return f"the peer answered 0x{status:04X} {text}".rstrip()
