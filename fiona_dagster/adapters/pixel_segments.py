@@ -36,20 +36,17 @@ if TYPE_CHECKING:
 _SYNTAX = "1.2.840.10008.1.2."
 _JPEG = frozenset(f"{_SYNTAX}4.{number}" for number in range(50, 82))
 _JPEG_2000 = frozenset(f"{_SYNTAX}4.{number}" for number in (90, 91, 92, 93, 201, 202, 203))
-_JPEG_XL = frozenset(f"{_SYNTAX}4.{number}" for number in (110, 111, 112))
 _RLE, _DEFLATED_FRAMES, _UNCOMPRESSED = f"{_SYNTAX}5", f"{_SYNTAX}8.1", f"{EXPLICIT_LITTLE_UID}.98"
-_UNKNOWN = "pixel data in fragments of a transfer syntax whose frames nobody can follow"
+NOBODY_FOLLOWS = "pixel data in fragments of a transfer syntax whose frames nobody can follow"
 _FOLLOWED: tuple[tuple[frozenset[str], Callable[[bytes], bool], codestreams.Follow], ...] = (
     (_JPEG, codestreams.begins_frame, codestreams.follow_jpeg),
     (_JPEG_2000, boxes.begins_jpeg_2000, boxes.follow_boxed_jpeg_2000),
-    (_JPEG_XL, boxes.begins_jpeg_xl, boxes.follow_jpeg_xl),
 )
-"""Transfer syntaxes, how their frames begin, and how they are followed."""
+"""Transfer syntaxes, how their frames begin, and how they are followed. Where a codestream of JPEG XL ends only its
+decoder can tell: a second image could stand behind it."""
 _HEADER = 8
 _BEGINNING = 12
 """Bytes of a fragment that tell whether a frame begins with it."""
-_MOST_TO_SEARCH = 256 << 20
-"""Bytes of JPEG XL in one instance that are searched; more are held."""
 _LONGEST_PADDING = 1 << 16
 _REMEMBERED = 4096
 """Length and number of texts that are remembered: most images of a study have the same."""
@@ -175,8 +172,6 @@ def _frames(
     descriptor: int, dataset: DataSet, syntax_uid: str, fragments: list[tuple[int, int]]
 ) -> PixelContent:
     full = [one for one in fragments if one[0] < one[1]]
-    if syntax_uid in _JPEG_XL and sum(stop - start for start, stop in full) > _MOST_TO_SEARCH:
-        return PixelContent(codestreams.NOT_FOLLOWED)
     for syntaxes, begins, follow in _FOLLOWED:
         if syntax_uid in syntaxes:
             return _followed(descriptor, dataset, full, begins, follow)
@@ -188,7 +183,7 @@ def _frames(
         return PixelContent(TOO_LONG if length > image.size + image.frames else "")
     if syntax_uid in {_RLE, _DEFLATED_FRAMES}:
         return PixelContent(_whole_frames(descriptor, dataset, syntax_uid, full))
-    return PixelContent(_UNKNOWN)
+    return PixelContent(NOBODY_FOLLOWS)
 
 
 def _followed(

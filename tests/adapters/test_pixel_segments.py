@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import FileDataset
+from pydicom.uid import UID
 
+from fiona_dagster.adapters.pixel_segments import NOBODY_FOLLOWS
 from fiona_dagster.adapters.releases import deidentify_study, verify_release
 from fiona_dagster.domain.deid import codestreams, pixel_data
 from fiona_dagster.domain.deid.profile import Profile
@@ -28,7 +30,7 @@ COMMENT, APP1, COMMENT_2000 = 0xFE, 0xE1, 0x64
 
 def native(syntax: str, pixels: bytes = PIXELS) -> FileDataset:
     dataset = ct_instance()
-    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
     dataset.PixelData = pixels
     if syntax == BIG:
         dataset.set_original_encoding(is_implicit_vr=False, is_little_endian=False)
@@ -40,7 +42,8 @@ def written(dataset: FileDataset, path: Path) -> Path:
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax not in {FRAMES, UNCOMPRESSED, JPEG_XL}:
         return saved(dataset, path)
-    dataset.file_meta.TransferSyntaxUID = known = JPEG if syntax != JPEG_XL else f"{SYNTAX}.4.201"
+    known = JPEG if syntax != JPEG_XL else f"{SYNTAX}.4.201"
+    dataset.file_meta.TransferSyntaxUID = UID(known)
     saved(dataset, path)
     path.write_bytes(path.read_bytes().replace(known.encode(), syntax.ljust(len(known), "\0").encode(), 1))
     return path
@@ -295,11 +298,9 @@ def test_a_name_behind_frames_of_other_syntaxes_is_held(tmp_path: Path) -> None:
     assert_held(tmp_path / "behind", encapsulated(FRAMES, deflated + NAME), codestreams.BEYOND)
     assert_released(tmp_path / "plain", encapsulated(UNCOMPRESSED, PIXELS))
     assert_held(tmp_path / "longer", encapsulated(UNCOMPRESSED, PIXELS, NAME), pixel_data.TOO_LONG)
-    reason, verified, _ = outcome(tmp_path / "xl", encapsulated(JPEG_XL, b"\xff\x0a" + NAME))
-    assert (reason, verified) == ("", False)
-    assert_held(
-        tmp_path / "readable",
-        encapsulated(JPEG_XL, b"\xff\x0a\x19Kontroll av Kari Olsen i dag"),
-        codestreams.NOT_FOLLOWED,
-    )
-    assert_released(tmp_path / "clean", encapsulated(JPEG_XL, b"\xff\x0a" + b"\x19" + b"A" * 40))
+
+
+@pytest.mark.parametrize("boxed", [b"", b"\0\0\0\x0cJXL \r\n\x87\n"])
+def test_jpeg_xl_is_held_because_nobody_knows_where_it_ends(boxed: bytes, tmp_path: Path) -> None:
+    frame = boxed + b"\xff\x0a" + b"\x19" * 40
+    assert_held(tmp_path, encapsulated(JPEG_XL, frame), NOBODY_FOLLOWS)

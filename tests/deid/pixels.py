@@ -41,8 +41,8 @@ _FRAGMENTS = {
 }
 """Fragments whose segments can be followed, and that no decoder would take: pixels are never decoded."""
 RLE = "1.2.840.10008.1.2.5"
-VIDEO_OR_NEW = frozenset({"1.2.840.10008.1.2.4.100"})
-"""Video may be held."""
+VIDEO_OR_NEW = frozenset({"1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.110"})
+"""Video may be held, and JPEG XL."""
 ENCAPSULATED = (*_FRAGMENTS, RLE)
 
 

@@ -1,33 +1,23 @@
-"""Compressed frames in boxes: JP2 (ITU-T T.800 annex I) and JPEG XL (ISO/IEC 18181-2), and JPEG XL without boxes.
+"""Compressed frames in the boxes of a JP2 file (ITU-T T.800 annex I).
 
 PS3.5 wants codestreams alone, and devices write files. Boxes are followed to the end of the frame; what is no part of
-the image (Exif, XML, UUID, labels, whatever nobody knows) is text to be searched, what is packed once more is held.
-
-Where a JPEG XL codestream ends only its decoder can tell. It is searched as bytes, and one in which something can be
-read is not followed: in entropy-coded bytes so many printable ones never stand in a row.
+the image (XML, UUID, labels, whatever nobody knows) is text to be searched, what may be packed once more is held.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from fiona_dagster.domain.deid.codestreams import Frame, begins_frame, follow_jpeg_2000
 
 JP2_START = b"\0\0\0\x0cjP  \r\n\x87\n"
-JPEG_XL_START = b"\0\0\0\x0cJXL \r\n\x87\n"
-_JPEG_XL_CODESTREAM = b"\xff\x0a"
 _IMAGE_BOXES = frozenset(
     {b"ftyp", b"ihdr", b"bpcc", b"colr", b"pclr", b"cmap", b"cdef", b"res ", b"resc", b"resd"}
 )
-_JPEG_XL_BOXES = frozenset({b"ftyp", b"jxll", b"jxli"})
 _SUPERBOXES = frozenset({b"jp2h", b"res ", b"asoc", b"uinf"})
 _PACKED = frozenset({b"brob", b"jbrd", b"jp2c", b"jxlc", b"jxlp"})
-"""Compressed metadata, what rebuilds a JPEG with its metadata; and images in places where none belongs."""
+"""Compressed metadata and images in places where none belongs, those of JPEG XL (ISO/IEC 18181-2), too."""
 _DEEPEST = 8
-_READABLE = re.compile(rb"[\x20-\x7e]{24,}|(?:[\x20-\x7e]\0){12,}|(?:\0[\x20-\x7e]){12,}")
-_OF_WORDS = 10
-"""Different characters that text of such a length has; a flat background gives rows of a few."""
 
 
 def follow_boxed_jpeg_2000(content: bytes) -> Frame | None:
@@ -53,46 +43,9 @@ def follow_boxed_jpeg_2000(content: bytes) -> Frame | None:
     return Frame(tuple(texts), tuple(tables), len(content)) if seen else None
 
 
-def follow_jpeg_xl(content: bytes) -> Frame | None:
-    """A JPEG XL codestream, in boxes or not; None where something beside the image could not be searched."""
-    if content.startswith(_JPEG_XL_CODESTREAM):
-        return None if _is_readable(content) else Frame((), (content,), len(content))
-    if not content.startswith(JPEG_XL_START):
-        return None
-    texts: list[bytes] = []
-    tables: list[bytes] = []
-    stream: list[bytes] = []
-    end = len(content)
-    for kind, start, stop in _boxes(content, len(JPEG_XL_START), len(content)):
-        if kind == b"":
-            end = start
-            break
-        if kind == b"jxlc" and not stream:
-            stream.append(content[start:stop])
-        elif kind == b"jxlp" and stop - start >= 4:
-            stream.append(content[start + 4 : stop])
-        elif kind in _JPEG_XL_BOXES:
-            tables.append(content[start:stop])
-        elif not _sort(content, kind, start, stop, texts, tables, 0):
-            return None
-    whole = b"".join(stream)
-    if not whole.startswith(_JPEG_XL_CODESTREAM) or _is_readable(whole):
-        return None
-    return Frame(tuple(texts), (*tables, whole), end)
-
-
 def begins_jpeg_2000(fragment: bytes) -> bool:
     """Whether a fragment is the first of a frame in JPEG 2000, in boxes or not; its first 12 bytes tell."""
     return fragment.startswith(JP2_START) or begins_frame(fragment)
-
-
-def begins_jpeg_xl(fragment: bytes) -> bool:
-    """Whether a fragment is the first of a frame in JPEG XL; its first 12 bytes tell."""
-    return fragment.startswith((JPEG_XL_START, _JPEG_XL_CODESTREAM))
-
-
-def _is_readable(content: bytes) -> bool:
-    return any(len(set(match[0])) >= _OF_WORDS for match in _READABLE.finditer(content))
 
 
 def _sort(
