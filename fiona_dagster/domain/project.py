@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
+from fiona_dagster.domain.auto_id import auto_id_title, check_names
 from fiona_dagster.domain.deid.codes import DateMode, Option
 from fiona_dagster.domain.deid.participants import form_problem
 from fiona_dagster.domain.deid.profile import Profile
@@ -17,6 +18,7 @@ from fiona_dagster.domain.image_destinations import (
     is_image_destination,
 )
 from fiona_dagster.domain.pixels.policy import PixelMode, PixelPolicy, pixel_policy
+from fiona_dagster.domain.project_life import ProjectLife, life_from_fields
 
 __all__ = ["DateMode", "Destination", "Project", "destination_from_fields", "project_from_fields"]
 
@@ -25,6 +27,8 @@ UidScheme = Literal["keyed", "fiona", "fiona_hex"]
 """How new UIDs are made: with the project's key, or as FIONA did (`fiona_hex`: before September 2023)."""
 _UID_SCHEMES: dict[str, UidScheme] = {"keyed": "keyed", "fiona": "fiona", "fiona_hex": "fiona_hex"}
 FIONA_SHIFT_DAYS = 42
+_LONGEST_EVENT = 54
+"""`EventName:` before it in ReferringPhysicianName: together 64 characters of a PN (PS3.5 6.2)."""
 _ANY_WORD, _ANY_NUMBER = ("Nordmann", "NORDMANN", "nordmann"), "4711999"
 _DATE_MODES: dict[str, DateMode] = {
     "0": "keep", "1": "per_project", "2": "per_participant", "3": "remove", "4": "year",
@@ -73,6 +77,21 @@ class Project:
     image_destinations: tuple[ImageDestination, ...] = ()
     """Of the images themselves, besides the research PACS."""
     export_formats: tuple[str, ...] = ("native",)
+    life: ProjectLife = ProjectLife()  # noqa: RUF009 — frozen
+    auto_id_ae_title: str = ""  # called AE title whose unclaimed studies auto-ID names; "" for none
+    redcap_token_ref: str = ""  # of the project's own REDCap
+    redcap_id: int | None = None  # REDCap's project_id that the token must belong to
+    writes_imaging: bool = True  # fill the `imaging` form of the project's own REDCap
+
+    def closed_problem(self, today: str) -> str | None:
+        """Why the project takes no new data on a day (ISO), or None: archived, locked, ended, or not approved."""
+        return replace(self.life, active=self.active and self.life.active).problem(self.name, today)
+
+    def event_problem(self, event: str) -> str | None:
+        """Why `event` may not be used, or None; an empty one says that there are no events."""
+        if event != event.strip() or not is_writable(event, _LONGEST_EVENT):
+            return f"the event does not fit DICOM (at most {_LONGEST_EVENT} characters, no backslash, no blanks around)"
+        return None
 
     @property
     def pixel_mode(self) -> PixelMode:
@@ -150,10 +169,11 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
         )  # fmt: skip
     fiona = row.get("deid_profile") == "fiona"
     date_mode = _choice(row, "deid_date_mode", "1" if fiona else "2", _DATE_MODES, name, place)
-    return Project(
+    active = _yes(row.get("project_active"), default=True)
+    project = Project(
         name=name,
         participant_pattern=pattern,
-        active=_yes(row.get("project_active"), default=True),
+        active=active,
         drop_presentation_states=_yes(row.get("project_features___0")),
         pixels_are_clean=clean,
         drop_secondary_capture=_yes(row.get("project_features___2")),
@@ -173,7 +193,24 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
         image_destinations=tuple(
             image_destination_from_fields(one, place=place) for one in in_use if is_image_destination(one)
         ),
+        life=life_from_fields(row, name, place, active=active),
+        auto_id_ae_title=auto_id_title(row, name, place),
+        redcap_token_ref=str(row.get("project_token_ref") or ""),
+        redcap_id=_whole(row, "project_redcap_id", name, place),
+        writes_imaging=_yes(row.get("project_annotation_type"), default=True),
     )
+    if project.auto_id_ae_title:
+        check_names(pattern, project.participant_problem, name, place)
+    return project
+
+
+def _whole(row: dict[str, Any], field: str, name: str, place: str) -> int | None:
+    text = str(row.get(field) or "").strip()
+    if text and not (text.isascii() and text.isdigit()):
+        raise ConfigurationError(
+            f"{field} of {name} is not a whole number", place=place, remedy="mend the number"
+        )
+    return int(text) if text else None
 
 
 def _choice(row: dict[str, Any], field: str, default: str, known: dict[str, T], name: str, place: str) -> T:
