@@ -1,0 +1,244 @@
+"""Projects in the ledger: auto-IDs, the steps of an end, and rows for the projects' own REDCap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, func, or_, select, update
+
+from fiona_dagster.adapters.ledger.project_schema import auto_id, project_notice, project_record, project_step
+from fiona_dagster.adapters.ledger.schema import release, study, transfer
+from fiona_dagster.domain.project_life import STEPS, EndStep
+from fiona_dagster.domain.transfer import Disposition, TransferState
+
+if TYPE_CHECKING:
+    from fiona_dagster.adapters.ledger.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class AutoId:
+    """A participant that was given. `registered`: REDCap's AutoID has it."""
+
+    id: int
+    project: str
+    patient_hash: str
+    participant: str
+    made_at: float
+    registered: bool
+
+    def __repr__(self) -> str:
+        return f"AutoId({self.id}, {self.project})"
+
+
+@dataclass(frozen=True)
+class StepTaken:
+    """A step of a project's end."""
+
+    step: EndStep
+    at: float
+    who: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class RecordDue:
+    """A confirmed transfer whose imaging row is to be written; `fields` are empty until its copies were read."""
+
+    transfer_id: int
+    study_key: str
+    project: str
+    participant: str
+    event: str
+    standing: str
+    fields: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"RecordDue({self.transfer_id}, {self.project})"
+
+
+@dataclass(frozen=True)
+class ProjectFigures:
+    """What a project has: numbers only."""
+
+    participants: int
+    studies: int
+    transfers: dict[str, int]
+
+
+_AUTO_ID = [auto_id.c[name] for name in AutoId.__dataclass_fields__]
+_CONFIRMED = (TransferState.FORWARDED.value, TransferState.DELIVERED.value)
+
+
+class Projects:
+    """Part of the ledger, see the package."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def give_auto_id(
+        self, project: str, patient_hash: str, choose: Callable[[Collection[str]], str], *, now: float
+    ) -> AutoId:
+        """The participant of a patient in a project, chosen once.
+
+        `choose` gets the names in use by auto-ID and by transfers of the project, within the transaction: two
+        processes that name at once go one after the other, and neither chooses what the other has.
+        """
+        mine = and_(auto_id.c.project == project, auto_id.c.patient_hash == patient_hash)
+        with self._ledger.begin() as connection:
+            self._ledger.wait_for_turn(connection)
+            row = connection.execute(select(*_AUTO_ID).where(mine)).one_or_none()
+            if row is None:
+                given = select(auto_id.c.participant).where(auto_id.c.project == project)
+                assigned = select(transfer.c.participant).where(transfer.c.project == project)
+                taken = {*connection.execute(given).scalars(), *connection.execute(assigned).scalars()}
+                name = choose(taken)
+                connection.execute(
+                    auto_id.insert(),
+                    {"project": project, "patient_hash": patient_hash, "participant": name,
+                     "folded": name.casefold(), "made_at": now, "registered": False},
+                )  # fmt: skip
+                row = connection.execute(select(*_AUTO_ID).where(mine)).one()
+            return AutoId(**row._mapping)  # noqa: SLF001 — the documented way to a mapping
+
+    def auto_ids(self, project: str | None = None, *, unregistered: bool = False) -> list[AutoId]:
+        """Participants that were given, oldest first."""
+        query = select(*_AUTO_ID).order_by(auto_id.c.id)
+        if project is not None:
+            query = query.where(auto_id.c.project == project)
+        if unregistered:
+            query = query.where(~auto_id.c.registered)
+        with self._ledger.read() as connection:
+            return [AutoId(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001 — as above
+
+    def auto_ids_registered(self, ids: Sequence[int]) -> None:
+        """REDCap's AutoID has these."""
+        with self._ledger.begin() as connection:
+            connection.execute(update(auto_id).where(auto_id.c.id.in_(ids)).values(registered=True))
+
+    def steps(self, project: str) -> list[StepTaken]:
+        """The steps of a project's end that were taken, in their order."""
+        return self.all_steps().get(project, [])
+
+    def all_steps(self) -> dict[str, list[StepTaken]]:
+        """The steps that were taken, by project."""
+        found: dict[str, list[StepTaken]] = {}
+        with self._ledger.read() as connection:
+            for row in connection.execute(select(project_step)):
+                taken = StepTaken(EndStep(row.step), row.at, row.who, row.detail)
+                found.setdefault(row.project, []).append(taken)
+        return {name: sorted(steps, key=lambda one: STEPS.index(one.step)) for name, steps in found.items()}
+
+    def take_step(self, project: str, step: EndStep, who: str, *, now: float, detail: str = "") -> None:
+        """Note a step; one that was taken keeps its name and time."""
+        with self._ledger.begin() as connection:
+            connection.execute(
+                self._ledger.insert_ignoring(project_step),
+                {"project": project, "step": step.value, "at": now, "who": who, "detail": detail},
+            )
+
+    def withdraw_request(self, project: str) -> None:
+        """The end of a project is called off."""
+        with self._ledger.begin() as connection:
+            connection.execute(project_step.delete().where(project_step.c.project == project))
+
+    def give_notice(self, project: str, approval_ends: str, days: int, *, now: float) -> bool:
+        """Note a notice of an approval's end; whether it had not been given before."""
+        with self._ledger.begin() as connection:
+            done = connection.execute(
+                self._ledger.insert_ignoring(project_notice),
+                {"project": project, "approval_ends": approval_ends, "days": days, "at": now},
+            )
+            return bool(done.rowcount)
+
+    def records_due(self, limit: int = 500) -> list[RecordDue]:
+        """Confirmed transfers whose row in the project's own REDCap is not known to be as they stand."""
+        query = (
+            select(transfer, project_record.c.standing, project_record.c.fields, project_record.c.told)
+            .outerjoin(project_record, project_record.c.transfer_id == transfer.c.id)
+            .where(transfer.c.state.in_(_CONFIRMED))
+            .order_by(transfer.c.id)
+        )
+        due: list[RecordDue] = []
+        with self._ledger.read() as connection:
+            for row in connection.execute(query):
+                standing = f"{row.revision}:{row.generation}:{row.method_digest[:16]}"
+                if row.told != standing:
+                    fields = row.fields if row[-3] == standing else {}
+                    due.append(RecordDue(row.id, row.study_key, row.project, row.participant, row.event, standing,
+                                         fields or {}))  # fmt: skip
+                if len(due) >= limit:
+                    break
+        return due
+
+    def keep_record(self, due: RecordDue, fields: Mapping[str, str]) -> None:
+        """The values of a transfer's copies, kept because the copies may be cleaned up before REDCap answers."""
+        row = {"transfer_id": due.transfer_id, "standing": due.standing, "fields": dict(fields)}
+        with self._ledger.begin() as connection:
+            self._ledger.upsert(connection, project_record, [row])
+
+    def records_told(self, due: Sequence[RecordDue]) -> None:
+        """The projects' own REDCap has these rows."""
+        with self._ledger.begin() as connection:
+            for one in due:
+                row = {"transfer_id": one.transfer_id, "standing": one.standing, "told": one.standing,
+                       "fields": dict(one.fields)}  # fmt: skip
+                self._ledger.upsert(connection, project_record, [row])
+
+    def figures(self) -> dict[str, ProjectFigures]:
+        """Participants, studies and transfers by state, by project."""
+        with self._ledger.read() as connection:
+            counted = connection.execute(
+                select(transfer.c.project, func.count(transfer.c.participant.distinct()).label("participants"),
+                       func.count(transfer.c.study_key.distinct()).label("studies")).group_by(transfer.c.project)
+            ).all()  # fmt: skip
+            states = connection.execute(
+                select(transfer.c.project, transfer.c.state, func.count()).group_by(
+                    transfer.c.project, transfer.c.state
+                )
+            ).all()
+        by_state: dict[str, dict[str, int]] = {}
+        for project, state, count in states:
+            by_state.setdefault(str(project), {})[str(state)] = int(count)
+        return {
+            row.project: ProjectFigures(row.participants, row.studies, by_state[row.project])
+            for row in counted
+        }
+
+    def studies_for(self, accessions: Collection[str], uids: Collection[str]) -> list[str]:
+        """Keys of registered studies with one of these accession numbers or Study Instance UIDs, 400 a query."""
+        found: dict[str, None] = {}
+        numbers, named = sorted(accessions), sorted(uids)
+        with self._ledger.read() as connection:
+            for first in range(0, max(len(numbers), len(named)), 400):
+                some = or_(
+                    study.c.accession_number.in_(numbers[first : first + 400]),
+                    study.c.study_instance_uid.in_(named[first : first + 400]),
+                )
+                ready = and_(study.c.registered_revision > 0, study.c.given_up_at.is_(None))
+                rows = connection.execute(select(study.c.key).where(some, ready).order_by(study.c.arrived_at))
+                found |= dict.fromkeys(rows.scalars())
+        return list(found)
+
+    def sources_of_copy(self, study_instance_uid: str) -> list[int]:
+        """Numbers of the transfers that released copies under this Study Instance UID, oldest first."""
+        released = and_(
+            release.c.study_instance_uid == study_instance_uid,
+            release.c.disposition == Disposition.RELEASED.value,
+        )
+        with self._ledger.read() as connection:
+            rows = connection.execute(
+                select(release.c.transfer_id).where(released).distinct().order_by(release.c.transfer_id)
+            )
+            return [int(one) for one in rows.scalars()]
+
+    def known_copies(self, sop_instance_uids: Collection[str]) -> int:
+        """How many of these SOP Instance UIDs are those of copies that we released."""
+        wanted, count = sorted(sop_instance_uids), 0
+        with self._ledger.read() as connection:
+            for first in range(0, len(wanted), 500):
+                some: Any = release.c.sop_instance_uid.in_(wanted[first : first + 500])
+                query = select(func.count(release.c.sop_instance_uid.distinct())).where(some)
+                count += int(connection.execute(query).scalar_one())
+        return count
