@@ -5,6 +5,7 @@ Tokens are resolved when a project is first used, and each is checked to belong 
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ class RedcapRegistry:
         self._limiter_file = limiter_file
         self._limit = RateLimit(limiter_file, settings.calls_per_minute)
         self._projects: dict[str, RedcapProject] = {}
+        self._research: dict[tuple[str, str], RedcapProject] = {}
         self._writer: IncomingWriter | None = None
         self._opening = threading.RLock()
 
@@ -97,6 +99,39 @@ class RedcapRegistry:
                 project.require(fields=_ESSENTIAL.get(role, ()))
                 self._projects[role] = project
             return self._projects[role]
+
+    def research_project(
+        self, name: str, token_ref: str = "", project_id: int | None = None
+    ) -> RedcapProject:
+        """A research project's own REDCap, its token checked once to belong to it.
+
+        Args:
+            name: of the project; without `token_ref` the token is that of `REDCAP.tokens` under this name.
+            token_ref: `project_token_ref`, a secret reference.
+            project_id: `project_redcap_id`, REDCap's number of the project; without it the title must be `name`.
+
+        Raises:
+            ConfigurationError: there is no token, or it belongs to another project.
+        """
+        with self._opening:
+            if (name, token_ref) not in self._research:
+                project = self._open(name, token_ref)
+                try:
+                    project.require(project_id=project_id, title=name if project_id is None else None)
+                except ConfigurationError as error:
+                    raise ConfigurationError(
+                        f"{name}: {error.problem}", remedy="exchange the token, or set project_redcap_id"
+                    ) from None
+                self._research[name, token_ref] = project
+            return self._research[name, token_ref]
+
+    def has_research_project(self, name: str, token_ref: str = "") -> bool:
+        """Whether the project has a REDCap of its own."""
+        return bool(token_ref or self._settings.tokens.get(name))
+
+    def lock_file(self, name: str) -> Path:
+        """The lock under which the processes of the gateway write what REDCap has no lock for."""
+        return self._limiter_file.with_name(f"{self._limiter_file.name}.{name}.writing")
 
     def register(self, studies: Sequence[StudyRegistration]) -> RegistrationReceipt:
         """Put studies and their series into Incoming; doing it again changes nothing.
@@ -133,6 +168,8 @@ class RedcapRegistry:
                 accession_number=str(row["cl_accessionnumber"]).strip(),
                 study_instance_uid=str(row.get("cl_studyinstanceuid", "")).strip(),
                 date=str(row.get("cl_date", "")),
+                expires=str(row.get("cl_expires", "")),
+                used=str(row.get("cl_used_date", "")),
             )
             for row in self.client("CouplingList").rows()
         ]
@@ -194,8 +231,8 @@ class RedcapRegistry:
                 self._writer = IncomingWriter(self.client("Incoming"), lock_file)
             return self._writer
 
-    def _open(self, role: str) -> RedcapProject:
-        reference = self._settings.tokens.get(role)
+    def _open(self, role: str, reference: str | None = None) -> RedcapProject:
+        reference = reference or self._settings.tokens.get(role)
         if not reference:
             raise ConfigurationError(
                 f"REDCAP.tokens has no token for {role}",
@@ -237,4 +274,6 @@ def _routing_rule(row: Row, names: dict[str, str]) -> RoutingRule:
         allowed_patient_name=str(row.get("routing_allowed_patientname", "")),
         event=str(row.get("routing_event_name", "")),
         priority=int(priority) if priority.lstrip("-").isdigit() else 0,
+        participant_template=str(row.get("routing_subject_template", "")).strip(),
+        modalities=frozenset(re.findall(r"[A-Z]+", str(row.get("routing_modalities", "")).upper())),
     )
