@@ -5,8 +5,10 @@
     ├── Reject               an Association or SOP Instance refused at the door, with its DIMSE Status
     ├── Hold                 kept in the quarantine until a person decides; carries a reason without patient data
     ├── Transient            the other side may answer later: try again with back-off
+    │   └── Resting          it is left alone for a while: not even asked
     └── Permanent            trying again cannot help: stop and show it
-        └── Forbidden        a right that the project does not have
+        ├── Forbidden        a right that the project does not have
+        └── NotOffered       a service that the other side does not have
 
 No message of these classes may carry patient data: they reach logs, run pages and terminals.
 """
@@ -47,9 +49,17 @@ class Transient(FionaError):
     """A peer is down, slow or busy; the same call may succeed later."""
 
 
+class Resting(Transient):
+    """A destination that failed is left alone for a while: trying again at once would be refused by ourselves."""
+
+
 class Permanent(FionaError):
     """The same call will fail again."""
 
 
 class Forbidden(Permanent):
     """The project does not hold the right to it."""
+
+
+class NotOffered(Permanent):
+    """The other side does not have the service, so that something else may do."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from fiona_dagster.domain.errors import Permanent, Transient
 
@@ -160,3 +161,56 @@ def confirm(
         confirmed_at=at,
         note=note,
     )
+
+
+class SendingState(StrEnum):
+    """Where one transfer stands with one destination."""
+
+    WAITING = "waiting"
+    """To be sent, or to be confirmed."""
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+    """Trying again would not help, or a person must decide."""
+    CANCELLED = "cancelled"
+    """A person decided that it does not go there."""
+
+
+class SentState(StrEnum):
+    """Where one instance stands with one destination."""
+
+    ACCEPTED = "accepted"
+    """It said Success, which is not believed yet."""
+    WARNED = "warned"
+    """It said that it stored it, with a Warning."""
+    REFUSED = "refused"
+    LACKING = "lacking"
+    """It was sent, and the destination says that it does not have it."""
+    CONFIRMED = "confirmed"
+
+
+class ConfirmedBy(StrEnum):
+    """What a confirmation rests on, strongest first."""
+
+    COMMITMENT = "commitment"
+    QUERY = "query"
+    COUNT = "count"
+    ANSWERS = "answers"
+
+    @property
+    def warning(self) -> str:
+        """What a person should know about it; empty where it names every instance."""
+        return {
+            ConfirmedBy.COUNT: "confirmed by numbers of instances alone, for it shows no UIDs",
+            ConfirmedBy.ANSWERS: "not confirmed by anything but its answers to what was sent",
+        }.get(self, "")
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What a destination says that it holds of a release.
+
+    `uids`: SOP Instance UIDs that it names, or that its numbers or answers let us take for stored.
+    """
+
+    uids: frozenset[str]
+    by: ConfirmedBy

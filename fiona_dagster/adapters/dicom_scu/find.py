@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from fiona_dagster.adapters.dicom_scu import messages
 from fiona_dagster.adapters.dicom_scu.association import Association, Timeouts
-from fiona_dagster.domain.errors import Permanent, Transient
+from fiona_dagster.domain.errors import NotOffered, Permanent, Transient
 from fiona_dagster.domain.identifiers import is_safe_uid_path
 from fiona_dagster.settings import DicomPeer
 
@@ -307,12 +307,12 @@ def context_of(association: Association, abstract_syntax: str, name: str) -> tup
     """ID and transfer syntax of an accepted Presentation Context.
 
     Raises:
-        Permanent: it was not accepted.
+        NotOffered: it was not accepted.
     """
     for (proposed, syntax), context_id in association.accepted.items():
         if proposed == abstract_syntax:
             return context_id, syntax
-    raise Permanent(f"{association.peer} does not offer {name}: ask its administrator to enable it for us")
+    raise NotOffered(f"{association.peer} does not offer {name}: ask its administrator to enable it for us")
 
 
 def number_of(match: Dataset, keyword: str) -> int | None:
