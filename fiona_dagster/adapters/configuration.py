@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiona_dagster.adapters.projects_file import ProjectRow, project_rows
 from fiona_dagster.domain.dictionaries import role_dictionary
-from fiona_dagster.domain.errors import ConfigurationError, Transient
+from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 from fiona_dagster.domain.project import Project, project_from_fields
 from fiona_dagster.domain.rules.ruleset import RuleSet, default_rules, load_rules
 from fiona_dagster.settings import Settings
@@ -26,10 +26,33 @@ _FRESH_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The projects by name, and what was wrong with those that could not be read."""
+    """The projects by name, and what was wrong with those that could not be read, by name.
+
+    The name is '' where that could not be read either: which project it is, nobody knows.
+    """
 
     projects: dict[str, Project]
-    problems: tuple[str, ...] = ()
+    blocked: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What was wrong, a sentence each."""
+        return tuple(problem for _, problem in self.blocked)
+
+    def project(self, name: str) -> Project:
+        """The project that a study belongs to.
+
+        Raises:
+            Transient: it is there and cannot be used, or may be: its studies wait until the mistake is mended.
+            Permanent: it is not there any more.
+        """
+        found = self.projects.get(name)
+        if found is not None:
+            return found
+        for blocked, problem in self.blocked:
+            if blocked in {name, ""}:
+                raise Transient(f"project {name} waits until its mistake is mended: {problem}")
+        raise Permanent(f"project {name} does not exist any more: restore it in DataTransferProjects")
 
 
 def classification_rules(settings: Settings) -> RuleSet:
@@ -85,7 +108,7 @@ def project_catalogue(settings: Settings, ledger: Ledger, redcap: RedcapRegistry
 def _known_fields() -> frozenset[str]:
     """What projects.yaml may say of a project: REDCap's fields, and what only we have."""
     fields = {field["field_name"] for field in role_dictionary("DataTransferProjects").fields}
-    return frozenset(fields | {"destinations"})
+    return frozenset(fields | {"destinations", "export_profiles"})
 
 
 def _check_fields(row: Mapping[str, Any], known: frozenset[str], place: str) -> None:
@@ -107,7 +130,7 @@ def _from_rows(rows: list[dict[str, Any]], place: str) -> Catalogue:
 def _catalogue(rows: list[ProjectRow], known: frozenset[str] | None) -> Catalogue:
     """A bad row costs no other project; of two with one name nobody knows which is meant."""
     projects: dict[str, Project] = {}
-    problems: list[str] = []
+    blocked: list[tuple[str, str]] = []
     names: set[str] = set()
     for row in rows:
         try:
@@ -125,7 +148,8 @@ def _catalogue(rows: list[ProjectRow], known: frozenset[str] | None) -> Catalogu
             names.add(project.name)
         except ConfigurationError as error:
             place = error.place or row.place_of(error.problem)
-            problems.append(str(ConfigurationError(error.problem, place=place, remedy=error.remedy)))
+            problem = str(ConfigurationError(error.problem, place=place, remedy=error.remedy))
+            blocked.append((row.name or str(row.fields.get("project_name") or "").strip(), problem))
             continue
         projects[project.name] = project
-    return Catalogue(projects, tuple(problems))
+    return Catalogue(projects, tuple(blocked))

@@ -16,12 +16,16 @@ SEE = "see docs/configuration.md"
 
 @dataclass(frozen=True)
 class ProjectRow:
-    """One entry of the list: its fields, its line and theirs; `problem` where it cannot be read as it stands."""
+    """One entry of the list: its fields, its line and theirs; `problem` where it cannot be read as it stands.
+
+    `name` is the project's as far as it can be told, '' where it cannot.
+    """
 
     fields: Mapping[str, Any]
     place: str
     lines: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
+    name: str = ""
 
     def place_of(self, problem: str) -> str:
         """Where the field stands that a problem names first, else the project itself."""
@@ -74,18 +78,19 @@ def _row(loader: yaml.SafeLoader, node: yaml.Node, path: Path) -> ProjectRow:
     place = _place(path, node)
     twice = next(_twice(node), None)
     if twice is not None:
-        problem = f"{_name(node)}: '{twice.value}' stands there twice — take out the one or the other"
-        return ProjectRow({}, _place(path, twice), problem=problem)
+        problem = f"{_called(node)}: '{twice.value}' stands there twice — take out the one or the other"
+        return ProjectRow({}, _place(path, twice), problem=problem, name=_name(node))
     try:
         fields = loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
     except yaml.YAMLError:
-        return ProjectRow({}, place, problem=f"{_name(node)}: a value cannot be read — {SEE}")
+        problem = f"{_called(node)}: a value cannot be read — {SEE}"
+        return ProjectRow({}, place, problem=problem, name=_name(node))
     destinations = fields.get("destinations") or [] if isinstance(fields, dict) else None
     if not isinstance(destinations, list) or not all(isinstance(one, dict) for one in destinations):
-        problem = f"{_name(node)} or its destinations is not a list of fields — {SEE}"
-        return ProjectRow({}, place, problem=problem)
+        problem = f"{_called(node)} or its destinations is not a list of fields — {SEE}"
+        return ProjectRow({}, place, problem=problem, name=_name(node))
     lines = {str(key.value): _place(path, key) for key, _ in _pairs(node)}
-    return ProjectRow(fields, place, lines)
+    return ProjectRow(fields, place, lines, name=_name(node))
 
 
 def _twice(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
@@ -109,7 +114,11 @@ def _pairs(node: yaml.Node) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
 
 def _name(node: yaml.Node) -> str:
     names = [value.value for key, value in _pairs(node) if key.value == "project_name"]
-    return str(names[0]) if names and isinstance(names[0], str) else "a project"
+    return names[0] if names and isinstance(names[0], str) else ""
+
+
+def _called(node: yaml.Node) -> str:
+    return _name(node) or "a project"
 
 
 def _place(path: Path, node: yaml.Node) -> str:

@@ -17,6 +17,7 @@ from dagster import MetadataValue as Value
 from fiona_dagster.assets.descriptions import OWNER, TRANSFER, stage_tags
 from fiona_dagster.assets.failures import reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
+from fiona_dagster.assets.readiness import ready
 from fiona_dagster.assets.registry_updates import tell_registry
 from fiona_dagster.assets.releases import (
     deidentify_transfer,
@@ -24,7 +25,7 @@ from fiona_dagster.assets.releases import (
     transfers_at_work,
     verify_transfer,
 )
-from fiona_dagster.domain.errors import ConfigurationError, FionaError, Hold, Permanent
+from fiona_dagster.domain.errors import ConfigurationError, FionaError, Hold, Permanent, Transient
 from fiona_dagster.domain.transfer import Balance, Transfer
 from fiona_dagster.domain.verification import CHECKS, Check
 from fiona_dagster.resources.gateway import GatewayResource
@@ -58,7 +59,9 @@ def deidentified_copy(
     with reporting_failures():
         ledger = gateway.ledger
         study = ledger.studies.get(context.partition_key)
-        transfers = transfers_at_work(ledger, study.key)
+        transfers, waiting = ready(gateway, transfers_at_work(ledger, study.key))
+        if waiting and not transfers:
+            raise Transient("; ".join(waiting))
         if not transfers:
             context.log.info("nothing to de-identify: %s", study.held_reason or "no transfer")
             return
@@ -82,6 +85,7 @@ def deidentified_copy(
         yield MaterializeResult(
             metadata={
                 **_metadata(rows, seconds=gateway.now() - started, revision=study.revision),
+                "waiting": "; ".join(waiting) or "none",
                 "stale_transfers": _stale(gateway, {transfer.project for transfer, *_ in rows}),
             }
         )
@@ -94,7 +98,7 @@ def verification(context: AssetCheckExecutionContext, gateway: GatewayResource) 
         ledger = gateway.ledger
         study = ledger.studies.get(context.partition_key)
         found: dict[str, list[tuple[Transfer, Check]]] = {name: [] for name in CHECKS}
-        for transfer in transfers_at_work(ledger, study.key):
+        for transfer in ready(gateway, transfers_at_work(ledger, study.key))[0]:
             for check in verify_transfer(gateway, study, transfer, run_id=context.run.run_id):
                 found[check.name].append((transfer, check))
         tell_registry(gateway, study, context.log)

@@ -72,7 +72,7 @@ def _deliver_all(
 ) -> list[DeliveryReceipt]:
     from fiona_dagster.adapters.destinations import deliver
 
-    project = gateway.projects()[transfer.project]
+    project = gateway.project(transfer.project)
     ledger, receipts = gateway.ledger, []
     copies = [row.sop_instance_uid for row in ledger.transfers.release_rows(transfer.id) if row.path]
     revision = ledger.transfers.released_revision(transfer.id)

@@ -8,7 +8,9 @@ from dagster import MetadataValue as Value
 from fiona_dagster.assets.descriptions import EXPORT, OWNER, stage_tags
 from fiona_dagster.assets.failures import reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
+from fiona_dagster.assets.readiness import ready
 from fiona_dagster.assets.releases import recall_verified, release_proof
+from fiona_dagster.domain.errors import Transient
 from fiona_dagster.domain.packaging import ExportType, Package
 from fiona_dagster.domain.transfer import Transfer, TransferState
 from fiona_dagster.resources.gateway import GatewayResource
@@ -52,17 +54,23 @@ def outbox_package(
 
 
 def build_packages(gateway: GatewayResource, study_key: str) -> list[tuple[Transfer, Package]]:
-    """Build (or find unchanged) the packages of every exportable transfer of a study."""
+    """Build (or find unchanged) the packages of every exportable transfer of a study.
+
+    Raises:
+        Transient: all of them wait for their projects to be mended.
+    """
     from fiona_dagster.adapters.packages import build
 
     study = gateway.ledger.studies.get(study_key)
-    projects = gateway.projects()
     made: list[tuple[Transfer, Package]] = []
-    for transfer in gateway.ledger.transfers.of_study(study_key, EXPORTABLE):
+    transfers, waiting = ready(gateway, gateway.ledger.transfers.of_study(study_key, EXPORTABLE))
+    if waiting and not transfers:
+        raise Transient("; ".join(waiting))
+    for transfer in transfers:
         verified = recall_verified(gateway, study, transfer)
-        project = projects.get(transfer.project)
-        if verified is None or not verified.instances or project is None:
+        if verified is None or not verified.instances:
             continue
+        project = gateway.project(transfer.project)
         for export_type in project.export_formats:
             outbox, proof = gateway.settings.layout.outbox, release_proof(gateway, study, transfer)
             made.append((transfer, build(verified, ExportType.named(export_type), outbox, proof=proof)))

@@ -13,7 +13,7 @@ from fiona_dagster.adapters.proofs import prove_release
 from fiona_dagster.adapters.releases import ReleaseRequest, SourceInstance, deidentify_study, verify_release
 from fiona_dagster.domain.deid.method import method_digest
 from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy
-from fiona_dagster.domain.errors import FionaError, Hold, Permanent
+from fiona_dagster.domain.errors import FionaError, Hold
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.project import Project
 from fiona_dagster.domain.transfer import (
@@ -214,11 +214,7 @@ def _key(gateway: GatewayResource, transfer: Transfer) -> bytes:
 
 
 def _request(gateway: GatewayResource, study: StudyRecord, transfer: Transfer) -> ReleaseRequest:
-    project = gateway.projects().get(transfer.project)
-    if project is None:
-        raise Permanent(
-            f"project {transfer.project} does not exist any more: restore it in DataTransferProjects"
-        )
+    project = gateway.project(transfer.project)
     layout = gateway.settings.site(study.site).layout
     return ReleaseRequest(
         project, transfer.participant, transfer.event, _folder(layout, study, transfer, project)

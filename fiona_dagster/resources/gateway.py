@@ -65,6 +65,22 @@ class GatewayResource(ConfigurableResource):  # type: ignore[type-arg]
 
         return project_catalogue(self.settings, self.ledger, self.registry).projects
 
+    def project(self, name: str) -> Project:
+        """The project that a study belongs to.
+
+        Raises:
+            Transient: a mistake in projects.yaml or in REDCap is in the way: the study waits until it is mended.
+            Permanent: it is not there any more.
+        """
+        from fiona_dagster.adapters.configuration import project_catalogue
+        from fiona_dagster.domain.errors import ConfigurationError, Transient
+
+        try:
+            catalogue = project_catalogue(self.settings, self.ledger, self.registry)
+        except ConfigurationError as error:
+            raise Transient(f"project {name} waits until this is mended: {error}") from None
+        return catalogue.project(name)
+
     def now(self) -> float:
         """Seconds since the epoch."""
         return time.time()

@@ -11,7 +11,7 @@ from fiona_dagster.adapters import configuration
 from fiona_dagster.adapters.configuration import classification_rules, project_catalogue, registry
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.domain.dictionaries import role_dictionary
-from fiona_dagster.domain.errors import ConfigurationError, Transient
+from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 from fiona_dagster.settings import Settings, load_settings
 
 
@@ -166,6 +166,23 @@ def test_a_projects_mistake_has_its_line_and_is_its_own(
     assert told.startswith(f"{file}:{line}: ")
     assert {"BRAIN", "LIVER"} <= set(found.projects)
     assert ("LUNGS" in found.projects) == ("LUNGS" not in lines[0])
+
+
+def test_studies_of_a_project_with_a_mistake_wait_and_those_of_one_that_is_gone_do_not(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    file = tmp_path / "projects.yaml"
+    file.write_text("projects:\n- project_name: BRAIN\n- {project_name: HEART, deid_datemode: 1}\n")
+    found = catalogue(tmp_path, ledger)
+    assert found.project("BRAIN").name == "BRAIN"
+    with pytest.raises(Transient, match=r"HEART waits until its mistake is mended.*deid_date_mode"):
+        found.project("HEART")
+    with pytest.raises(Permanent, match="LIVER does not exist any more"):
+        found.project("LIVER")
+    file.write_text("projects:\n- {project_name: BRAIN, project_name: LIVER}\n- HEART\n")
+    for name in ("BRAIN", "HEART", "LUNGS"):
+        with pytest.raises(Transient):
+            catalogue(tmp_path, ledger).project(name)
 
 
 def test_redcaps_form_has_every_field_that_de_identification_reads() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from pydicom import dcmread
 from sqlalchemy import delete, select
 
+from fiona_dagster.adapters import configuration
 from fiona_dagster.adapters.cleanup import remove_copies, remove_study
 from fiona_dagster.adapters.dicom_scu import query_instances
 from fiona_dagster.adapters.ledger.schema import audit, release
@@ -24,7 +26,7 @@ from fiona_dagster.domain.registration import TransferStatus
 from fiona_dagster.domain.routing import TransferRequest
 from fiona_dagster.domain.transfer import CLEANED_UP, Balance, Transfer, TransferState
 from fiona_dagster.embedded.pacs import Faults
-from tests.gateway import Gateway, running_gateway
+from tests.gateway import Gateway, failures, running_gateway
 
 
 @pytest.fixture
@@ -456,3 +458,26 @@ def test_a_person_can_release_what_the_search_took_for_a_name_and_only_that(gate
         )
     assert len(audited) == 2
     assert "the kernel is LUNG" in audited[0]
+
+
+def test_studies_of_a_project_with_a_mistake_wait_until_it_is_mended(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = gateway.receive("cr-uncoupled")
+    gateway.settle()
+    asked = TransferRequest("BRAINAGE", "BA-900", "Baseline", "assign", "test")
+    gateway.ledger.transfers.request(study.key, asked, now=1.0, run_id="")
+    catalogue = configuration.project_catalogue
+    with monkeypatch.context() as mistake:
+        mistake.setattr(
+            configuration,
+            "project_catalogue",
+            lambda *known: replace(
+                catalogue(*known), blocked=(("BRAINAGE", "line 3: no such field"),), projects={}
+            ),
+        )
+        (said, *_) = failures(gateway.run(Phase.TRANSFER, study.key, succeeds=False))
+        assert "for now: project BRAINAGE waits until its mistake is mended: line 3" in said
+        assert only_transfer(gateway, "cr-uncoupled").state == TransferState.REQUESTED
+    gateway.settle()
+    assert only_transfer(gateway, "cr-uncoupled").state == TransferState.DELIVERED
