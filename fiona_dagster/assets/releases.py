@@ -201,6 +201,11 @@ def release_identity(gateway: GatewayResource, transfer: Transfer) -> str:
     return _request(gateway, gateway.ledger.studies.get(transfer.study_key), transfer).identity
 
 
+def release_key(gateway: GatewayResource, transfer: Transfer) -> bytes:
+    """The project's key that the copies of a transfer were made with."""
+    return _key(gateway, transfer)
+
+
 def _key(gateway: GatewayResource, transfer: Transfer) -> bytes:
     """The project's key that the transfer was begun under, which a rotation does not change."""
     project, ring = transfer.project, gateway.keyring
