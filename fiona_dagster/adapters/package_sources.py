@@ -6,15 +6,20 @@ import hashlib
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from fiona_dagster.adapters.export_copies import Splice, splice
 from fiona_dagster.adapters.stored_zip import HashThread
 from fiona_dagster.domain.errors import Hold, Permanent
-from fiona_dagster.domain.packaging import CopyHeader, Entry, ExportType, entry_name
+from fiona_dagster.domain.exports.changes import ExportContext, edits_of, left_out
+from fiona_dagster.domain.exports.trees import NAMED_AFTER_SERIES, place_of
+from fiona_dagster.domain.packaging import CopyHeader, Entry
 
 if TYPE_CHECKING:
+    from fiona_dagster.domain.deidentification import DeidentifiedInstance
+    from fiona_dagster.domain.exports.profiles import ExportProfile
     from fiona_dagster.domain.verification import VerifiedStudy
 
 PIECE = 1 << 20
@@ -28,54 +33,93 @@ _HEADER = {
     "study_time": "StudyTime",
     "series_number": "SeriesNumber",
     "series_description": "SeriesDescription",
+    "modality": "Modality",
+    "accession_number": "AccessionNumber",
 }
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file on disk and the entry that it becomes."""
+    """A file on disk and the entry that it becomes; with `splice`, the changed copy, whose sum is taken in packing."""
 
     entry: Entry
     path: Path
+    splice: Splice | None = None
 
 
-def dicom_sources(study: VerifiedStudy, export_type: ExportType) -> list[Source]:
-    """The files of a native or PURE export, in the order of their names.
+@dataclass(frozen=True)
+class Chosen:
+    """The files of an export, and how many instances it leaves out, by reason."""
+
+    sources: list[Source]
+    left_out: tuple[tuple[str, int], ...] = ()
+
+
+def dicom_sources(study: VerifiedStudy, profile: ExportProfile, context: ExportContext) -> Chosen:
+    """The files of an export of DICOM, in the order of their names.
 
     Raises:
-        Permanent: a file cannot be read as DICOM, or two want one name.
+        Permanent: a file cannot be read as DICOM, two want one name, or a value does not fit.
     """
-    headers = [CopyHeader()] * len(study.instances)
+    reasons = {one.path: left_out(profile.export_type, one) for one in study.instances}
+    taken = [one for one in study.instances if not reasons[one.path]]
+    headers = [CopyHeader()] * len(taken)
     meeting: set[tuple[str, str]] = set()
-    if export_type is ExportType.PURE:
-        headers = [_header(study.folder / one.path) for one in study.instances]
+    if profile.template is not None or profile.export_type in NAMED_AFTER_SERIES:
+        headers = [_header(study.folder / one.path) for one in taken]
         series = {(h.series_number, h.series_description, i.series_instance_uid)
-                  for h, i in zip(headers, study.instances, strict=True)}  # fmt: skip
+                  for h, i in zip(headers, taken, strict=True)}  # fmt: skip
         shared = Counter((number, description) for number, description, _ in series)
         meeting = {key for key, count in shared.items() if count > 1}
-    files = Counter(Path(one.path).name for one in study.instances)
+    files = Counter(Path(one.path).name for one in taken)
+    names = study_names(study)
     sources = []
-    for one, header in zip(study.instances, headers, strict=True):
+    for one, header in zip(taken, headers, strict=True):
         file = Path(one.path).name
         file = file if files[file] == 1 else f"{one.sop_instance_uid}.dcm"
-        apart = (
-            one.series_instance_uid if (header.series_number, header.series_description) in meeting else ""
-        )
-        name = entry_name(export_type, study.event, file, header, series_uid=apart)
-        entry = Entry(name, one.sha256, one.size_bytes, one.sop_instance_uid)
-        sources.append(Source(entry, study.folder / one.path))
-    return _in_order(sources)
+        apart = (header.series_number, header.series_description) in meeting
+        name = place_of(profile, names, file, header, series_uid=one.series_instance_uid, apart=apart)
+        sources.append(_source(study.folder / one.path, name, one, profile, context, names))
+    counted = Counter(reason for reason in reasons.values() if reason)
+    return Chosen(_in_order(sources), tuple(sorted(counted.items())))
 
 
-def nifti_sources(event: str, files: Iterable[Path]) -> list[Source]:
-    """Converted files with their sums, in the order of their names."""
+def study_names(study: VerifiedStudy) -> dict[str, str]:
+    """What folders and attributes of an export may be named after; all of the copy."""
+    return {
+        "project": study.project,
+        "participant": study.participant,
+        "event": study.event,
+        "study": study.study_instance_uid,
+        "accession": value_of(study, "AccessionNumber"),
+    }
+
+
+def _source(
+    path: Path,
+    name: str,
+    one: DeidentifiedInstance,
+    profile: ExportProfile,
+    context: ExportContext,
+    names: dict[str, str],
+) -> Source:
+    changed = None
+    if profile.changes_copies:
+        changed = splice(path, lambda texts: edits_of(profile, context, names, texts, one.sop_class_uid))
+    if changed is None:
+        return Source(Entry(name, one.sha256, one.size_bytes, one.sop_instance_uid), path)
+    size = len(changed.head) + one.size_bytes - changed.skip
+    return Source(Entry(name, "", size, one.sop_instance_uid, one.sha256), path, changed)
+
+
+def converted_sources(files: Iterable[tuple[str, Path]]) -> list[Source]:
+    """Files that were made, by their names in the package, with their sums, in the order of their names."""
     sources = []
-    for path in files:
+    for name, path in files:
         digest = hashlib.sha256()
         with path.open("rb") as stream:
             for piece in pieces(stream):
                 digest.update(piece)
-        name = entry_name(ExportType.NIFTI, event, path.name)
         sources.append(Source(Entry(name, digest.hexdigest(), path.stat().st_size), path))
     return _in_order(sources)
 
@@ -87,11 +131,15 @@ def _in_order(sources: list[Source]) -> list[Source]:
 
 
 class Verifier:
-    """Compares files with the sums of their verification while they are packed, in a thread beside."""
+    """Compares files with the sums of their verification while they are packed, in a thread beside.
+
+    `entries` are complete when `confirm` has returned: sums of changed copies are taken on the way.
+    """
 
     def __init__(self) -> None:
         self._hashing = HashThread()
         self._sums: list[tuple[Any, str]] = []
+        self._packed: list[tuple[Entry, Any]] = []
 
     def content(self, source: Source) -> tuple[int, Iterable[bytes]]:
         """CRC-32 and content of a file. A large one is read for its CRC-32 first, then again to be written.
@@ -99,22 +147,29 @@ class Verifier:
         Raises:
             Hold: the file has another size than when it was verified.
         """
-        digest = hashlib.sha256()
-        self._sums.append((digest, source.entry.sha256))
-        if source.entry.size_bytes <= AT_ONCE:
+        entry, changed = source.entry, source.splice
+        digest, made = hashlib.sha256(), hashlib.sha256() if changed else None
+        self._sums.append((digest, entry.source_sha256 or entry.sha256))
+        self._packed.append((entry, made))
+        size = entry.size_bytes + (changed.skip - len(changed.head) if changed else 0)
+        if size <= AT_ONCE:
             with source.path.open("rb", buffering=0) as stream:
-                data = stream.read(source.entry.size_bytes + 1) or b""
-            if len(data) != source.entry.size_bytes:
+                data = stream.read(size + 1) or b""
+            if len(data) != size:
                 raise _changed()
             self._hashing.feed(digest, data)
+            if changed is not None:
+                data = changed.head + data[changed.skip :]
+                self._hashing.feed(made, data)
             return zlib.crc32(data), (data,)
-        crc, size = 0, 0
+        crc, read = zlib.crc32(changed.head) if changed else 0, changed.skip if changed else 0
         with source.path.open("rb", buffering=0) as stream:
+            stream.seek(read)
             for piece in pieces(stream):
-                crc, size = zlib.crc32(piece, crc), size + len(piece)
-        if size != source.entry.size_bytes:
+                crc, read = zlib.crc32(piece, crc), read + len(piece)
+        if read != size:
             raise _changed()
-        return crc, self._again(source, crc, digest)
+        return crc, self._again(source, crc, digest, made)
 
     def confirm(self) -> None:
         """Wait for all sums.
@@ -126,19 +181,38 @@ class Verifier:
         if any(digest.hexdigest() != expected for digest, expected in self._sums):
             raise _changed()
 
+    def entries(self) -> tuple[Entry, ...]:
+        """What was packed, in its order."""
+        return tuple(
+            replace(entry, sha256=made.hexdigest()) if made is not None else entry
+            for entry, made in self._packed
+        )
+
     def stop(self) -> None:
         """End the hashing thread; safe to call again."""
         self._hashing.finish()
 
-    def _again(self, source: Source, crc: int, digest: Any) -> Iterator[bytes]:
-        again, left = 0, source.entry.size_bytes
+    def _again(self, source: Source, crc: int, digest: Any, made: Any) -> Iterator[bytes]:
+        changed = source.splice
+        head, skip = (changed.head, changed.skip) if changed else (b"", 0)
+        again, left = zlib.crc32(head), source.entry.size_bytes - len(head)
+        if head:
+            self._hashing.feed(made, head)
+            yield head
         with source.path.open("rb", buffering=0) as stream:
+            before = 0
             for piece in pieces(stream):
-                again, left = zlib.crc32(piece, again), left - len(piece)
+                self._hashing.feed(digest, piece)
+                part = piece[max(0, skip - before) :]
+                before += len(piece)
+                if not part:
+                    continue
+                again, left = zlib.crc32(part, again), left - len(part)
                 if left < 0:
                     break
-                self._hashing.feed(digest, piece)
-                yield piece
+                if made is not None:
+                    self._hashing.feed(made, part)
+                yield part
         if left != 0 or again != crc:
             raise _changed()
 

@@ -19,21 +19,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from fiona_dagster.adapters import nifti
+from fiona_dagster.adapters.bids import written
 from fiona_dagster.adapters.durable import rename_durably, write_durably
+from fiona_dagster.adapters.export_parts import converter, proof_entry, study_part
 from fiona_dagster.adapters.package_sources import (
     Source,
     Verifier,
-    dicom_sources,
-    nifti_sources,
+    converted_sources,
     pieces,
     value_of,
 )
+from fiona_dagster.adapters.proofs import versions
 from fiona_dagster.adapters.stored_zip import StoredZip
 from fiona_dagster.domain.errors import FionaError, Permanent, Transient
+from fiona_dagster.domain.exports.bids import dataset_files
+from fiona_dagster.domain.exports.changes import NO_CONTEXT, ExportContext
+from fiona_dagster.domain.exports.profiles import ExportProfile
 from fiona_dagster.domain.packaging import (
     COMMENT_FILE,
-    PROOF_FILE,
     WARNING_FILE,
     Entry,
     ExportType,
@@ -65,51 +68,93 @@ def manifest_file(package: Path) -> Path:
 
 def build(
     study: VerifiedStudy,
-    export_type: ExportType,
+    export: ExportProfile | ExportType,
     outbox: Path,
     progress: Progress | None = None,
     *,
     proof: Path | None = None,
+    context: ExportContext = NO_CONTEXT,
 ) -> Package:
     """Build the package of a verified study, or return the one that is already there.
 
-    `proof` of the release goes with its DICOM files; it says nothing of files converted to NIfTI.
+    Args:
+        study: verified.
+        export: what the project wants, or a format as it comes.
+        outbox: where it is built.
+        progress: told as the bytes go.
+        proof: of the release; it goes with its files.
+        context: what the format needs besides the copies.
 
     Raises:
         Hold: a file is no longer the one that was verified.
-        Permanent: a file is gone or cannot be read as DICOM, the conversion failed, or the outbox holds another
-            participant's or event's package under this name.
+        Permanent: a file is gone or cannot be read as DICOM, the conversion failed, a value does not fit, or the outbox
+            holds another participant's or event's package under this name.
         Transient: the disk of the outbox is full.
     """
-    nifti_wanted = export_type is ExportType.NIFTI
-    head = manifest_head(study, export_type, converter=nifti.version() if nifti_wanted else "")
+    profile = ExportProfile(export) if isinstance(export, ExportType) else export
+    head = replace(
+        manifest_head(study, profile.export_type, converter=converter(profile)),
+        export_digest=profile.digest,
+        context_digest=context.digest if profile.wants_demographics else "",
+    )
     accession = value_of(study, "AccessionNumber")
     name = package_name(
-        study.project, study.participant, study.event, study.study_instance_uid, accession, export_type
+        study.project, study.participant, study.event, study.study_instance_uid, accession, profile.label
     )
     target = outbox / name
     existing = _existing_manifest(target)
     _refuse_another_owner(existing, head)
     current = _current(target, existing, head)
     if current is not None:
-        return current
+        return replace(current, destination=profile.destination)
     try:
-        if not nifti_wanted:
-            sources = dicom_sources(study, export_type)
-            manifest = replace(head, files=tuple(s.entry for s in sources))
-            more = {PROOF_FILE: proof.read_bytes()} if proof is not None else {}
-            return _publish(target, manifest, sources, progress, more)
         with TemporaryDirectory(dir=outbox, prefix="tmp_") as scratch:
-            conversion = nifti.convert(study, Path(scratch))
-            sources = nifti_sources(study.event, conversion.files)
-            manifest = replace(
-                head, files=tuple(s.entry for s in sources), not_converted=conversion.not_converted
+            return replace(
+                _built(study, profile, context, Path(scratch), target, head, progress, proof),
+                destination=profile.destination,
             )
-            return _publish(target, manifest, sources, progress, {})
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Transient("the disk of the outbox is full: make room, the package is built again") from None
         raise Permanent(f"a file of the package cannot be read or written ({error.strerror})") from None
+
+
+def _built(
+    study: VerifiedStudy,
+    profile: ExportProfile,
+    context: ExportContext,
+    scratch: Path,
+    target: Path,
+    head: Manifest,
+    progress: Progress | None,
+    proof: Path | None,
+) -> Package:
+    part = study_part(study, profile, context, scratch)
+    sources = list(part.sources)
+    if part.participant is not None:
+        files = dataset_files(study.project, [part.participant], generators(head.converter))
+        sources += converted_sources(written(files, scratch))
+    manifest = replace(
+        head,
+        files=tuple(s.entry for s in sources),
+        not_converted=part.not_converted,
+        left_out=part.left_out,
+    )
+    more = proof_entry(study.study_instance_uid, profile, proof, alone=True) if proof is not None else {}
+    # a RAM-MS package has no text of ours, as in FIONA: its receiver takes folders of patients only
+    texts = (
+        {} if profile.export_type is ExportType.RAM_MS else {COMMENT_FILE: comment_text(manifest).encode()}
+    )
+    texts |= more
+    if not part.sources:
+        texts[WARNING_FILE] = warning_text(manifest).encode()
+    return _publish(target, manifest, sources, progress, texts)
+
+
+def generators(converted_by: str) -> list[tuple[str, str]]:
+    """Name and version of what makes a dataset, ours first."""
+    name, _, number = converted_by.partition(" ")
+    return [("fiona-dagster", versions()["fiona-dagster"]), (name, number)]
 
 
 def _publish(
@@ -117,11 +162,12 @@ def _publish(
     manifest: Manifest,
     sources: list[Source],
     progress: Progress | None,
-    more: dict[str, bytes],
+    texts: dict[str, bytes],
 ) -> Package:
     aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        size, md5 = _write(aside, manifest, sources, progress, more)
+        size, md5, files = _write(aside, sources, progress, texts)
+        manifest = replace(manifest, files=files)
         package = Package(
             target.name, target, size, md5, manifest.content_sha256, len(sources), manifest.revision
         )
@@ -138,16 +184,9 @@ def _publish(
 
 
 def _write(
-    aside: Path,
-    manifest: Manifest,
-    sources: list[Source],
-    progress: Progress | None,
-    more: dict[str, bytes],
-) -> tuple[int, str]:
+    aside: Path, sources: list[Source], progress: Progress | None, texts: dict[str, bytes]
+) -> tuple[int, str, tuple[Entry, ...]]:
     total, done = sum(s.entry.size_bytes for s in sources), 0
-    texts = {COMMENT_FILE: comment_text(manifest).encode(), **more} | (
-        {} if sources else {WARNING_FILE: warning_text(manifest).encode()}
-    )
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
     with os.fdopen(descriptor, "wb", buffering=0) as stream:
         archive, verifier = StoredZip(stream), Verifier()
@@ -166,7 +205,7 @@ def _write(
             archive.stop()
             verifier.stop()
         os.fsync(stream.fileno())
-    return archive.size_bytes, md5
+    return archive.size_bytes, md5, verifier.entries()
 
 
 def _existing_manifest(target: Path) -> dict[str, Any]:
@@ -191,8 +230,10 @@ def _current(target: Path, existing: dict[str, Any], head: Manifest) -> Package 
 
     A newer revision of unchanged files gets a manifest that says so; the zip stays.
     """
-    wanted = ("sources", "profile", "method_digest", "study_instance_uid", "export_type", "converter")
-    if not existing or any(existing.get(name) != getattr(head, name) for name in wanted):
+    wanted = ("sources", "profile", "method_digest", "study_instance_uid", "export_type", "converter",
+              "export_digest", "context_digest")  # fmt: skip
+    # manifests of earlier versions lack what was blank
+    if not existing or any(existing.get(name, "") != getattr(head, name) for name in wanted):
         return None
     recorded = existing.get("package") or {}
     digest = hashlib.md5(usedforsecurity=False)
@@ -205,7 +246,10 @@ def _current(target: Path, existing: dict[str, Any], head: Manifest) -> Package 
         return None
     if size != recorded.get("size") or digest.hexdigest() != recorded.get("md5"):
         return None
-    files = tuple(Entry(f["name"], f["sha256"], f["size"], f["sop_instance_uid"]) for f in existing["files"])
+    files = tuple(
+        Entry(f["name"], f["sha256"], f["size"], f["sop_instance_uid"], f.get("source_sha256", ""))
+        for f in existing["files"]
+    )
     package = Package(
         target.name,
         target,
@@ -220,7 +264,7 @@ def _current(target: Path, existing: dict[str, Any], head: Manifest) -> Package 
         write_durably(md5_file(target), line)
     if existing.get("revision") != head.revision:
         unconverted = tuple(sorted(existing["not_converted"].items()))
-        write_durably(
-            manifest_file(target), replace(head, files=files, not_converted=unconverted).as_json(package)
-        )
+        omitted = tuple(sorted((existing.get("left_out") or {}).items()))
+        manifest = replace(head, files=files, not_converted=unconverted, left_out=omitted)
+        write_durably(manifest_file(target), manifest.as_json(package))
     return package

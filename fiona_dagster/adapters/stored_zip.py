@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import tempfile
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +25,8 @@ _DOS_TIME, _DOS_DATE = 0, (1 << 5) | 1  # 1980-01-01 00:00, the format's first m
 _UNIX = 3 << 8
 _REGULAR_FILE = 0o100644 << 16
 _QUEUED_BUFFERS = 8
+_DIRECTORY_IN_MEMORY = 4 << 20
+"""Bytes; the directory of a larger package waits on disk, some 100 bytes a file."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class StoredZip:
         self._stream = stream
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._hashing = HashThread()
-        self._entries: list[_Written] = []
+        self._directory = tempfile.SpooledTemporaryFile(_DIRECTORY_IN_MEMORY)  # noqa: SIM115 — closed by stop
+        self._count = 0
         self._gathered: list[bytes] = []
         self._gathered_size = 0
         self.size_bytes = 0
@@ -86,14 +90,16 @@ class StoredZip:
             self._put(chunk)
         if self.size_bytes - start != size:
             raise ValueError("an entry changed its size while it was packed")
-        self._entries.append(entry)
+        self._directory.write(_directory_header(entry))
+        self._count += 1
 
     def close(self) -> str:
         """Write the directory; returns the MD5 of the whole zip."""
         start = self.size_bytes
-        for entry in self._entries:
-            self._put(_directory_header(entry))
-        self._put(_directory_end(len(self._entries), start, self.size_bytes - start))
+        self._directory.seek(0)
+        while piece := self._directory.read(1 << 20):
+            self._put(piece)
+        self._put(_directory_end(self._count, start, self.size_bytes - start))
         self._flush()
         self.stop()
         return self._md5.hexdigest()
@@ -101,6 +107,7 @@ class StoredZip:
     def stop(self) -> None:
         """End the hashing thread; `close` does it, and whoever gives up has to."""
         self._hashing.finish()
+        self._directory.close()
 
     def _put(self, data: bytes) -> None:
         """Small pieces are gathered: a thread hand-over for every header would cost more than its hashing."""

@@ -6,12 +6,13 @@ from dagster import AssetExecutionContext, MaterializeResult, asset
 from dagster import MetadataValue as Value
 
 from fiona_dagster.assets.descriptions import EXPORT, OWNER, stage_tags
+from fiona_dagster.assets.exports import export_context
 from fiona_dagster.assets.failures import reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.assets.readiness import ready
 from fiona_dagster.assets.releases import recall_verified, release_proof
 from fiona_dagster.domain.errors import Transient
-from fiona_dagster.domain.packaging import ExportType, Package
+from fiona_dagster.domain.packaging import Package
 from fiona_dagster.domain.transfer import Transfer, TransferState
 from fiona_dagster.resources.gateway import GatewayResource
 
@@ -71,7 +72,8 @@ def build_packages(gateway: GatewayResource, study_key: str) -> list[tuple[Trans
         if verified is None or not verified.instances:
             continue
         project = gateway.project(transfer.project)
-        for export_type in project.export_formats:
+        for export in project.exports:
             outbox, proof = gateway.settings.layout.outbox, release_proof(gateway, study, transfer)
-            made.append((transfer, build(verified, ExportType.named(export_type), outbox, proof=proof)))
+            context = export_context(gateway, transfer, export)
+            made.append((transfer, build(verified, export, outbox, proof=proof, context=context)))
     return made

@@ -38,6 +38,10 @@ class ExportType(StrEnum):
     NATIVE = "native"
     PURE = "PURE"
     NIFTI = "NIFTI"
+    BIDS = "BIDS"
+    RAM_MS = "RAM-MS"
+    TRANSPARA = "Transpara"
+    SPECTROSCOPY = "Spectroscopy"
 
     @classmethod
     def named(cls, text: str) -> ExportType:
@@ -54,7 +58,7 @@ class ExportType(StrEnum):
 
 @dataclass(frozen=True)
 class CopyHeader:
-    """What the tree of a PURE export is named after, as it stands in the copy; blank where the copy has nothing."""
+    """What folders of an export are named after, as it stands in the copy; blank where the copy has nothing."""
 
     institution_name: str = ""
     patient_id: str = ""
@@ -62,16 +66,33 @@ class CopyHeader:
     study_time: str = ""
     series_number: str = ""
     series_description: str = ""
+    modality: str = ""
+    accession_number: str = ""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of a package. `size_bytes` and `sha256` are of the file; blank UID: not one SOP Instance's file."""
+    """One file of a package. `size_bytes` and `sha256` are of the file; blank UID: not one SOP Instance's file.
+
+    `source_sha256` is that of the verified copy, where the export changed attributes of it.
+    """
 
     name: str
     sha256: str
     size_bytes: int
     sop_instance_uid: str = ""
+    source_sha256: str = ""
+
+    def as_json(self) -> dict[str, str | int]:
+        """The entry in a manifest."""
+        more = {"source_sha256": self.source_sha256} if self.source_sha256 else {}
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "size": self.size_bytes,
+            "sop_instance_uid": self.sop_instance_uid,
+            **more,
+        }
 
 
 @dataclass(frozen=True)
@@ -80,6 +101,7 @@ class Package:
 
     `md5` is of the zip, for whoever receives it; `content_sha256` is the manifest's (a second sum over the same
     bytes would cost a fifth of the speed and say nothing more). `entries` counts the study's files, not `fiona.txt`.
+    `destination` is the only one that gets it; blank: all.
     """
 
     name: str
@@ -89,6 +111,7 @@ class Package:
     content_sha256: str
     entries: int
     revision: int
+    destination: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +120,8 @@ class Manifest:
 
     `sources` is the digest of the verified instances that it was made from: it tells whether a package is current.
     `not_converted` holds, for NIFTI, the copy's Series Instance UIDs without a result, with the reason.
+    `left_out` counts instances that the format does not take, by reason. `export_digest` stands for the project's
+    choices (see `domain.exports.profiles`), `context_digest` for demographics, keyed.
     """
 
     project: str
@@ -111,6 +136,9 @@ class Manifest:
     files: tuple[Entry, ...] = ()
     not_converted: tuple[tuple[str, str], ...] = ()
     converter: str = ""
+    left_out: tuple[tuple[str, int], ...] = ()
+    export_digest: str = ""
+    context_digest: str = ""
 
     @property
     def content_sha256(self) -> str:
@@ -122,15 +150,8 @@ class Manifest:
         """The manifest's file: indented JSON with sorted keys and the package's own sums."""
         body = asdict(self) | {
             "format": MANIFEST_FORMAT,
-            "files": [
-                {
-                    "name": f.name,
-                    "sha256": f.sha256,
-                    "size": f.size_bytes,
-                    "sop_instance_uid": f.sop_instance_uid,
-                }
-                for f in self.files
-            ],
+            "files": [f.as_json() for f in self.files],
+            "left_out": dict(self.left_out),
             "not_converted": dict(self.not_converted),
             "package": {
                 "name": package.name,
@@ -170,7 +191,7 @@ def package_name(
     event: str,
     study_instance_uid: str,
     accession: str,
-    export_type: ExportType,
+    export_type: str,
 ) -> str:
     """FIONA's `<project>_<patientid>_<event>_<studyUID>_<accession>_<exportType>.zip`.
 
@@ -179,7 +200,7 @@ def package_name(
     """
     values = (project, participant, event, study_instance_uid, accession)
     names = [_part(value) for value in values]
-    whole = "_".join((*names, export_type.value)) + ".zip"
+    whole = "_".join((*names, str(export_type))) + ".zip"
     if len(whole.encode()) <= NAME_LIMIT and max(map(len, values)) <= _PART_LIMIT:
         return whole
     digest = hashlib.sha256(f"{participant}\x1f{event}".encode()).hexdigest()[:12]
@@ -189,7 +210,7 @@ def package_name(
         f"{names[2][:16]}-{digest}",
         names[4][:16],
     )
-    return "_".join((*names, export_type.value)) + ".zip"
+    return "_".join((*names, str(export_type))) + ".zip"
 
 
 def entry_name(
@@ -211,13 +232,17 @@ def entry_name(
     if export_type is not ExportType.PURE:
         return "/".join((*((safe_name(event),) if event.strip() else ()), folder, file))
     when = "_".join(
-        (_pure(header.study_date), _pure(header.study_time), *((_pure(event),) if event.strip() else ()))
+        (
+            pure_part(header.study_date),
+            pure_part(header.study_time),
+            *((pure_part(event),) if event.strip() else ()),
+        )
     )
-    series = f"{_series_number(header.series_number)}_{_pure(header.series_description)}"
+    series = f"{padded_series_number(header.series_number)}_{pure_part(header.series_description)}"
     if series_uid:
         series += f"-{hashlib.sha256(series_uid.encode()).hexdigest()[:8]}"
     file = file if file.endswith(".dcm") else f"{file}.dcm"
-    return "/".join((_pure(header.institution_name), _pure(header.patient_id), when, series, file))
+    return "/".join((pure_part(header.institution_name), pure_part(header.patient_id), when, series, file))
 
 
 def comment_text(manifest: Manifest) -> str:
@@ -235,13 +260,16 @@ def comment_text(manifest: Manifest) -> str:
     if manifest.converter:
         rows.append(("converted by", manifest.converter))
     rows += [("not converted", f"{series}: {reason}") for series, reason in manifest.not_converted]
+    rows += [("left out", f"{count} ({reason})") for reason, count in manifest.left_out]
     return "".join(f"{name}: {value}\n" for name, value in rows)
 
 
 def warning_text(manifest: Manifest) -> str:
     """`warning.txt`: why a package holds no file of the study."""
-    if manifest.export_type == ExportType.NIFTI:
+    if manifest.export_type in {ExportType.NIFTI, ExportType.BIDS}:
         return "This package is empty: no series of the study could be converted to NIfTI.\n"
+    if manifest.left_out:
+        return "This package is empty: the study has nothing that the format takes.\n"
     return "This package is empty: no file of the study was released.\n"
 
 
@@ -254,11 +282,11 @@ def _part(value: str) -> str:
     return safe_name(value, fallback="") if value.strip() else ""
 
 
-def _pure(value: str) -> str:
+def pure_part(value: str) -> str:
     """FIONA's sanitising of the PURE tree: anything else becomes `-`; what is missing is `unknown`."""
     return _NOT_PURE.sub("-", value.strip())[:64] or "unknown"
 
 
-def _series_number(value: str) -> str:
+def padded_series_number(value: str) -> str:
     """Four digits, or `unknown` where the number is missing or -1 (fiona-behaviour 5.2)."""
     return f"{int(value):04d}" if value.strip().isdigit() else "unknown"

@@ -12,6 +12,7 @@ from fiona_dagster.domain.deid.participants import form_problem
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deid.profile_fields import profile_from_fields
 from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.exports.profiles import NATIVE, ExportProfile, export_profiles
 from fiona_dagster.domain.image_destinations import (
     ImageDestination,
     image_destination_from_fields,
@@ -76,7 +77,7 @@ class Project:
     """Of packages."""
     image_destinations: tuple[ImageDestination, ...] = ()
     """Of the images themselves, besides the research PACS."""
-    export_formats: tuple[str, ...] = ("native",)
+    exports: tuple[ExportProfile, ...] = (NATIVE,)
     life: ProjectLife = ProjectLife()  # noqa: RUF009 — frozen
     auto_id_ae_title: str = ""  # called AE title whose unclaimed studies auto-ID names; "" for none
     redcap_token_ref: str = ""  # of the project's own REDCap
@@ -170,6 +171,7 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
     fiona = row.get("deid_profile") == "fiona"
     date_mode = _choice(row, "deid_date_mode", "1" if fiona else "2", _DATE_MODES, name, place)
     active = _yes(row.get("project_active"), default=True)
+    may_restore = _decided(row, "deid_restore_dates", name, place)
     project = Project(
         name=name,
         participant_pattern=pattern,
@@ -179,7 +181,7 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
         drop_secondary_capture=_yes(row.get("project_features___2")),
         date_mode=date_mode,
         date_shift_days=_shift(row, FIONA_SHIFT_DAYS if fiona else None, name, place),
-        dates_may_be_restored=_decided(row, "deid_restore_dates", name, place),
+        dates_may_be_restored=may_restore,
         uid_root=str(row.get("deid_uid_root") or "2.25"),
         uid_scheme=_choice(row, "deid_uid_scheme", "keyed", _UID_SCHEMES, name, place),
         profile=profile,
@@ -192,6 +194,9 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
         ),
         image_destinations=tuple(
             image_destination_from_fields(one, place=place) for one in in_use if is_image_destination(one)
+        ),
+        exports=export_profiles(
+            row.get("export_profiles") or [], may_restore=may_restore, date_mode=date_mode, place=place
         ),
         life=life_from_fields(row, name, place, active=active),
         auto_id_ae_title=auto_id_title(row, name, place),

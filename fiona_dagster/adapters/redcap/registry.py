@@ -36,7 +36,9 @@ _ESSENTIAL = {
     "Routing": ("record_id", "routing_active", "routing_dest_project"),
     "DataTransferProjects": ("record_id", "project_name", "project_patient_naming", "project_active"),
 }
-_PROJECT_FORMS = ("leave_alone_do_not_touch", "projects", "deidentification", "destinations")
+_PROJECT_LISTS = ("destinations", "export_profiles")
+"""Repeating forms of which a project takes every row."""
+_PROJECT_FORMS = ("leave_alone_do_not_touch", "projects", "deidentification", *_PROJECT_LISTS)
 _WANTED_TRANSFERS = (
     "[transfer_requested_date] <> '' and "
     "([transfer_date] = '' or [transfer_date] < [transfer_requested_date])"
@@ -184,17 +186,17 @@ class RedcapRegistry:
         return [_routing_rule(row, names) for row in project.rows()]
 
     def project_rows(self) -> list[Row]:
-        """Rows of DataTransferProjects as JSON values: fields that are filled in, and the list `destinations`."""
+        """Rows of DataTransferProjects as JSON values: fields that are filled in, and lists of destinations and exports."""
         project = self.client("DataTransferProjects")
         forms = [form for form in _PROJECT_FORMS if form in set(project.forms)]
         found: dict[str, Row] = {}
         for row in project.rows(forms=forms):
-            one = found.setdefault(str(row["record_id"]), {"destinations": []})
+            one = found.setdefault(str(row["record_id"]), {name: [] for name in _PROJECT_LISTS})
             filled = {name: value for name, value in row.items() if value not in {"", None}}
             if not row.get(INSTRUMENT):
                 one.update(filled)
-            elif row[INSTRUMENT] == "destinations":
-                one["destinations"].append(filled)
+            elif row[INSTRUMENT] in _PROJECT_LISTS:
+                one[row[INSTRUMENT]].append(filled)
         return list(found.values())
 
     def projects(self) -> RegistryProjects:

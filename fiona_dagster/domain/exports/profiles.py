@@ -1,0 +1,234 @@
+"""A project's exports (`export_profiles` of DataTransferProjects): format, folders, attributes, destination.
+
+What cannot be understood completely does not load, and what a project has no right to is refused here, not when its
+first study is due.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fiona_dagster.domain.deid.dictionary import standard_vr, tag_of
+from fiona_dagster.domain.errors import ConfigurationError, Permanent
+from fiona_dagster.domain.exports.templates import (
+    INSTANCE_FIELDS,
+    STUDY_FIELDS,
+    FolderTemplate,
+    folder_template,
+)
+from fiona_dagster.domain.layout import safe_name
+from fiona_dagster.domain.packaging import ExportType
+
+if TYPE_CHECKING:
+    from fiona_dagster.domain.deid.codes import DateMode
+
+_CODES = {
+    "1": ExportType.NATIVE, "2": ExportType.NIFTI, "3": ExportType.BIDS, "5": ExportType.PURE,
+    "6": ExportType.RAM_MS, "7": ExportType.TRANSPARA, "8": ExportType.SPECTROSCOPY,
+}  # fmt: skip
+"""Choices of `export_format` in REDCap."""
+_TEXT_VRS = frozenset(
+    {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UT"}
+)
+_NOT_YOURS = frozenset({0x0002, 0x0012, 0x0028, 0x7FE0})
+"""Groups that say how a copy came to be and how its pixels are to be read."""
+_STRUCTURE = frozenset({0x00080005, 0x00080008, 0x00080060, 0x00080201})
+CONVERTED = frozenset({ExportType.NIFTI, ExportType.BIDS})
+"""Formats that hold no DICOM."""
+
+
+@dataclass(frozen=True)
+class ExportProfile:
+    """One export of a project. `label` is what stands for it in the package's name.
+
+    `tag_overrides` are (keyword, text); the text may name `{project}`, `{participant}`, `{event}` and `{accession}`.
+    `destination` names the only destination that gets it; blank: all of them get it.
+    """
+
+    export_type: ExportType
+    label: str = ""
+    template: FolderTemplate | None = None
+    tag_overrides: tuple[tuple[str, str], ...] = ()
+    destination: str = ""
+    restore_dates: bool = False
+    demographics: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.label:
+            object.__setattr__(self, "label", self.export_type.value)
+
+    @property
+    def wants_demographics(self) -> bool:
+        """Whether the project's REDCap is asked: FIONA's RAM-MS and a table of BIDS participants need it."""
+        return self.demographics or self.export_type is ExportType.RAM_MS
+
+    @property
+    def restores_dates(self) -> bool:
+        """RAM-MS always got the dates as they were (fiona-behaviour 5.2)."""
+        return self.restore_dates or self.export_type is ExportType.RAM_MS
+
+    @property
+    def changes_copies(self) -> bool:
+        """Whether files differ from the verified copies in attributes, so that their proof is not by their bytes."""
+        return self.export_type not in CONVERTED and bool(
+            self.tag_overrides
+            or self.restores_dates
+            or self.demographics
+            or self.export_type is ExportType.TRANSPARA
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that decides about a package besides its study; blank for a format as it comes."""
+        if self == ExportProfile(self.export_type, self.label, destination=self.destination):
+            return ""
+        template = self.template.text if self.template else ""
+        said = [self.export_type.value, template, self.tag_overrides, self.restores_dates, self.demographics]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+NATIVE = ExportProfile(ExportType.NATIVE)
+
+
+def export_profiles(
+    rows: Sequence[Mapping[str, Any]], *, may_restore: bool, date_mode: DateMode, place: str
+) -> tuple[ExportProfile, ...]:
+    """The active exports of a project; the native one where it names none at all.
+
+    The first of a format has FIONA's name, `..._native.zip`; a further one is told apart by `export_name`.
+
+    Args:
+        rows: fields of the repeating form `export_profiles`.
+        may_restore: the project's `deid_restore_dates`.
+        date_mode: what happens to its dates.
+        place: where it stands, for messages.
+
+    Raises:
+        ConfigurationError: a row cannot be understood, or asks for what the project may not have.
+    """
+    found: list[ExportProfile] = []
+    if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
+        raise ConfigurationError(
+            "export_profiles is not a list of fields", place=place, remedy="see docs/exports.md"
+        )
+    for row in rows:
+        profile = _profile(row, place)
+        if profile is None:
+            continue
+        if profile.restores_dates:
+            _check_right(profile, may_restore=may_restore, date_mode=date_mode, place=place)
+        if any(one.label == profile.label for one in found):
+            name = safe_name(str(row.get("export_name") or ""), fallback="")
+            profile = replace(profile, label=f"{profile.label}-{name}")
+        if any(one.label == profile.label for one in found):
+            raise ConfigurationError(
+                f"two exports of one format are called '{row.get('export_name', '')}'", place=place,
+                remedy="give them different export_name",
+            )  # fmt: skip
+        found.append(profile)
+    return tuple(found) if rows else (NATIVE,)
+
+
+def _profile(row: Mapping[str, Any], place: str) -> ExportProfile | None:
+    if not _flag(row, "export_active", place, default=True):
+        return None
+    export_type = _format(str(row.get("export_format") or ""), place)
+    known = STUDY_FIELDS if export_type is ExportType.NIFTI else INSTANCE_FIELDS
+    text = str(row.get("export_folder_template") or "").strip()
+    overrides = tag_overrides(row.get("export_tag_overrides") or {}, place=place)
+    if export_type is ExportType.BIDS and text:
+        raise ConfigurationError(
+            "BIDS says itself where its files lie", place=place, remedy="empty export_folder_template"
+        )
+    if export_type in CONVERTED and overrides:
+        raise ConfigurationError(
+            f"{export_type} holds no DICOM attributes", place=place, remedy="empty export_tag_overrides"
+        )
+    restore = _flag(row, "export_undo_date_shift", place)
+    if export_type in CONVERTED and restore:
+        raise ConfigurationError(
+            f"{export_type} holds no dates", place=place, remedy="set export_undo_date_shift to 0"
+        )
+    return ExportProfile(
+        export_type,
+        template=folder_template(text, known=known, place=place) if text else None,
+        tag_overrides=overrides,
+        destination=str(row.get("export_dest_name") or "").strip(),
+        restore_dates=restore,
+        demographics=_flag(row, "export_demographics", place),
+    )
+
+
+def tag_overrides(given: object, *, place: str) -> tuple[tuple[str, str], ...]:
+    """Attributes that an export changes: a JSON object of keyword and text, in the order of keywords.
+
+    Only attributes of text can be changed, and none that says how a copy came to be, what it is, or how its pixels are
+    read.
+
+    Raises:
+        ConfigurationError: it is none, or names another attribute.
+    """
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except ValueError:
+            given = None
+    if not isinstance(given, Mapping) or not all(
+        isinstance(name, str) and isinstance(text, str) for name, text in given.items()
+    ):
+        raise ConfigurationError(
+            "export_tag_overrides is no JSON object of keywords and texts", place=place,
+            remedy='write {"PatientComments": "text", "StudyDescription": ""}',
+        )  # fmt: skip
+    for name, text in given.items():
+        tag = tag_of(name)
+        if (
+            tag is None
+            or standard_vr(tag) not in _TEXT_VRS
+            or tag >> 16 in _NOT_YOURS
+            or tag in _STRUCTURE
+            or not text.isprintable()
+        ):
+            raise ConfigurationError(
+                f"export_tag_overrides cannot set '{name}'", place=place,
+                remedy="use keywords of attributes of text that say nothing of pixels, identity or de-identification",
+            )  # fmt: skip
+    return tuple(sorted(given.items()))
+
+
+def _format(text: str, place: str) -> ExportType:
+    try:
+        return _CODES[text] if text in _CODES else ExportType.named(text)
+    except Permanent:
+        choices = ", ".join(f"{code} ({one})" for code, one in _CODES.items())
+        raise ConfigurationError(
+            f"export_format is {text or 'empty'}", place=place, remedy=f"use {choices}"
+        ) from None
+
+
+def _check_right(profile: ExportProfile, *, may_restore: bool, date_mode: DateMode, place: str) -> None:
+    if date_mode == "keep":
+        return  # there is nothing to give back
+    what = f"the export {profile.label} gives back the original dates"
+    if date_mode in {"remove", "year"}:
+        raise ConfigurationError(
+            f"{what}, which deid_date_mode took away",
+            place=place,
+            remedy="choose another date mode or format",
+        )
+    if not may_restore:
+        raise ConfigurationError(
+            f"{what}, which the project may not", place=place,
+            remedy="set deid_restore_dates if its approval says so, else choose another format",
+        )  # fmt: skip
+
+
+def _flag(row: Mapping[str, Any], field: str, place: str, *, default: bool = False) -> bool:
+    text = str(row.get(field) if row.get(field) is not None else "").strip().lower()
+    if text not in {"", "0", "1", "no", "yes", "false", "true"}:
+        raise ConfigurationError(f"{field} is neither yes nor no", place=place, remedy="use 1 or 0")
+    return default if not text else text in {"1", "yes", "true"}
