@@ -17,7 +17,9 @@ from fiona_dagster.resources.gateway import GatewayResource
 @pytest.fixture
 def gateway(tmp_path: Path) -> GatewayResource:
     (tmp_path / "config.json").write_text(json.dumps({"DATADIR": str(tmp_path)}))
-    return GatewayResource(config_file=str(tmp_path / "config.json"))
+    made = GatewayResource(config_file=str(tmp_path / "config.json"))
+    made.settings.projects_file.parent.mkdir(parents=True, exist_ok=True)
+    return made
 
 
 def transfers(*projects: str) -> list[Any]:
