@@ -204,6 +204,12 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
         redcap_id=_whole(row, "project_redcap_id", name, place),
         writes_imaging=_yes(row.get("project_annotation_type"), default=True),
     )
+    unknown = {one.destination for one in project.exports} - {"", *(one.name for one in project.destinations)}
+    if unknown:
+        raise ConfigurationError(
+            f"an export of {name} goes to '{min(unknown)}', which is no destination of packages", place=place,
+            remedy="mend export_dest_name, or leave it empty for all destinations",
+        )  # fmt: skip
     if project.auto_id_ae_title:
         check_names(pattern, project.participant_problem, name, place)
     return project

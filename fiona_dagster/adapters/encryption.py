@@ -1,0 +1,135 @@
+"""Packages that only a password opens: AES-256 in a zip (WinZip AE-2), or in a 7z whose list of files is hidden too.
+
+The plain package never touches the disk: it is written into the encrypting container, as its only entry. The password
+comes with the call and is nowhere kept; whoever sends the package sends the password another way.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from fiona_dagster.domain.errors import ConfigurationError, Permanent
+
+Encryption = Literal["zip", "7z"]
+SHORTEST_PASSWORD = 12
+"""Characters: AES-256 is as strong as the password that its key is derived from, and a package can be attacked offline
+for as long as somebody likes."""
+_PIPE_BYTES = 1 << 20
+
+
+def check_password(password: str) -> None:
+    """Raises `ConfigurationError` where a password is too short, or would be typed in different ways."""
+    if len(password) < SHORTEST_PASSWORD:
+        raise ConfigurationError(
+            f"the password has fewer than {SHORTEST_PASSWORD} characters", remedy="choose a longer one"
+        )
+    if not password.isascii() or not password.isprintable():
+        # programs disagree on the encoding of a password
+        raise ConfigurationError(
+            "the password holds other characters than printable ASCII", remedy="choose another"
+        )
+
+
+def encrypted_name(package_name: str, encryption: Encryption) -> str:
+    """`<name>_encrypted.7z`, as FIONA has it, or `<name>_encrypted.zip`."""
+    return f"{package_name.removesuffix('.zip')}_encrypted.{encryption}"
+
+
+@contextmanager
+def encrypted(target: IO[bytes], inner: str, password: str, encryption: Encryption) -> Iterator[Any]:
+    """A stream to write the plain package into, called `inner` in the container that `target` becomes.
+
+    Raises:
+        Permanent: the container could not be written.
+    """
+    with (_into_zip if encryption == "zip" else _into_7z)(target, inner, password) as stream:
+        yield stream
+
+
+@contextmanager
+def _into_zip(target: IO[bytes], inner: str, password: str) -> Iterator[Any]:
+    import pyzipper
+
+    with pyzipper.AESZipFile(
+        target, "w", compression=pyzipper.ZIP_STORED, encryption=pyzipper.WZ_AES
+    ) as archive:
+        archive.setpassword(password.encode())
+        archive.setencryption(pyzipper.WZ_AES, nbits=256)
+        with archive.open(inner, "w", force_zip64=True) as stream:
+            yield stream
+
+
+@contextmanager
+def _into_7z(target: IO[bytes], inner: str, password: str) -> Iterator[Any]:
+    """py7zr reads what it packs: it gets the reading end of a pipe, in a thread of its own."""
+    reading, writing = os.pipe()
+    failed: list[BaseException] = []
+
+    def pack() -> None:
+        import py7zr
+
+        try:
+            filters = [{"id": py7zr.FILTER_COPY}, {"id": py7zr.FILTER_CRYPTO_AES256_SHA256}]
+            with (
+                os.fdopen(reading, "rb", buffering=_PIPE_BYTES) as source,
+                py7zr.SevenZipFile(
+                    target, "w", filters=filters, password=password, header_encryption=True
+                ) as archive,
+            ):
+                archive.writef(_Stream(source), inner)  # type: ignore[arg-type]
+        except BaseException as error:  # noqa: BLE001 — told to whoever writes, below
+            failed.append(error)
+
+    thread = threading.Thread(target=pack, name="7z")
+    thread.start()
+    try:
+        with os.fdopen(writing, "wb", buffering=_PIPE_BYTES) as stream:
+            yield stream
+    except BrokenPipeError:
+        thread.join()
+        _tell(failed)
+        raise
+    finally:
+        thread.join()
+    _tell(failed)
+
+
+def _tell(failed: list[BaseException]) -> None:
+    for error in failed:
+        if isinstance(error, OSError):
+            raise error
+        raise Permanent(f"the 7z could not be written ({type(error).__name__})") from None
+
+
+class _Stream(io.BufferedIOBase):
+    """A pipe as py7zr wants it: it asks for a size, which it does not use but for telling empty files from others."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source, self._at_end = source, False
+
+    def readable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at_end = whence == os.SEEK_END
+        return offset
+
+    def tell(self) -> int:
+        return int(self._at_end)
+
+    def read(self, size: int | None = -1) -> bytes:
+        return self._source.read(-1 if size is None else size)
+
+
+def md5_of(path: Path) -> str:
+    """The MD5 of an encrypted package: containers are completed at their beginning, so it is read again."""
+    import hashlib
+
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
