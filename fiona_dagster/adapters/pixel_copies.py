@@ -16,11 +16,12 @@ from fiona_dagster.adapters.dicom_files import EXPLICIT_BIG, EXPLICIT_LITTLE_UID
 from fiona_dagster.adapters.pixel_frames import decoded_frames
 from fiona_dagster.domain.errors import Hold
 from fiona_dagster.domain.pixels.masked_attributes import Reencoded
-from fiona_dagster.domain.pixels.masks import Masking, fill_of, paint, paint_native
+from fiona_dagster.domain.pixels.painting import fill_of, paint, paint_native
 
 if TYPE_CHECKING:
     from fiona_dagster.adapters.dicom_files import InstanceFile, PixelSpan
     from fiona_dagster.domain.pixels.frames import Frame, ImagePixel
+    from fiona_dagster.domain.pixels.masks import Masking
 
 _LONGEST = 0xFFFFFFFE
 """Bytes of a value whose length is stated."""

@@ -25,6 +25,7 @@ from fiona_dagster.domain.errors import Permanent
 if TYPE_CHECKING:
     from fiona_dagster.adapters.dicom_copies import PixelValue
     from fiona_dagster.adapters.dicom_files import InstanceFile
+    from fiona_dagster.adapters.pixel_gate import PixelGate
     from fiona_dagster.domain.deid.elements import DataSet
     from fiona_dagster.domain.deid.free_text import FreeText
     from fiona_dagster.domain.deid.originals import OriginalValues
@@ -154,6 +155,9 @@ class ReleaseReader:
             self._check_identity(file, instance, original)
             if read is None:
                 sums[instance.path] = self._check_bytes(file, instance, original)
+                if instance.masking is not None:
+                    for problem in self._pixel_gate.problems(file.path, instance.masking):
+                        self.findings.add("no_removed_value_left", problem)
                 for problem in pixel_search.problems(file):
                     self.findings.add("no_removed_value_left", problem)
             uids = self._check_elements(file, search, allowed if moved else None)
@@ -168,11 +172,20 @@ class ReleaseReader:
     def _check_bytes(self, file: InstanceFile, instance: DeidentifiedInstance, original: Original) -> str:
         """Every byte of a copy is one that the engine wrote, or one of the original's pixels; returns its SHA-256."""
         found = examine_copy(file, original.pixels)
-        if not found.same_pixels:
+        same_pixels = found.same_pixels
+        if instance.masking is not None and instance.masking.changes_pixels:
+            same_pixels = self._pixel_gate.only_masked(original.pixels.path, file.path, instance.masking)
+        if not same_pixels:
             self.findings.add("pixels_unchanged", instance.path)
-        if not found.same_pixels or found.header_sha256 != instance.header_sha256:
+        if not same_pixels or found.header_sha256 != instance.header_sha256:
             self.findings.add("conservation", instance.path)
         return found.sha256
+
+    @cached_property
+    def _pixel_gate(self) -> PixelGate:
+        from fiona_dagster.adapters.pixel_gate import PixelGate
+
+        return PixelGate(self.values, self.request.project)
 
     def _cleaned(self, text: str) -> str:
         return self._free_text.clean(text)
@@ -202,7 +215,7 @@ class ReleaseReader:
             and first(dataset, 0x0020000E) == instance.series_instance_uid != ""
             and first(dataset, 0x0020000D) == instance.study_instance_uid != ""
             and first(dataset, 0x00080016) == first(meta, 0x00020002) == original.sop_class_uid
-            and file.transfer_syntax_uid == original.transfer_syntax_uid
+            and file.transfer_syntax_uid == (_new_syntax(instance) or original.transfer_syntax_uid)
         )
         if not same or not file.has_blank_preamble:
             self.findings.add("still_readable", instance.path)
@@ -269,6 +282,11 @@ def check_conservation(
         findings.add("conservation", "two instances in one file")
     for path in sorted(expected.keys() ^ _files(folder)):
         findings.add("conservation", path)
+
+
+def _new_syntax(instance: DeidentifiedInstance) -> str:
+    """The transfer syntax that a copy has because its pixels were masked."""
+    return instance.masking.transfer_syntax_uid if instance.masking is not None else ""
 
 
 def _who(source: SourceInstance) -> tuple[int | None, str]:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 from fiona_dagster.adapters.dicom_copies import write_instance
 from fiona_dagster.adapters.dicom_files import InstanceFile, patient_of, quiet_pydicom, read_instance
 from fiona_dagster.adapters.seen_elements import gather_originals
+from fiona_dagster.domain.deid.admission import SERIES_INSTANCE_UID
 from fiona_dagster.domain.deid.familiar import Familiar
+from fiona_dagster.domain.deid.text import first_text
 from fiona_dagster.domain.deidentification import (
     DeidentifiedInstance,
     Disposition,
@@ -50,10 +52,23 @@ class Task:
 
 @dataclass(frozen=True)
 class Treated:
-    """What became of one source, and whose it says it is: Study Instance UID and PatientID, None where unreadable."""
+    """What became of one source, and whose it says it is: Study Instance UID and PatientID, None where unreadable.
+
+    `suspicion` says why its pixels are to be read before it is released, in which `series` of the originals.
+    """
 
     instance: DeidentifiedInstance
     patient: tuple[str, str] | None
+    series: str = ""
+    suspicion: str = ""
+
+
+class Suspected(Exception):
+    """The pixels of an instance may carry text, and the project has such pixels masked."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def deidentify_part(
@@ -72,13 +87,21 @@ def deidentify_part(
     for position in positions:
         source = task.sources[position]
         file = _read(source, familiar)
+        suspicion = ""
         if position in reasons:
             result = not_released(source, *reasons[position])
         elif isinstance(file, str):
             result = not_released(source, "failed", file)
         else:
-            result = _instance(source, file, engine, task.request.folder, write)
-        treated.append(Treated(result, None if isinstance(file, str) else patient_of(file)))
+            try:
+                result = _instance(source, file, engine, task.request.folder, write)
+            except Suspected as found:
+                suspicion, result = found.reason, not_released(source, "held", found.reason)
+        if isinstance(file, str):
+            treated.append(Treated(result, None))
+        else:
+            series = first_text(file.dataset, SERIES_INSTANCE_UID)
+            treated.append(Treated(result, patient_of(file), series, suspicion))
         done()
     return treated
 
@@ -134,8 +157,19 @@ def _instance(
     folder: Path,
     write: Write,
 ) -> DeidentifiedInstance:
+    return attempted(source, lambda: _released(source, file, engine, folder, write))
+
+
+def attempted(source: SourceInstance, make: Callable[[], DeidentifiedInstance]) -> DeidentifiedInstance:
+    """What `make` returns, or why there is none: one instance that cannot be treated costs no other.
+
+    Raises:
+        ConfigurationError, Transient, Suspected: as `make` does.
+    """
     try:
-        return _released(source, file, engine, folder, write)
+        return make()
+    except Suspected:
+        raise
     except Hold as error:
         return not_released(source, "held", error.reason)
     except (ConfigurationError, Transient):
@@ -158,24 +192,41 @@ def _released(
     write: Write,
 ) -> DeidentifiedInstance:
     from fiona_dagster.adapters.pixel_segments import examine_pixels
-    from fiona_dagster.domain.deid.admission import SOP_INSTANCE_UID
+    from fiona_dagster.domain.deid.admission import SOP_INSTANCE_UID, admit
     from fiona_dagster.domain.deid.pixel_data import without_fragment_tables
-    from fiona_dagster.domain.deid.text import first_text
 
     uid = first_text(file.dataset, SOP_INSTANCE_UID)
     if source.sop_instance_uid and uid != source.sop_instance_uid.strip(" \0"):
         raise Hold("the file is not the instance that it was received as")
-    verdict = engine.admit(file.dataset, file.transfer_syntax_uid)
+    project, syntax = engine.request.project, file.transfer_syntax_uid
+    verdict = admit(file.dataset, syntax, project, engine.profile, source.classified)
     if verdict is not None:
+        if verdict.disposition == "suspected":
+            raise Suspected(verdict.reason)
         return not_released(source, verdict.disposition, verdict.reason)
     found = examine_pixels(file)
     if found.reason:
         raise Hold(found.reason)
     dataset = file.dataset if found.offsets_fit else without_fragment_tables(file.dataset)
     clean = engine.clean(dataset, file.behind)
-    modality = _FILE_MODALITY.sub("", clean.modality.upper())[:16] or "OT"
-    path = f"{clean.series_instance_uid}/{modality}.{clean.sop_instance_uid}.dcm"
+    path = copy_path(clean)
     digest, size = write(folder / path, clean, file)
+    return copy_of(source, clean, path, digest, size, syntax)
+
+
+def copy_path(clean: CleanInstance) -> str:
+    """Where a copy lies in its release, as FIONA named it."""
+    return f"{clean.series_instance_uid}/{_modality(clean)}.{clean.sop_instance_uid}.dcm"
+
+
+def _modality(clean: CleanInstance) -> str:
+    return _FILE_MODALITY.sub("", clean.modality.upper())[:16] or "OT"
+
+
+def copy_of(
+    source: SourceInstance, clean: CleanInstance, path: str, digest: str, size: int, transfer_syntax_uid: str
+) -> DeidentifiedInstance:
+    """A copy that was written."""
     return DeidentifiedInstance(
         identity=source.identity,
         source_sop_instance_uid=source.sop_instance_uid,
@@ -185,8 +236,8 @@ def _released(
         series_instance_uid=clean.series_instance_uid,
         study_instance_uid=clean.study_instance_uid,
         sop_class_uid=clean.sop_class_uid,
-        transfer_syntax_uid=file.transfer_syntax_uid,
-        modality=modality,
+        transfer_syntax_uid=transfer_syntax_uid,
+        modality=_modality(clean),
         header_sha256=digest,
         size_bytes=size,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from fiona_dagster.adapters.durable import sync_tree
 from fiona_dagster.adapters.parallel import cores, run_parts, split
 from fiona_dagster.adapters.release_parts import (
     Task,
+    Treated,
     Write,
     check_part,
     deidentify_part,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from fiona_dagster.domain.verification import QuarantinedStudy, VerifiedStudy
 
 __all__ = ["ReleaseRequest", "SourceInstance", "deidentify_study", "recall_release", "verify_release"]
+_LEAST_TO_READ = 8
+"""Images to be read that are worth a process of their own."""
 Progress = Callable[[int, int], None]
 """Called with the number of instances done and the number of all."""
 
@@ -51,12 +54,14 @@ def deidentify_study(
     *,
     write: Write | None = None,
     workers: int | None = None,
+    review: Path | None = None,
 ) -> DeidentifiedStudy:
     """Write the copies of one study into `request.folder`. Nothing here is verified yet.
 
     The copies' pixels are not read: verification does that, and takes the SHA-256 of the files. `write` takes the
     copies in place of the disk, which then stays as it is. Large studies are shared between `workers`
-    processes, by default as many as there are cores.
+    processes, by default as many as there are cores. Where the project has pixels masked, series that may carry
+    text are read behind all others (not with `write`), and previews for a person are put into `review`.
 
     An instance that cannot be read or treated is failed or held with its reason and costs no other; a study of
     several PatientIDs is held as a whole.
@@ -79,8 +84,10 @@ def deidentify_study(
             parts = [(task, part, reasons) for part in split(len(sources), workers or cores())]
             treated = [one for part in run_parts(deidentify_part, parts, report) for one in part]
     results = [one.instance for one in treated]
-    study = next((one.study_instance_uid for one in results if one.study_instance_uid), "")
     several = _several_patients([one.patient for one in treated])
+    if write is None and any(one.suspicion for one in treated):
+        _mask(task, treated, results, several.keys() | reasons.keys(), workers or cores(), review)
+    study = next((one.study_instance_uid for one in results if one.study_instance_uid), "")
     for index, (source, result) in enumerate(zip(sources, results, strict=True)):
         if index in several and not source.held_reason:
             results[index] = not_released(source, "held", several[index])
@@ -90,6 +97,26 @@ def deidentify_study(
     if write is None:
         _settle(request.folder, {one.path for one in results if one.disposition == "released"})
     return DeidentifiedStudy(study, tuple(results), profile.name, method_digest(profile, request.project))
+
+
+def _mask(
+    task: Task,
+    treated: Sequence[Treated],
+    results: list[DeidentifiedInstance],
+    left_out: Set[int],
+    workers: int,
+    review: Path | None,
+) -> None:
+    """Read and mask suspected series, and put what became of their images into `results`."""
+    from fiona_dagster.adapters.pixel_masking import mask_part, suspected_series
+
+    chosen = [(index, why) for index, why in suspected_series(treated).items() if index not in left_out]
+    count = max(1, min(workers, len(chosen) // _LEAST_TO_READ))
+    parts = [chosen[number::count] for number in range(count)]
+    made = run_parts(mask_part, [(task, part, review) for part in parts if part]) if chosen else []
+    for part, found in zip(parts, made, strict=False):
+        for (index, _), result in zip(part, found, strict=True):
+            results[index] = result
 
 
 def _reporter(progress: Progress | None, count: int) -> Callable[[], None]:

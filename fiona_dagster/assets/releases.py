@@ -15,6 +15,8 @@ from fiona_dagster.domain.deid.method import method_digest
 from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy
 from fiona_dagster.domain.errors import FionaError, Hold
 from fiona_dagster.domain.layout import Layout
+from fiona_dagster.domain.pixels.masks import Masking
+from fiona_dagster.domain.pixels.suspicion import classified_reason
 from fiona_dagster.domain.project import Project
 from fiona_dagster.domain.transfer import (
     AWAITING_VERIFICATION,
@@ -70,7 +72,11 @@ def deidentify_transfer(
         raise Hold(CLEANED_UP)
     request = _request(gateway, study, transfer)
     sources = _sources(gateway, study, study.revision)
-    result = deidentify_study(sources, request, _key(gateway, transfer), request.project.profile)
+    layout = gateway.settings.site(study.site).layout
+    review = layout.pixel_review(study.key, request.folder.name)
+    result = deidentify_study(
+        sources, request, _key(gateway, transfer), request.project.profile, review=review
+    )
     rows = [_row(one, request.folder, gateway.datadir(study.site)) for one in result.instances]
     ledger.transfers.record_release(
         transfer.id,
@@ -240,12 +246,17 @@ def _proof(
 
 def _sources(gateway: GatewayResource, study: StudyRecord, revision: int) -> list[SourceInstance]:
     datadir = gateway.datadir(study.site)
+    classified = {
+        one.series_instance_uid: classified_reason(one.types, one.series_description)
+        for one in gateway.ledger.studies.series(study.key)
+    }
     return [
         SourceInstance(
             path=datadir / one.path,
             identity=one.id,
             sop_instance_uid=one.sop_instance_uid,
             held_reason=SAME_UID_OTHER_CONTENT if one.aside else "",
+            classified=classified.get(one.series_instance_uid, ""),
         )
         for one in gateway.ledger.studies.covered(study.key, revision)
     ]
@@ -267,6 +278,7 @@ def _row(one: DeidentifiedInstance, folder: Path, datadir: Path) -> ReleaseRow:
         sha256=one.sha256,
         size_bytes=one.size_bytes,
         header_sha256=one.header_sha256,
+        masking=one.masking.to_json() if one.masking is not None else "",
     )
 
 
@@ -295,6 +307,7 @@ def _deidentified(
                 sha256=row.sha256,
                 size_bytes=row.size_bytes,
                 header_sha256=row.header_sha256,
+                masking=Masking.from_json(row.masking),
             )
         )
     uids = {one.study_instance_uid for one in instances if one.study_instance_uid}

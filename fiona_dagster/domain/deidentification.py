@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fiona_dagster.domain.pixels.masks import Masking
 from fiona_dagster.domain.project import Project
 
 Disposition = Literal["released", "held", "excluded", "failed"]
@@ -19,13 +20,15 @@ DISPOSITIONS: tuple[Disposition, ...] = ("released", "held", "excluded", "failed
 class SourceInstance:
     """One received SOP Instance. `identity` is its number in the ledger, if it has one.
 
-    `held_reason` is set by the caller for what must not be released whatever it contains (law 7).
+    `held_reason` is set by the caller for what must not be released whatever it contains (law 7), `classified` where
+    the site's rules want the pixels of its series looked at.
     """
 
     path: Path
     identity: int | None
     sop_instance_uid: str
     held_reason: str = ""
+    classified: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class DeidentifiedInstance:
     copy's file are set for released instances only; `reason` for all others, without patient data.
 
     `header_sha256` is that of the file as it was written, without the value of its Pixel Data. `sha256` is that of the
-    whole file, which verification fills in.
+    whole file, which verification fills in. `masking` is there where the pixels were searched for text.
     """
 
     identity: int | None
@@ -74,6 +77,7 @@ class DeidentifiedInstance:
     sha256: str = ""
     size_bytes: int = 0
     header_sha256: str = ""
+    masking: Masking | None = None
 
 
 @dataclass(frozen=True)

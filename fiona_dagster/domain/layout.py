@@ -160,6 +160,14 @@ class Layout:
         name = f"{safe_name(project)}.{revision}.{manifest_sha256[:16]}.json"
         return self.datadir / "proofs" / study_key / name
 
+    @property
+    def pixel_previews(self) -> Path:
+        """Previews of masked images, with patient data on the side of the originals."""
+        return self.quarantine / "pixels"
+
+    def pixel_review(self, study_key: str, project: str) -> Path:
+        return self.pixel_previews / study_key / safe_name(project)
+
     def release_folder(self, study_key: str, project: str) -> Path:
         return self.output / study_key / safe_name(project)
 

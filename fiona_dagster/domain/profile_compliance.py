@@ -20,6 +20,7 @@ from fiona_dagster.domain.deid.text import TEXT
 from fiona_dagster.domain.deid.uids import is_acceptable_uid
 from fiona_dagster.domain.deid.walk import Found
 from fiona_dagster.domain.identifiers import is_valid_uid
+from fiona_dagster.domain.pixels.masked_attributes import DERIVATION, DERIVATION_DESCRIPTION
 from fiona_dagster.domain.project import Project
 
 IDENTITY_TAGS = frozenset({0x00080018, 0x0020000D, 0x0020000E})
@@ -45,6 +46,8 @@ def profile_problem(found: Found, rules: Rules, cleaned: Callable[[str], str] | 
     `cleaned` is the cleaner of free text: what was cleaned does not change when it is cleaned again.
     """
     if len(found.path) == 1 and (found.tag in _WRITTEN_BY_US or found.tag in PIXEL_TAGS):
+        return None
+    if found.path == (DERIVATION_DESCRIPTION,) and list(found.texts()) == [DERIVATION]:
         return None
     if len(found.path) == 1 and found.tag >> 16 in {0x0002, 0x0012}:
         return f"{found.keyword} is there"

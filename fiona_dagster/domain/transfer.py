@@ -75,7 +75,7 @@ class ReleaseRow:
     """What became of one instance in one transfer. Paths are relative to the site's DATADIR.
 
     `sha256`, of the whole file, is there since its verification; `header_sha256`, without the value of Pixel Data,
-    since it was written.
+    since it was written. `masking` is that of the copy's pixels as JSON, '' where nobody searched them.
     """
 
     instance_id: int
@@ -91,6 +91,7 @@ class ReleaseRow:
     sha256: str = ""
     size_bytes: int = 0
     header_sha256: str = ""
+    masking: str = ""
 
 
 @dataclass(frozen=True)

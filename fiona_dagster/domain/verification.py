@@ -21,11 +21,12 @@ from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deid.residuals import vocabulary
 from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy, ReleaseRequest
 from fiona_dagster.domain.errors import Permanent
+from fiona_dagster.domain.pixels.masked_attributes import DERIVATION
 
 CHECKS = {
     "conservation": "Every source is released, held, excluded or failed, and on disk lie exactly the released files.",
     "no_removed_value_left": "No value that was taken out stands anywhere in the copies, file meta included.",
-    "pixels_unchanged": "The pixel data of every copy is the original's, bit by bit.",
+    "pixels_unchanged": "The pixel data of every copy is the original's, bit by bit, outside of what was masked.",
     "references_resolve": "Every reference inside the study names the copy of what it named before.",
     "valid_uids": "Every UID is valid (PS3.5 9.1).",
     "still_readable": "Every copy can be read, has its required UIDs and the original's transfer syntax.",
@@ -197,6 +198,7 @@ def written_values(profile: Profile, request: ReleaseRequest) -> set[str]:
         request.event,
         EVENT_PREFIX + request.event,
         DUMMY_TEXT,
+        DERIVATION,
     }
     return written | set(DUMMIES.values()) | set(_texts(method_elements(profile, request.project)))
 

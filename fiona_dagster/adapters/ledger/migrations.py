@@ -24,6 +24,7 @@ STEPS: Mapping[int, tuple[str, ...]] = {
     3: (
         "ALTER TABLE refusal ADD COLUMN times INTEGER NOT NULL DEFAULT 1",
         "ALTER TABLE study ADD COLUMN heard_boot VARCHAR(36) NOT NULL DEFAULT ''",
+        "ALTER TABLE release ADD COLUMN masking TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE study ADD COLUMN heard_uptime FLOAT NOT NULL DEFAULT 0",
     ),
 }

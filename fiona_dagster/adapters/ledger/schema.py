@@ -210,6 +210,8 @@ release = Table(
     Column("size_bytes", BigInteger, nullable=False, default=0),
     # of what is not pixels, as it was written
     Column("header_sha256", String(64), nullable=False, default="", server_default=""),
+    # boxes that were masked in its pixels, as JSON without text; '' where nobody searched them
+    Column("masking", Text, nullable=False, default="", server_default=""),
     Column("purged", Boolean, nullable=False, default=False),  # the copy was cleaned up with its study
 )
 Index("release_copy", release.c.sop_instance_uid)

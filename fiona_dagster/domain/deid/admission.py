@@ -48,9 +48,13 @@ class Verdict:
 
 
 def admit(
-    dataset: DataSet, transfer_syntax_uid: str, project: Project, profile: Profile | None = None
+    dataset: DataSet,
+    transfer_syntax_uid: str,
+    project: Project,
+    profile: Profile | None = None,
+    classified: str = "",
 ) -> Verdict | None:
-    """None where the instance may be de-identified and released.
+    """None where the instance may be de-identified and released. `classified` is what its series is looked at for.
 
     An encapsulated document passes here; its content is judged by `documents.clean_document`.
     """
@@ -75,7 +79,7 @@ def admit(
     if reason or project.pixels_are_clean:
         return Verdict("held", reason) if reason else None
     policy = project.pixels
-    reason = pixel_text_reason(dataset, row, policy)
+    reason = pixel_text_reason(dataset, row, policy, classified)
     masked = reason and policy.masks(row.kind, first_text(dataset, MODALITY).upper())
     return Verdict("suspected" if masked else "held", reason) if reason else None
 

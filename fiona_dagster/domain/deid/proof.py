@@ -108,7 +108,7 @@ def build_proof(
         "key_id": key_id,
         "method": _method(study, project, profile),
         "versions": dict(versions),
-        "pixel_data": "unchanged",
+        "pixel_data": "masked" if any(_is_masked(one) for one in instances) else "unchanged",
         "counts": {"received": len(instances), **study.study.counts()},
         "reasons": _reasons(instances),
         "instances": [
@@ -118,6 +118,7 @@ def build_proof(
                 "sha256": one.sha256,
                 "size": one.size_bytes,
                 "original": original_link(key, one.source_sop_instance_uid),
+                **_masked_part(one),
             }
             for one in sorted(study.instances, key=lambda one: one.sop_instance_uid)
         ],
@@ -150,6 +151,25 @@ def _method(study: VerifiedStudy, project: Project, profile: Profile) -> dict[st
         "date_mode": project.date_mode,
         "uid_scheme": project.uid_scheme,
         "pixels_are_clean": project.pixels_are_clean,
+    }
+
+
+def _is_masked(one: DeidentifiedInstance) -> bool:
+    return one.masking is not None and one.masking.changes_pixels
+
+
+def _masked_part(one: DeidentifiedInstance) -> dict[str, Any]:
+    """How pixels were searched: what for, and how many boxes were masked."""
+    if one.masking is None:
+        return {}
+    found = one.masking
+    return {
+        "pixels": {
+            "reason": found.reason,
+            "sources": list(found.sources),
+            "boxes": len(found.boxes),
+            "overlay_cleared": found.overlay_bits != 0,
+        }
     }
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fiona_dagster.domain.deid.elements import find_elements
 from fiona_dagster.domain.deid.encoding import Syntax, encode_value
 from fiona_dagster.domain.errors import Permanent
-from fiona_dagster.domain.pixels.frames import ImagePixel
-from fiona_dagster.domain.pixels.masks import Masking
 
-DERIVATION = "MASKED"
-"""One word, which no cleaner of free text takes out."""
-_IMAGE_TYPE, _DERIVATION_DESCRIPTION = 0x00080008, 0x00082111
+if TYPE_CHECKING:
+    from fiona_dagster.domain.pixels.frames import ImagePixel
+    from fiona_dagster.domain.pixels.masks import Masking
+
+DERIVATION = "Burned-in text masked"
+DERIVATION_DESCRIPTION = 0x00082111
+_IMAGE_TYPE = 0x00080008
 _PHOTOMETRIC_INTERPRETATION, _PLANAR_CONFIGURATION = 0x00280004, 0x00280006
 _SMALLEST_AND_LARGEST = (0x00280106, 0x00280107, 0x00280108, 0x00280109)
 _BURNED_IN_ANNOTATION = 0x00280301
@@ -79,7 +82,7 @@ def _changed(
         return changed
     kinds = values.get(_IMAGE_TYPE, b"").rstrip(b" \0").split(b"\\")
     changed[_IMAGE_TYPE] = ("CS", b"\\".join([b"DERIVED", *(kinds[1:] or [b"SECONDARY"])]))
-    changed[_DERIVATION_DESCRIPTION] = ("ST", DERIVATION.encode())
+    changed[DERIVATION_DESCRIPTION] = ("ST", DERIVATION.encode())
     if new is None:
         return changed
     changed[_PHOTOMETRIC_INTERPRETATION] = ("CS", new.photometric_interpretation.encode())

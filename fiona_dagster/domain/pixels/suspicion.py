@@ -37,13 +37,15 @@ _REGION_BORDERS = (0x00186018, 0x0018601A, 0x0018601C, 0x0018601E)
 """RegionLocationMinX0, MinY0, MaxX1, MaxY1: the corners, inclusive (PS3.3 C.8.5.5)."""
 
 
-def pixel_text_reason(dataset: DataSet, row: SopClassRow, policy: PixelPolicy) -> str:
+def pixel_text_reason(  # noqa: PLR0911 — one sentence a rule, in their order
+    dataset: DataSet, row: SopClassRow, policy: PixelPolicy, classified: str = ""
+) -> str:
     """Why the pixels may carry burned-in text, or ''.
 
     Burned In Annotation decides where it speaks; else the object type, the photometric interpretation of objects
     that are grey by nature (colour is a copy of a screen), and the values listed in `burned_in.csv`; in projects that
     have pixels masked also those of `where_to_look.csv`, which would be too many to hold. Images that the project
-    excludes keep their pixels, but for overlays in them.
+    excludes keep their pixels, but for overlays in them. `classified` is what `classified_reason` says.
     """
     if overlay_bits(dataset):
         return _PREFIX + "an overlay lies in unused bits of the pixel data"
@@ -56,6 +58,8 @@ def pixel_text_reason(dataset: DataSet, row: SopClassRow, policy: PixelPolicy) -
         return "" if flavor(dataset) == "VOLUME" else _PREFIX + "an image of a slide that is no VOLUME"
     if row.pixel_text == "none" or (annotation == "NO" and not policy.masks_any):
         return ""
+    if classified:
+        return classified
     why = "" if annotation == "NO" else _listed(dataset, row)
     if not why and policy.masks_any:
         why = _device(dataset) or ("" if annotation == "NO" else _looked_at(dataset))

@@ -5,6 +5,7 @@
       mask: [[0, 0, 800, 40]]          # left, top, width, height in pixels of the stored matrix
       keep: [[100, 50, 600, 500]]      # instead of mask: everything else is masked
       read: no                         # what is left is not searched for text (it is, where this is not said)
+      regions: no                      # the object's own ultrasound regions do not count (they do)
 
 `when` names attributes by keyword; a text is a regular expression that must match the whole value, without case.
 The first template that fits is taken. An unknown attribute or key refuses the whole file: a template that silently fits
@@ -34,7 +35,7 @@ ATTRIBUTES = {
     "Columns": 0x00280011,
 }
 """What a template may ask of an object; several values of an attribute are joined by backslashes."""
-_KEYS = frozenset({"name", "when", "mask", "keep", "read"})
+_KEYS = frozenset({"name", "when", "mask", "keep", "read", "regions"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REMEDY = "see docs/burned-in-text.md"
 
@@ -48,6 +49,7 @@ class Template:
     mask: tuple[Rectangle, ...] = ()
     keep: tuple[Rectangle, ...] = ()
     read: bool = True
+    regions: bool = True
 
     def fits(self, described: Mapping[str, str]) -> bool:
         """Whether an object is of this kind; `described` are its values by keyword."""
@@ -63,7 +65,7 @@ class Template:
             "when": {key: int(one) if one.isdigit() else one for key, one in self.when},
             **{key: [list(one) for one in boxes] for key, boxes in regions.items()},
         }
-        return plain if self.read else {**plain, "read": False}
+        return plain | {key: False for key in ("read", "regions") if not getattr(self, key)}
 
 
 def fitting(templates: Iterable[Template], described: Mapping[str, str]) -> Template | None:
@@ -121,14 +123,15 @@ def _template(content: object, place: str) -> Template:
         unknown = sorted(map(str, content.keys() - _KEYS)) if isinstance(content, dict) else []
         problem = f"'{unknown[0]}' is not known" if unknown else "is no template"
         raise ConfigurationError(problem, place=place, remedy=_REMEDY)
-    name, when, read = str(content.get("name") or ""), content.get("when"), content.get("read", True)
+    name, when = str(content.get("name") or ""), content.get("when")
+    read, regions = content.get("read", True), content.get("regions", True)
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
             "has no name of letters, digits, '.', '_' and '-'", place=place, remedy=_REMEDY
         )
-    if not isinstance(when, dict) or not when or not isinstance(read, bool):
+    if not isinstance(when, dict) or not when or not {type(read), type(regions)} <= {bool}:
         raise ConfigurationError(
-            "has no `when`, or `read` is neither yes nor no", place=place, remedy=_REMEDY
+            "has no `when`, or `read` or `regions` is neither yes nor no", place=place, remedy=_REMEDY
         )
     conditions = tuple(_condition(key, value, place) for key, value in when.items())
     if not {"Rows", "Columns"} <= when.keys():
@@ -138,7 +141,7 @@ def _template(content: object, place: str) -> Template:
     mask, keep = (_rectangles(content.get(key), key, place) for key in ("mask", "keep"))
     if bool(mask) == bool(keep):
         raise ConfigurationError("has both or none of `mask` and `keep`", place=place, remedy=_REMEDY)
-    return Template(name, conditions, mask, keep, read)
+    return Template(name, conditions, mask, keep, read=read, regions=regions)
 
 
 def _condition(key: object, value: object, place: str) -> tuple[str, str]:

@@ -1,0 +1,189 @@
+"""Before and after, side by side, for a person: contact sheets inside of the quarantine, and what was decided of them.
+
+A sheet shows originals, and so patient data: it never leaves the quarantine, and goes with its study. Beside each lies
+a record without any: the device, the boxes, and whether somebody has looked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fiona_dagster.adapters.durable import write_durably
+from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from PIL.Image import Image
+
+    from fiona_dagster.domain.deidentification import DeidentifiedInstance
+    from fiona_dagster.domain.pixels.frames import Stored
+    from fiona_dagster.domain.pixels.templates import Rectangle
+
+WAITING, CONFIRMED, CORRECTED = "waiting", "confirmed", "corrected"
+_FRAMES = 6
+"""Frames of one object that a sheet shows, evenly over its time."""
+_SIDE = 512
+"""Pixels of the longer side of a preview."""
+_GAP = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """One masked image that a person may look at. `name` is the SOP Instance UID of the copy.
+
+    `device` is what a template may ask of it, `boxes` are (left, top, width, height), each once whatever its frames.
+    """
+
+    name: str
+    series: str
+    reason: str
+    sources: tuple[str, ...]
+    device: Mapping[str, str]
+    boxes: tuple[Rectangle, ...]
+    state: str = WAITING
+    by: str = ""
+
+    def __repr__(self) -> str:
+        return f"Preview({self.name}, {self.state})"
+
+
+def is_sampled(instance: DeidentifiedInstance, percent: int) -> bool:
+    """Whether a masked image is shown: the same ones each time, by a hash of the copy's UID."""
+    if instance.masking is None or not instance.masking.changes_pixels or not percent:
+        return False
+    number = int.from_bytes(hashlib.sha256(instance.sop_instance_uid.encode()).digest()[:4], "big")
+    return number % 100 < percent
+
+
+def write_preview(
+    folder: Path, original: Path, copy: Path, instance: DeidentifiedInstance, device: Mapping[str, str]
+) -> None:
+    """Draw the contact sheet of a masked image, and write its record.
+
+    A decision on the same boxes stays; on others it is asked for again.
+
+    Raises:
+        Undecodable: a frame cannot be shown.
+        Transient: the disk refuses.
+    """
+    masking = instance.masking
+    assert masking is not None  # noqa: S101 — `is_sampled` says so
+    boxes = tuple(sorted({(b.left, b.top, b.width, b.height) for b in masking.boxes}))
+    name = instance.sop_instance_uid
+    record = Preview(name, instance.series_instance_uid, masking.reason, masking.sources, dict(device), boxes)
+    known = _read(folder / f"{name}.json")
+    if known is not None and (known.boxes, known.device) == (record.boxes, record.device):
+        record = replace(record, state=known.state, by=known.by)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        _sheet(original, copy).save(folder / f"{name}.png", optimize=False)
+        _write(folder, record)
+    except OSError as error:
+        raise Transient(
+            f"a preview cannot be written ({error.strerror}): free the disk and try again"
+        ) from None
+
+
+def previews(folder: Path) -> list[Preview]:
+    """All previews of a release, by name."""
+    found = [_read(path) for path in sorted(folder.glob("*.json"))]
+    return [one for one in found if one is not None]
+
+
+def decide(folder: Path, name: str, state: str, *, by: str) -> Preview:
+    """Write down that a person has looked at a preview.
+
+    Raises:
+        ConfigurationError: there is none of that name.
+    """
+    found = {one.name: one for one in previews(folder)}
+    if name not in found:
+        raise ConfigurationError(
+            "there is no preview of that name", remedy="`fiona pixels review` lists them"
+        )
+    decided = replace(found[name], state=state, by=by)
+    _write(folder, decided)
+    return decided
+
+
+def _read(path: Path) -> Preview | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        boxes = tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in content.pop("boxes"))
+        return Preview(boxes=boxes, **{**content, "sources": tuple(content["sources"])})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError):
+        raise Permanent(
+            f"the record {path.name} of a preview cannot be read: de-identify the study again"
+        ) from None
+
+
+def _write(folder: Path, one: Preview) -> None:
+    content: dict[str, Any] = {
+        "name": one.name, "series": one.series, "reason": one.reason, "sources": list(one.sources),
+        "device": dict(one.device), "boxes": [list(box) for box in one.boxes], "state": one.state, "by": one.by,
+    }  # fmt: skip
+    write_durably(folder / f"{one.name}.json", json.dumps(content, indent=1).encode())
+
+
+def _sheet(original: Path, copy: Path) -> Image:
+    """One row a frame: the original on the left, the copy on the right."""
+    from PIL import Image
+
+    from fiona_dagster.adapters.pixel_frames import decoded_frames, describe
+
+    count = describe(original).number_of_frames
+    wanted = sorted({round(step * (count - 1) / max(1, _FRAMES - 1)) for step in range(_FRAMES)})
+    pairs = [
+        (
+            _shown(one.stored, one.photometric_interpretation),
+            _shown(other.stored, other.photometric_interpretation),
+        )
+        for one, other in zip(
+            decoded_frames(original, frames=wanted), decoded_frames(copy, frames=wanted), strict=True
+        )
+    ]
+    wide, high = pairs[0][0].size
+    sheet = Image.new("RGB", (2 * wide + _GAP, len(pairs) * (high + _GAP) - _GAP), (0, 80, 160))
+    for row, pair in enumerate(pairs):
+        for column, picture in enumerate(pair):
+            sheet.paste(picture, (column * (wide + _GAP), row * (high + _GAP)))
+    return sheet
+
+
+def _shown(stored: Stored, photometric_interpretation: str) -> Image:
+    """A frame as a person can look at it: stretched to its own values, no matter what the object's window is."""
+    from PIL import Image
+
+    if stored.ndim == 3 and stored.shape[2] == 3:
+        mode = "YCbCr" if photometric_interpretation.startswith("YBR") else "RGB"
+        picture = Image.fromarray(_bytes(stored), mode).convert("RGB")
+    else:
+        grey = _bytes(stored if stored.ndim == 2 else stored[..., 0])
+        picture = Image.fromarray(
+            255 - grey if photometric_interpretation == "MONOCHROME1" else grey
+        ).convert("RGB")
+    picture.thumbnail((_SIDE, _SIDE))
+    return picture
+
+
+def _bytes(stored: Stored) -> npt.NDArray[np.uint8]:
+    import numpy as np
+
+    if stored.dtype == np.uint8 and stored.ndim == 3:
+        return np.ascontiguousarray(stored)
+    values = np.nan_to_num(stored.astype(np.float64))
+    low, high = float(values.min()), float(values.max())
+    return ((values - low) * (255.0 / max(high - low, 1.0))).astype(np.uint8)
+
+
+def waiting(found: Sequence[Preview]) -> int:
+    """Previews that nobody has looked at."""
+    return sum(one.state == WAITING for one in found)
