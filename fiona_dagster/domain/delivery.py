@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from fiona_dagster.domain.packaging import Package
+
+if TYPE_CHECKING:
+    from fiona_dagster.domain.project import Destination
 
 
 @dataclass(frozen=True)
@@ -63,3 +67,18 @@ def plan_upload(package: Package, final: RemoteFile | None, part: RemoteFile | N
 def part_name(package_name: str) -> str:
     """Under which name a package is sent: hidden, and never taken for a finished one."""
     return f".{package_name}.part"
+
+
+def beside(package_name: str) -> tuple[str, ...]:
+    """Names of all that may lie beside a package at its destination, FIONA's triple among it (fiona-behaviour 8)."""
+    stem = package_name.removesuffix(".zip")
+    return (
+        f"{package_name}.md5",
+        f"{stem}.md5sum",
+        f"{stem}.json",
+    )
+
+
+def destinations_of(package: Package, destinations: Iterable[Destination]) -> list[Destination]:
+    """The destinations that get a package: all, or the only one that its export names."""
+    return [one for one in destinations if package.destination in {"", one.name}]
