@@ -1,0 +1,194 @@
+"""Lines of text in one view, by several looks at it: as it is, turned, smaller, larger.
+
+One look misses vertical and very large or very small letters; the sum of them is biased to find too much. Views are
+cut into tiles, so that memory and time of a look are bounded by its pixels; tiles without any contrast cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fiona_dagster.adapters.text_models import text_probability
+from fiona_dagster.domain.pixels.windowing import View
+
+Mask = npt.NDArray[np.bool_]
+TILE, OVERLAP = 1280, 160
+"""Pixels of a side of what the detector sees at once, and how much of it neighbours see too."""
+LIKELY = 0.2
+"""Probability from which a pixel belongs to text: half of what others use."""
+_SMALL = 600_000
+"""Pixels of a view that is looked at enlarged as well: letters of 8 pixels stand in small images and small regions."""
+_FLAT = 3
+"""Grey levels of 255 within which a tile has nothing to read."""
+_LEAST_AREA = 6
+_GROWTH, _MARGIN = 0.5, 2
+"""Of a line's thickness, and pixels: the detector marks the middle of a line, not its ascenders."""
+_FULL = 0.6
+"""Share of a box that its line must fill; an oblique line is cut into smaller boxes until it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangle:
+    """Left, top, right and bottom (behind the last) in pixels of the view."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of text: upright rectangles that cover it, and its picture turned so that it reads from left to right."""
+
+    pieces: tuple[Rectangle, ...]
+    score: float
+    picture: View
+
+
+def lines_of(view: View) -> tuple[list[Line], int]:
+    """Lines of text in a view, the surest first, and how often the detector ran. A line may be found several times."""
+    rows, columns = view.shape[:2]
+    scales = [1.0]
+    if max(rows, columns) >= 128:
+        scales.append(0.5)
+    if max(rows, columns) >= 1024:
+        scales.append(0.25)
+    if rows * columns <= _SMALL:
+        scales.append(2.0)
+    found: list[Line] = []
+    runs = 0
+    for scale in scales:
+        scaled = _scaled(view, scale)
+        for turned in (False, True):
+            seen = np.ascontiguousarray(np.rot90(scaled)) if turned else scaled
+            probability, cost = _probability(seen)
+            runs += cost
+            if not (probability >= LIKELY).any():
+                continue
+            found.extend(_components(seen, probability, view.shape[:2], scale, turned=turned))
+    found.sort(key=lambda line: -line.score * line.picture.shape[1])
+    return found, runs
+
+
+def _scaled(view: View, scale: float) -> View:
+    if scale == 1.0:
+        return view
+    size = max(1, round(view.shape[1] * scale)), max(1, round(view.shape[0] * scale))
+    way = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    return np.asarray(cv2.resize(view, size, interpolation=way), dtype=np.uint8)
+
+
+def _probability(view: View) -> tuple[npt.NDArray[np.float32], int]:
+    rows, columns = view.shape[:2]
+    whole = np.zeros((rows, columns), dtype=np.float32)
+    runs = 0
+    for top in _starts(rows):
+        for left in _starts(columns):
+            tile = view[top : top + TILE, left : left + TILE]
+            if int(tile.max()) - int(tile.min()) <= _FLAT or _is_flat(tile):
+                continue
+            place = whole[top : top + TILE, left : left + TILE]
+            np.maximum(place, text_probability(np.ascontiguousarray(tile)), out=place)
+            runs += 1
+    return whole, runs
+
+
+def _is_flat(tile: View) -> bool:
+    return all(int(channel.max()) - int(channel.min()) <= _FLAT for channel in np.moveaxis(tile, 2, 0))
+
+
+def _starts(length: int) -> Iterator[int]:
+    if length <= TILE:
+        yield 0
+        return
+    count = -(-(length - OVERLAP) // (TILE - OVERLAP))
+    for number in range(count):
+        yield round(number * (length - TILE) / (count - 1))
+
+
+def _components(
+    view: View, probability: npt.NDArray[np.float32], shape: tuple[int, ...], scale: float, *, turned: bool
+) -> Iterator[Line]:
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((probability >= LIKELY).astype(np.uint8))
+    for number in range(1, count):
+        left, top, width, height, area = (int(value) for value in stats[number])
+        if area < _LEAST_AREA:
+            continue
+        part = labels[top : top + height, left : left + width] == number
+        score = float(probability[top : top + height, left : left + width][part].mean())
+        points = np.argwhere(part)[:, ::-1].astype(np.float32) + np.array([left, top], np.float32)
+        thickness = min(width, height, 2 * area / max(width, height))
+        reach = max(_MARGIN, round(_GROWTH * thickness) + _MARGIN)
+        spread = np.ones((2 * reach + 1, 2 * reach + 1), dtype=np.uint8)
+        mask = np.asarray(cv2.dilate(np.pad(part, reach).astype(np.uint8), spread)).astype(bool)
+        pieces = tuple(
+            _in_view(piece, left - reach, top - reach, view.shape, shape, scale, turned=turned)
+            for piece in _pieces(mask, thickness)
+        )
+        yield Line(pieces, score, _picture(view, points, reach))
+
+
+def _pieces(mask: Mask, thickness: float) -> Iterator[Rectangle]:
+    """Rectangles that cover a mask and little else: halved along the longer side while they are mostly empty."""
+    waiting = [Rectangle(0, 0, mask.shape[1], mask.shape[0])]
+    while waiting:
+        box = waiting.pop()
+        inside = mask[box.top : box.bottom, box.left : box.right]
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        if not rows.size:
+            continue
+        left, right = box.left + int(columns[0]), box.left + int(columns[-1]) + 1
+        top, bottom = box.top + int(rows[0]), box.top + int(rows[-1]) + 1
+        filled = float(mask[top:bottom, left:right].mean())
+        width, height = right - left, bottom - top
+        if filled >= _FULL or max(width, height) <= 2 * max(8.0, thickness):
+            yield Rectangle(left, top, right, bottom)
+        elif width >= height:
+            middle = left + width // 2
+            waiting += [Rectangle(left, top, middle, bottom), Rectangle(middle, top, right, bottom)]
+        else:
+            middle = top + height // 2
+            waiting += [Rectangle(left, top, right, middle), Rectangle(left, middle, right, bottom)]
+
+
+def _in_view(
+    piece: Rectangle,
+    left: int,
+    top: int,
+    seen: tuple[int, ...],
+    shape: tuple[int, ...],
+    scale: float,
+    *,
+    turned: bool,
+) -> Rectangle:
+    """A piece of what was seen, in pixels of the view that it was made from."""
+    box = (piece.left + left, piece.top + top, piece.right + left, piece.bottom + top)
+    if turned:  # np.rot90 turns to the left: its rows are our columns from the right
+        box = (seen[0] - box[3], box[0], seen[0] - box[1], box[2])
+    lower = [int(np.floor(value / scale)) for value in box[:2]]
+    upper = [int(np.ceil(value / scale)) for value in box[2:]]
+    return Rectangle(
+        max(0, min(shape[1] - 1, lower[0])),
+        max(0, min(shape[0] - 1, lower[1])),
+        max(1, min(shape[1], upper[0])),
+        max(1, min(shape[0], upper[1])),
+    )
+
+
+def _picture(view: View, points: npt.NDArray[np.float32], reach: int) -> View:
+    """The line cut out and turned upright, as far as the look was."""
+    (x, y), (width, height), angle = cv2.minAreaRect(points)
+    if width < height:
+        width, height, angle = height, width, angle - 90
+    angle = (angle + 90) % 180 - 90
+    size = max(8, round(width + 2 * reach)), max(8, round(height + 1.4 * reach))
+    matrix = cv2.getRotationMatrix2D((x, y), angle, 1.0)
+    matrix[:, 2] += np.array([size[0] / 2 - x, size[1] / 2 - y])
+    cut = cv2.warpAffine(view, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(cut, dtype=np.uint8)
