@@ -16,6 +16,7 @@ def defs() -> dg.Definitions:
         housekeeping,
         packaging,
         registration,
+        retirement,
         retrieval,
         routing,
     )
@@ -48,6 +49,7 @@ def defs() -> dg.Definitions:
         housekeeping.reconciliation,
         housekeeping.disk_cleanup,
         housekeeping.retired_partitions,
+        retirement.retired_copies,
     ]
     return dg.Definitions(
         assets=[

@@ -23,6 +23,7 @@ from fiona_dagster.domain.configuration_values import (
     PACS_KEYS,
     REDCAP_KEYS,
     SITE_KEYS,
+    flag_of,
     number_of,
     object_of,
     objects_of,
@@ -132,6 +133,8 @@ class Settings:
     disk_limit_percent: float = 80.0
     keep_partitions_days: float = 30.0
     max_partitions: int = 10_000
+    pacs_takes_rejection_notes: bool = False
+    """Whether the research PACS hides what a rejection note names (IHE RAD, IOCM)."""
     research_pacs_terms: ImageDestination | None = None
     """How images are sent there and confirmed."""
     outgoing_tls: OutgoingSecurity = field(default_factory=OutgoingSecurity)
@@ -254,6 +257,7 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
         classify_rules=_optional_path(content.get("CLASSIFYRULES")),
         keyring=_optional_path(content.get("KEYRING")) or layout.keyring,
         projects_file=_optional_path(content.get("PROJECTS")) or layout.config / "projects.yaml",
+        pacs_takes_rejection_notes=flag_of(pacs, "REJECTIONNOTES", place=f"{place}: RESEARCHPACS"),
         disk_limit_percent=number_of(content, "DISKLIMITPERCENT", 80.0, place=place, most=100.0),
         keep_partitions_days=number_of(content, "KEEPPARTITIONSDAYS", 30.0, place=place),
         warnings=tuple(warnings),

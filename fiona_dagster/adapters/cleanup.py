@@ -94,8 +94,21 @@ def remove_copies(layout: Layout, study_key: str) -> CleanupReport:
     Raises:
         Permanent: the folder is not where it should be.
     """
+    return _remove_tree(_inside(layout.output / study_key, layout.output))
+
+
+def remove_release(layout: Layout, folder: Path) -> CleanupReport:
+    """Delete the de-identified copies of one transfer, in `output` or in the quarantine.
+
+    Raises:
+        Permanent: the folder is not where it should be.
+    """
+    quarantined = folder.is_relative_to(layout.quarantine)
+    return _remove_tree(_inside(folder, layout.quarantine if quarantined else layout.output))
+
+
+def _remove_tree(folder: Path) -> CleanupReport:
     report = CleanupReport()
-    folder = _inside(layout.output / study_key, layout.output)
     for path in reversed(_below(folder)):
         if path.is_dir() and not path.is_symlink():
             _rmdir(path, report)

@@ -27,6 +27,7 @@ _STATUS = {
     TransferState.DELIVERED: TransferStatus.DONE,
     TransferState.HELD: TransferStatus.FAILED,
     TransferState.FAILED: TransferStatus.FAILED,
+    TransferState.RETIRED: TransferStatus.CANCELLED,
 }
 
 
@@ -126,6 +127,7 @@ def _row(ledger: Ledger, study: StudyRecord, transfer: Transfer) -> TransferRow:
 
 
 def _study_status(transfers: list[Transfer]) -> StudyStatus:
+    transfers = [one for one in transfers if one.state is not TransferState.RETIRED]
     if not transfers:
         return StudyStatus.COMPLETE
     if all(one.state in (TransferState.FORWARDED, TransferState.DELIVERED) for one in transfers):

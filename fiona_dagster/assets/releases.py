@@ -18,6 +18,7 @@ from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.pixels.masks import Masking
 from fiona_dagster.domain.pixels.suspicion import classified_reason
 from fiona_dagster.domain.project import Project
+from fiona_dagster.domain.retirement import WITHDRAWN_BEFORE
 from fiona_dagster.domain.transfer import (
     AWAITING_VERIFICATION,
     CLEANED_UP,
@@ -47,7 +48,9 @@ def transfers_at_work(ledger: Ledger, study_key: str) -> list[Transfer]:
     and it is about all of them, the held and failed ones too (a person asked to try again).
     """
     study = ledger.studies.get(study_key)
-    every = ledger.transfers.of_study(study_key)
+    every = [
+        one for one in ledger.transfers.of_study(study_key) if one.state is not TransferState.RETIRED
+    ]
     due = [one for one in every if one.state == TransferState.REQUESTED or _images_are_back(one, study)]
     if due or study.purged_at is None:
         return due or every
@@ -70,6 +73,8 @@ def deidentify_transfer(
     ledger = gateway.ledger
     if study.purged_at is not None:
         raise Hold(CLEANED_UP)
+    if ledger.retirements.is_withdrawn(transfer.project, transfer.participant):
+        raise Hold(WITHDRAWN_BEFORE)
     request = _request(gateway, study, transfer)
     sources = _sources(gateway, study, study.revision)
     layout = gateway.settings.site(study.site).layout
@@ -179,7 +184,11 @@ def recall_verified(gateway: GatewayResource, study: StudyRecord, transfer: Tran
     from fiona_dagster.adapters.releases import recall_release
 
     ledger = gateway.ledger
-    if transfer.state in (TransferState.HELD, TransferState.FAILED):
+    if ledger.transfers.get(transfer.id).state in (  # as it is now: a person may have retired it meanwhile
+        TransferState.HELD,
+        TransferState.FAILED,
+        TransferState.RETIRED,
+    ):
         return None
     revision = ledger.transfers.released_revision(transfer.id)
     if study.purged_at is not None:

@@ -20,6 +20,9 @@ from fiona_dagster.domain.routing import (
 from fiona_dagster.domain.transfer import Transfer, TransferState
 from fiona_dagster.resources.gateway import GatewayResource
 
+_STAY = (TransferState.REQUESTED, TransferState.RETIRED)
+"""What a newer revision of the study changes nothing about."""
+
 
 @asset(
     partitions_def=STUDIES,
@@ -46,12 +49,13 @@ def transfer_decision(context: AssetExecutionContext, gateway: GatewayResource) 
         for request in decision.requests:
             ledger.transfers.request(study.key, request, now=now, run_id=context.run.run_id)
         for transfer in existing:
-            if transfer.revision < study.revision and transfer.state != TransferState.REQUESTED:
+            if transfer.revision < study.revision and transfer.state not in _STAY:
                 ledger.transfers.set_state(
                     transfer.id,
                     TransferState.REQUESTED,
                     now=now,
                     reason=f"revision {study.revision}",
+                    generation=transfer.generation,  # unless it was requested, or retired, meanwhile
                     run_id=context.run.run_id,
                 )
         transfers = ledger.transfers.of_study(study.key)

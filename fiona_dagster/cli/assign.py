@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
 
-from fiona_dagster.cli.opening import config_option, now, open_gateway, whoami
+from fiona_dagster.cli.opening import Opened, config_option, now, open_gateway, whoami
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.routing import TransferRequest, request_problem
 
@@ -25,9 +26,11 @@ def assign(study: str, project: str, participant: str, event: str, config_file: 
     """
     gateway = open_gateway(config_file)
     request = TransferRequest(project, participant, event, "assign", requested_by=whoami())
-    problem = request_problem(request, gateway.projects())
+    today = time.strftime("%Y-%m-%d", time.localtime(now()))
+    problem = request_problem(request, gateway.projects(), today=today)
     if problem:
         raise ConfigurationError(problem, remedy="nothing was assigned")
+    refuse_withdrawn(gateway, project, participant)
     record = gateway.study_with_images(study)
     if record.registered_revision == 0:
         raise ConfigurationError(
@@ -36,3 +39,15 @@ def assign(study: str, project: str, participant: str, event: str, config_file: 
     transfer = gateway.ledger.transfers.request(record.key, request, now=now())
     gateway.ledger.inventory.note_access(whoami(), "assign", f"{record.key} to {project}", now=now())
     click.echo(f"{record.key}: transfer {transfer.id} to {project} is {transfer.state.value}")
+
+
+def refuse_withdrawn(gateway: Opened, project: str, participant: str) -> None:
+    """Nothing goes to a participant who withdrew.
+
+    Raises:
+        ConfigurationError: the participant withdrew from the project.
+    """
+    if gateway.ledger.retirements.is_withdrawn(project, participant):
+        raise ConfigurationError(
+            f"the participant withdrew from {project}", remedy="nothing was assigned; use another participant"
+        )

@@ -10,6 +10,7 @@ import click
 from fiona_dagster.domain.errors import FionaError
 
 COMMANDS = {
+    "amend": ("fiona_dagster.cli.amend:amend", "Assign a study rightly that was assigned wrongly."),
     "assign": ("fiona_dagster.cli.assign:assign", "Assign a held study to a project by hand."),
     "classify": (
         "fiona_dagster.cli.classify:classify",
@@ -51,6 +52,10 @@ COMMANDS = {
     ),
     "status": ("fiona_dagster.cli.status:status", "Totals of the conservation law, what is held and why."),
     "up": ("fiona_dagster.cli.up:up", "Run the gateway: receivers, Dagster webserver and daemon."),
+    "withdraw": (
+        "fiona_dagster.cli.withdraw:withdraw",
+        "Take a participant's copies back, from everywhere, with receipts.",
+    ),
     "verify": ("fiona_dagster.cli.verify:verify", "Check a release or a package."),
 }
 

@@ -25,7 +25,7 @@ FIONAS_KEYS = frozenset({
 })  # fmt: skip
 """Keys of the same file that other programs of a FIONA read (fiona-behaviour 1.2)."""
 REDCAP_KEYS = frozenset({"url", "tokens", "calls_per_minute", "ca_bundle"})
-PACS_KEYS = frozenset({"AETITLE", "IP", "PORT", "TLS", "ASSOCIATIONS", "CONFIRM"})
+PACS_KEYS = frozenset({"AETITLE", "IP", "PORT", "REJECTIONNOTES", "TLS", "ASSOCIATIONS", "CONFIRM"})
 
 
 def number_of(

@@ -58,6 +58,8 @@ class TransferStanding:
 
     def problem(self, revision: int) -> str | None:
         """Why this transfer is not complete for `revision`, or None."""
+        if self.state is TransferState.RETIRED:
+            return None  # its copies are to be nowhere: nothing is missing there
         if self.state is not TransferState.DELIVERED:
             return f"its transfer into {self.project} is {self.state.value}"
         if self.confirmed_revision < revision:

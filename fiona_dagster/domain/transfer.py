@@ -17,6 +17,7 @@ class TransferState(StrEnum):
     DELIVERED = "delivered"  # everything that was asked for is done and confirmed
     HELD = "held"  # in the quarantine until a person decides
     FAILED = "failed"  # trying again would not help
+    RETIRED = "retired"  # its copies should be nowhere any more, see domain.retirement
 
 
 class Disposition(StrEnum):
@@ -37,6 +38,8 @@ AWAITING_VERIFICATION = "awaiting verification"
 NOT_YET_DEIDENTIFIED = "not yet de-identified"
 GIVEN_UP = "given up: "
 """How the reason begins of what a person gave up."""
+RETIRED = "retired: "
+"""How the reason begins of a transfer whose copies are taken back."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +126,20 @@ def given_up_reason(reason: str) -> str:
     return f"{GIVEN_UP}{reason}"
 
 
+def retired_reason(reason: str) -> str:
+    """The reason of a transfer whose copies are taken back, and of its instances."""
+    return f"{RETIRED}{reason}"
+
+
 def state_for_request(
     existing: Transfer | None, request: TransferRequest, *, study_revision: int
 ) -> TransferState:
-    """The state after a request came in (again): new, by hand, or for a newer revision = work; else unchanged."""
+    """The state after a request came in (again): new, by hand, or for a newer revision = work; else unchanged.
+
+    A retired transfer stays so, whatever lists and rules say, unless a person assigns the study there again.
+    """
+    if existing is not None and existing.state is TransferState.RETIRED and request.source != "assign":
+        return TransferState.RETIRED
     if existing is None or request.source in ("assign", "resend") or existing.revision < study_revision:
         return TransferState.REQUESTED
     return existing.state

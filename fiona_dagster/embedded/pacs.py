@@ -1,7 +1,7 @@
 """The research PACS of the hospital in a box: small, but with real services and real disks.
 
     C-ECHO; C-STORE (durable before Success); C-FIND, C-MOVE and C-GET (Patient Root and Study Root);
-    Storage Commitment Push Model
+    Storage Commitment Push Model; rejection notes
 
 The same SOP Instance UID again is accepted when its encoded data set is identical, else refused with 0x0110 and the
 first stays. `Faults` make it lie, stall or fail as real peers do, so that what relies on it can be tested.
@@ -27,6 +27,7 @@ from fiona_dagster.domain.errors import ConfigurationError, Permanent
 from fiona_dagster.embedded.pacs_commitment import STORAGE_COMMITMENT, StorageCommitment
 from fiona_dagster.embedded.pacs_faults import Faults, failed_list
 from fiona_dagster.embedded.pacs_index import Disposition, IndexedInstance, PacsIndex
+from fiona_dagster.embedded.pacs_rejection import rejected_instances
 from fiona_dagster.embedded.pacs_responses import leave_responses_to_the_sender
 from fiona_dagster.settings import DicomPeer
 
@@ -65,6 +66,8 @@ class EmbeddedPacs:
         self.ae_title, self.host, self.port = ae_title, host, port
         self.known_peers = dict(known_peers or {})
         self.faults = faults or Faults()
+        self.takes_rejection_notes = True
+        """May be set to false: most archives keep a rejection note as any other document."""
         self.index = PacsIndex(folder)
         self._stopping = threading.Event()
         self._counting = threading.Lock()
@@ -154,6 +157,10 @@ class EmbeddedPacs:
             encoded = event.encoded_dataset(include_meta=False)
             syntax = str(event.context.transfer_syntax)
             scan(BytesIO(encoded), len(encoded), syntax)  # pydicom is content with half an element at the end
+            if self.takes_rejection_notes and (rejected := rejected_instances(data_set)):
+                for uid in rejected:
+                    self.index.remove(uid)
+                return Status.SUCCESS  # the note itself is shown to nobody
             disposition = self.index.store(
                 data_set,
                 encoded,

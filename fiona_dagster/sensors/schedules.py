@@ -12,12 +12,16 @@ from dagster import (
 
 _TIMES = {
     "reconciliation": "*/15 * * * *",
+    "project_records": "7-59/15 * * * *",  # FIONA's populateProjects; a delivery tells its project at once
     "disk_cleanup": "30 * * * *",  # clearOldFiles.sh: hourly at :30
+    "retired_copies": "45 * * * *",
     "retired_partitions": "2 3 * * *",  # with clearStaleLinks.sh
 }
 _PURPOSES = {
     "reconciliation": "Compares the ledger with the files on disk, and tells REDCap what it missed.",
+    "project_records": "Tells the projects' own REDCap of studies that it missed, and of approvals that end.",
     "disk_cleanup": "Deletes confirmed studies and packages above the disk limits, stale links and leftovers.",
+    "retired_copies": "Looks again for copies of withdrawn participants and wrong assignments.",
     "retired_partitions": "Takes keys of studies out of Dagster that ended or wait for a person, with their runs.",
 }
 

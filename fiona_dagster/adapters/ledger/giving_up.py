@@ -28,7 +28,8 @@ def give_up(ledger: Ledger, key: str, reason: str, *, who: str, now: float) -> i
         Permanent: the study is still arriving.
     """
     said = given_up_reason(reason)
-    undelivered = (transfer.c.study_key == key, transfer.c.state != TransferState.DELIVERED.value)
+    ends = (TransferState.DELIVERED.value, TransferState.RETIRED.value)
+    undelivered = (transfer.c.study_key == key, transfer.c.state.not_in(ends))
     with ledger.begin() as connection:
         row = connection.execute(
             select(study.c.revision, study.c.arrived_count, study.c.instance_count).where(study.c.key == key)

@@ -20,7 +20,14 @@ from fiona_dagster.adapters.ledger.schema import (
 )
 from fiona_dagster.adapters.ledger.transfers import coverage
 from fiona_dagster.domain.retention import PartitionStanding
-from fiona_dagster.domain.transfer import GIVEN_UP, NOT_YET_DEIDENTIFIED, Balance, Disposition, TransferState
+from fiona_dagster.domain.transfer import (
+    GIVEN_UP,
+    NOT_YET_DEIDENTIFIED,
+    RETIRED,
+    Balance,
+    Disposition,
+    TransferState,
+)
 
 if TYPE_CHECKING:
     from typing import Any
@@ -67,8 +74,9 @@ class RefusalRecord:
 
 
 def _given_up_or(reason: Any) -> Any:
-    """Why something is held, as a column: its transfer was given up, or `reason`."""
-    return case((transfer.c.reason.startswith(GIVEN_UP), transfer.c.reason), else_=reason)
+    """Why something is held, as a column: its transfer was given up or retired, or `reason`."""
+    ended = or_(transfer.c.reason.startswith(GIVEN_UP), transfer.c.reason.startswith(RETIRED))
+    return case((ended, transfer.c.reason), else_=reason)
 
 
 class Inventory:
@@ -170,7 +178,8 @@ class Inventory:
         """
         working = (TransferState.REQUESTED.value, TransferState.FORWARDED.value)
         busy = select(transfer.c.study_key).where(transfer.c.state.in_(working))
-        undelivered = func.max(case((transfer.c.state == TransferState.DELIVERED.value, 0), else_=1))
+        ends = (TransferState.DELIVERED.value, TransferState.RETIRED.value)
+        undelivered = func.max(case((transfer.c.state.in_(ends), 0), else_=1))
         decided = and_(
             study.c.registered_revision == study.c.revision, study.c.routed_revision == study.c.revision
         )

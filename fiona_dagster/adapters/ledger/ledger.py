@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 
 from fiona_dagster.adapters.ledger import acceptance_schema as _acceptance_schema  # noqa: F401 — its table
 from fiona_dagster.adapters.ledger import reception_schema as _reception_schema  # noqa: F401 — its tables
+from fiona_dagster.adapters.ledger import retirement_schema as _retirement_schema  # noqa: F401
 from fiona_dagster.adapters.ledger import retrieval_schema as _retrieval_schema  # noqa: F401
 from fiona_dagster.adapters.ledger.migrations import migrate
 from fiona_dagster.adapters.ledger.schema import SCHEMA_VERSION, meta, metadata, study
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.inventory import Inventory
     from fiona_dagster.adapters.ledger.procedures import Procedures
     from fiona_dagster.adapters.ledger.reception import Reception
+    from fiona_dagster.adapters.ledger.retirements import Retirements
     from fiona_dagster.adapters.ledger.retrievals import Retrievals
     from fiona_dagster.adapters.ledger.studies import Studies
     from fiona_dagster.adapters.ledger.transfers import Transfers
@@ -158,6 +160,12 @@ class Ledger:
         from fiona_dagster.adapters.ledger.commitments import Commitments
 
         return Commitments(self)
+
+    @cached_property
+    def retirements(self) -> Retirements:
+        from fiona_dagster.adapters.ledger.retirements import Retirements
+
+        return Retirements(self)
 
     @cached_property
     def retrievals(self) -> Retrievals:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Select, and_, func, or_, select
 
 from fiona_dagster.adapters.ledger.schema import delivery, study, transfer
+from fiona_dagster.domain.transfer import TransferState
 
 if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.ledger import Ledger
@@ -59,6 +60,6 @@ def _old(project: str, method_digest: str, pacs: str, places: Collection[str]) -
         .join(delivery, delivery.c.transfer_id == transfer.c.id)
         .join(study, study.c.key == transfer.c.study_key)
         .where(transfer.c.project == project, delivery.c.state == "confirmed", in_use)
-        .where(delivery.c.method_digest != method_digest)
+        .where(delivery.c.method_digest != method_digest, transfer.c.state != TransferState.RETIRED.value)
         .distinct()
     )

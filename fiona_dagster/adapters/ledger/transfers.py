@@ -70,7 +70,9 @@ class Transfers:
                      "requested_by": request.requested_by, "requested_at": now, "state": state.value,
                      "changed_at": now},
                 )  # fmt: skip
-            elif state != existing.state or request.source in ("assign", "resend"):
+            elif state != existing.state or (
+                request.source in ("assign", "resend") and state != TransferState.RETIRED
+            ):
                 connection.execute(
                     update(transfer).where(transfer.c.transfer_key == key).values(
                         state=state.value, reason="", requested_at=now, requested_by=request.requested_by,
