@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ from scp_listener.server import Listener
 from tests.scp_listener.conftest import wait_for
 
 SECRET = "correct horse battery"
+TODAY = time.strftime("%Y-%m-%d 00:01")
+"""When coupling entries were made: they expire."""
 
 
 @dataclass
@@ -150,7 +153,7 @@ def running_gateway(folder: Path, **config: Any) -> Iterator[Gateway]:
             ],
             coupling=[
                 {"cl_accessionnumber": one.accession_number, "cl_projectname": "BRAINAGE",
-                 "cl_subjectid": f"BA-{number:03d}", "cl_eventname": "Baseline", "cl_date": "2026-11-01 10:00"}
+                 "cl_subjectid": f"BA-{number:03d}", "cl_eventname": "Baseline", "cl_date": TODAY}
                 for number, one in enumerate(samples.values(), start=1) if one.coupled
             ],
         )  # fmt: skip

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fiona_dagster.adapters.pixel_templates import load_templates
 from fiona_dagster.adapters.projects_file import ProjectRow, project_rows
 from fiona_dagster.domain.dictionaries import role_dictionary
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
+from fiona_dagster.domain.pixels.policy import EXCLUSIONS
 from fiona_dagster.domain.project import Project, project_from_fields
+from fiona_dagster.domain.project_life import EndStep
 from fiona_dagster.domain.rules.ruleset import RuleSet, default_rules, load_rules
 from fiona_dagster.settings import Settings
 
@@ -84,16 +87,35 @@ _registries: dict[tuple[str, Path], RedcapRegistry] = {}
 
 
 def project_catalogue(settings: Settings, ledger: Ledger, redcap: RedcapRegistry | None) -> Catalogue:
+    """The projects as `_written_catalogue` has them, locked where their end was decided, whatever is written there."""
+    catalogue = _written_catalogue(settings, ledger, redcap)
+    ending = ledger.projects.all_steps()
+    projects = {
+        name: _as_ended(project, [one.step for one in ending.get(name, ())])
+        for name, project in catalogue.projects.items()
+    }
+    return replace(catalogue, projects=projects)
+
+
+def _as_ended(project: Project, steps: list[EndStep]) -> Project:
+    if EndStep.LOCKED not in steps:
+        return project
+    return replace(
+        project, active=False, life=replace(project.life, locked=True, ended=EndStep.DELETED in steps)
+    )
+
+
+def _written_catalogue(settings: Settings, ledger: Ledger, redcap: RedcapRegistry | None) -> Catalogue:
     """The projects as REDCap has them, else as it had them last; without REDCap as projects.yaml says.
 
     REDCap is asked at most every 30 s by a process; its last good answer is kept in the ledger, so that an outage
     stops no study that is already routed.
     """
     if redcap is None:
-        return _catalogue(project_rows(settings.projects_file), _known_fields())
+        return _with_templates(settings, _catalogue(project_rows(settings.projects_file), _known_fields()))
     stored = ledger.inventory.snapshot(_SNAPSHOT)
     if stored and time.time() - float(stored["at"]) < _FRESH_SECONDS:
-        return _from_rows(stored["rows"], redcap.url)
+        return _with_templates(settings, _from_rows(stored["rows"], redcap.url))
     try:
         rows = redcap.project_rows()
     except Transient:
@@ -102,13 +124,29 @@ def project_catalogue(settings: Settings, ledger: Ledger, redcap: RedcapRegistry
         rows = stored["rows"]
     else:
         ledger.inventory.save_snapshot(_SNAPSHOT, {"at": time.time(), "rows": rows}, now=time.time())
-    return _from_rows(rows, redcap.url)
+    return _with_templates(settings, _from_rows(rows, redcap.url))
+
+
+def _with_templates(settings: Settings, catalogue: Catalogue) -> Catalogue:
+    """The projects that have pixels masked get the site's templates, or are blocked by a mistake in these."""
+    masking = {name: one for name, one in catalogue.projects.items() if one.pixels.masks_any}
+    if not masking:
+        return catalogue
+    try:
+        templates = load_templates(settings.layout.pixel_templates)
+    except ConfigurationError as error:
+        others = {name: one for name, one in catalogue.projects.items() if name not in masking}
+        return Catalogue(others, (*catalogue.blocked, *((name, str(error)) for name in sorted(masking))))
+    masked = {
+        name: replace(one, pixels=replace(one.pixels, templates=templates)) for name, one in masking.items()
+    }
+    return replace(catalogue, projects=catalogue.projects | masked)
 
 
 def _known_fields() -> frozenset[str]:
     """What projects.yaml may say of a project: REDCap's fields, and what only we have."""
     fields = {field["field_name"] for field in role_dictionary("DataTransferProjects").fields}
-    return frozenset(fields | {"destinations", "export_profiles"})
+    return frozenset(fields | {"destinations", "export_profiles", EXCLUSIONS})
 
 
 def _check_fields(row: Mapping[str, Any], known: frozenset[str], place: str) -> None:

@@ -16,6 +16,10 @@ COMMANDS = {
         "fiona_dagster.cli.classify:classify",
         "Classify the series of a folder by classification rules.",
     ),
+    "coupling": (
+        "fiona_dagster.cli.coupling:coupling",
+        "The coupling list: check or import a file, list, clear.",
+    ),
     "deidentify": ("fiona_dagster.cli.deidentify:deidentify", "De-identify a folder, without any server."),
     "demo": (
         "fiona_dagster.cli.demo:demo",
@@ -32,10 +36,15 @@ COMMANDS = {
         "fiona_dagster.cli.keys:keys",
         "The keys of projects: list, rotate, destroy; the site's public key.",
     ),
+    "pixels": (
+        "fiona_dagster.cli.pixels:pixels",
+        "Text in pixels: review what was masked, propose templates.",
+    ),
     "profile": (
         "fiona_dagster.cli.profile:profile",
         "Look at De-identification Profiles; check a profile file.",
     ),
+    "project": ("fiona_dagster.cli.project:project", "Projects: their approvals, what they have, their end."),
     "redcap": ("fiona_dagster.cli.redcap:redcap", "The embedded REDCap; check or provision a live one."),
     "release": (
         "fiona_dagster.cli.release:release",

@@ -24,6 +24,7 @@ from fiona_dagster.embedded.redcap.server import RedcapServer
 from fiona_dagster.embedded.sftp import EmbeddedSftp
 from fiona_dagster.settings import DicomPeer, Settings, load_settings
 from tests.conftest import free_port
+from tests.gateway import TODAY
 from tests.peers import orthanc
 from tests.sshd import running_sshd
 
@@ -155,7 +156,7 @@ def running_processes(
         hospital = prepare_hospital(
             redcap.url, redcap.super_token, folder / "tokens",
             projects=[{**project, "destinations": [destinations.fields]} for project in projects],
-            coupling=[{"cl_eventname": "Baseline", "cl_date": "2026-11-01 10:00", **row} for row in coupling],
+            coupling=[{"cl_eventname": "Baseline", "cl_date": TODAY, **row} for row in coupling],
             routing=routing,
         )  # fmt: skip
         pacs = destinations.research_pacs

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import String, and_, cast, func, or_, select, update
 
 from fiona_dagster.adapters.ledger.project_schema import auto_id, project_notice, project_record, project_step
-from fiona_dagster.adapters.ledger.schema import release, study, transfer
+from fiona_dagster.adapters.ledger.schema import release, sent_copy, study, transfer
 from fiona_dagster.domain.project_life import STEPS, EndStep
 from fiona_dagster.domain.transfer import Disposition, TransferState
 
@@ -56,6 +56,19 @@ class RecordDue:
 
     def __repr__(self) -> str:
         return f"RecordDue({self.transfer_id}, {self.project})"
+
+
+@dataclass(frozen=True)
+class Couplable:
+    """A study by the names that coupling entries use, and (project, participant, event) of its transfers."""
+
+    key: str
+    accession_number: str
+    study_instance_uid: str
+    transfers: set[tuple[str, str, str]]
+
+    def __repr__(self) -> str:
+        return f"Couplable({self.key})"
 
 
 @dataclass(frozen=True)
@@ -152,25 +165,25 @@ class Projects:
             )
             return bool(done.rowcount)
 
-    def records_due(self, limit: int = 500) -> list[RecordDue]:
-        """Confirmed transfers whose row in the project's own REDCap is not known to be as they stand."""
+    def records_due(self, projects: Collection[str], limit: int = 500) -> list[RecordDue]:
+        """Confirmed transfers of these projects whose row in the projects' own REDCap is not known to be up to date."""
+        text = [cast(one, String) for one in (transfer.c.revision, transfer.c.generation)]
+        standing = text[0] + ":" + text[1] + ":" + func.substr(transfer.c.method_digest, 1, 16)
         query = (
-            select(transfer, project_record.c.standing, project_record.c.fields, project_record.c.told)
+            select(transfer.c.id, transfer.c.study_key, transfer.c.project, transfer.c.participant, transfer.c.event,
+                   standing.label("now"), project_record.c.standing.label("kept"), project_record.c.fields)
             .outerjoin(project_record, project_record.c.transfer_id == transfer.c.id)
-            .where(transfer.c.state.in_(_CONFIRMED))
+            .where(transfer.c.state.in_(_CONFIRMED), transfer.c.project.in_(sorted(projects)),
+                   func.coalesce(project_record.c.told, "") != standing)
             .order_by(transfer.c.id)
-        )
-        due: list[RecordDue] = []
+            .limit(limit)
+        )  # fmt: skip
         with self._ledger.read() as connection:
-            for row in connection.execute(query):
-                standing = f"{row.revision}:{row.generation}:{row.method_digest[:16]}"
-                if row.told != standing:
-                    fields = row.fields if row[-3] == standing else {}
-                    due.append(RecordDue(row.id, row.study_key, row.project, row.participant, row.event, standing,
-                                         fields or {}))  # fmt: skip
-                if len(due) >= limit:
-                    break
-        return due
+            return [
+                RecordDue(row.id, row.study_key, row.project, row.participant, row.event, row.now,
+                          row.fields if row.kept == row.now else {})
+                for row in connection.execute(query)
+            ]  # fmt: skip
 
     def keep_record(self, due: RecordDue, fields: Mapping[str, str]) -> None:
         """The values of a transfer's copies, kept because the copies may be cleaned up before REDCap answers."""
@@ -206,20 +219,58 @@ class Projects:
             for row in counted
         }
 
-    def studies_for(self, accessions: Collection[str], uids: Collection[str]) -> list[str]:
-        """Keys of registered studies with one of these accession numbers or Study Instance UIDs, 400 a query."""
-        found: dict[str, None] = {}
-        numbers, named = sorted(accessions), sorted(uids)
+    def sever_links(self, project: str) -> int:
+        """Nothing in the ledger leads from a study to its copies in a project any more: participants, keys of
+        requests, UIDs of copies and auto-IDs go; the counts stay. Returns the transfers; again changes nothing.
+        """
+        mine = select(transfer.c.id).where(transfer.c.project == project)
+        with self._ledger.begin() as connection:
+            rows = connection.execute(
+                select(transfer.c.id, transfer.c.state, transfer.c.revision, transfer.c.generation).where(
+                    transfer.c.project == project
+                )
+            ).all()
+            for row in rows:
+                name = f"ended-{row.id}"
+                told = f"{row.state}:{row.revision}:{row.generation}"  # REDCap's row keeps what it says
+                connection.execute(
+                    update(transfer).where(transfer.c.id == row.id).values(
+                        participant=name, event="", transfer_key=name, registry_state=told, requested_by="")
+                )  # fmt: skip
+            blank = dict.fromkeys(
+                ("sop_instance_uid", "series_instance_uid", "study_instance_uid", "path", "sha256",
+                 "header_sha256"), "",
+            )  # fmt: skip
+            connection.execute(
+                update(release).where(release.c.transfer_id.in_(mine)).values(purged=True, **blank)
+            )
+            connection.execute(sent_copy.delete().where(sent_copy.c.transfer_id.in_(mine)))
+            connection.execute(project_record.delete().where(project_record.c.transfer_id.in_(mine)))
+            connection.execute(auto_id.delete().where(auto_id.c.project == project))
+        return len(rows)
+
+    def couplable(self, names: Collection[str]) -> list[Couplable]:
+        """Registered studies with one of these accession numbers or Study Instance UIDs, and what they became."""
+        wanted = sorted(names)
+        found: dict[str, Couplable] = {}
         with self._ledger.read() as connection:
-            for first in range(0, max(len(numbers), len(named)), 400):
-                some = or_(
-                    study.c.accession_number.in_(numbers[first : first + 400]),
-                    study.c.study_instance_uid.in_(named[first : first + 400]),
+            for first in range(0, len(wanted), 400):
+                some = wanted[first : first + 400]
+                named = or_(
+                    func.trim(study.c.accession_number).in_(some), study.c.study_instance_uid.in_(some)
                 )
                 ready = and_(study.c.registered_revision > 0, study.c.given_up_at.is_(None))
-                rows = connection.execute(select(study.c.key).where(some, ready).order_by(study.c.arrived_at))
-                found |= dict.fromkeys(rows.scalars())
-        return list(found)
+                rows = connection.execute(
+                    select(study.c.key, study.c.accession_number, study.c.study_instance_uid,
+                           transfer.c.project, transfer.c.participant, transfer.c.event)
+                    .outerjoin(transfer, transfer.c.study_key == study.c.key).where(named, ready)
+                )  # fmt: skip
+                for row in rows:
+                    one = found.setdefault(
+                        row.key, Couplable(row.key, row.accession_number, row.study_instance_uid, set())
+                    )
+                    one.transfers.add((row.project, row.participant, row.event))
+        return list(found.values())
 
     def sources_of_copy(self, study_instance_uid: str) -> list[int]:
         """Numbers of the transfers that released copies under this Study Instance UID, oldest first."""
