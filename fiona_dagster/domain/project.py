@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from fiona_dagster.domain.auto_id import auto_id_title, check_names
 from fiona_dagster.domain.deid.codes import DateMode, Option
 from fiona_dagster.domain.deid.participants import form_problem
 from fiona_dagster.domain.deid.profile import Profile
-from fiona_dagster.domain.deid.profile_fields import profile_from_fields
 from fiona_dagster.domain.errors import ConfigurationError
-from fiona_dagster.domain.exports.profiles import NATIVE, ExportProfile, export_profiles
-from fiona_dagster.domain.image_destinations import (
-    ImageDestination,
-    image_destination_from_fields,
-    is_image_destination,
-)
-from fiona_dagster.domain.pixels.policy import PixelMode, PixelPolicy, pixel_policy
-from fiona_dagster.domain.project_life import ProjectLife, life_from_fields
+from fiona_dagster.domain.exports.profiles import NATIVE, ExportProfile
+from fiona_dagster.domain.pixels.policy import PixelMode, PixelPolicy
+from fiona_dagster.domain.project_life import ProjectLife
+
+if TYPE_CHECKING:
+    from fiona_dagster.domain.image_destinations import ImageDestination
 
 __all__ = ["DateMode", "Destination", "Project", "destination_from_fields", "project_from_fields"]
 
@@ -145,6 +141,14 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
     Raises:
         ConfigurationError: a name, pattern or choice that cannot be used.
     """
+    # here: a process that makes copies is handed a project, and starts sooner without what reads one
+    from fiona_dagster.domain.auto_id import auto_id_title, check_names
+    from fiona_dagster.domain.deid.profile_fields import profile_from_fields
+    from fiona_dagster.domain.exports.profiles import export_profiles
+    from fiona_dagster.domain.image_destinations import image_destination_from_fields, is_image_destination
+    from fiona_dagster.domain.pixels.policy import pixel_policy
+    from fiona_dagster.domain.project_life import life_from_fields
+
     name = str(row.get("project_name") or row.get("record_id") or "")
     if not PROJECT_NAME.match(name):
         raise ConfigurationError(
