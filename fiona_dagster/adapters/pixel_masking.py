@@ -75,6 +75,7 @@ class _Masker:
         values = gather_originals(task.sources)
         project = task.request.project
         self._policy, self._folder, self._review = project.pixels, task.request.folder, review
+        self._shown: set[str] = set()  # series of which a person is shown an image
         self._engine = Deidentifier(task.profile, task.request, task.key, lambda: values)
         self._judge = TextJudge(values, self._policy, dates=project.date_mode != "keep")
 
@@ -144,10 +145,14 @@ class _Masker:
     ) -> None:
         from fiona_dagster.adapters.pixel_review import is_sampled, write_preview
 
-        if self._review is not None and is_sampled(result, self._policy.reviewed_percent):
-            write_preview(
-                self._review, source.path, self._folder / result.path, result, describe_device(dataset)
-            )
+        policy, series = self._policy, result.series_instance_uid
+        if self._review is None or not policy.reviewed_percent:
+            return
+        if result.masking is None or not result.masking.changes_pixels:
+            return
+        if series not in self._shown or is_sampled(result.sop_instance_uid, policy.reviewed_percent):
+            self._shown.add(series)
+            write_preview(self._review, source.path, self._folder / result.path, result, describe_device(dataset))
 
 
 def describe_device(dataset: DataSet) -> dict[str, str]:

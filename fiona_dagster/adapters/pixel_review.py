@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,11 +53,9 @@ class Preview:
         return f"Preview({self.name}, {self.state})"
 
 
-def is_sampled(instance: DeidentifiedInstance, percent: int) -> bool:
+def is_sampled(sop_instance_uid: str, percent: int) -> bool:
     """Whether a masked image is shown: the same ones each time, by a hash of the copy's UID."""
-    if instance.masking is None or not instance.masking.changes_pixels or not percent:
-        return False
-    number = int.from_bytes(hashlib.sha256(instance.sop_instance_uid.encode()).digest()[:4], "big")
+    number = int.from_bytes(hashlib.sha256(sop_instance_uid.encode()).digest()[:4], "big")
     return number % 100 < percent
 
 
@@ -73,7 +71,7 @@ def write_preview(
         Transient: the disk refuses.
     """
     masking = instance.masking
-    assert masking is not None  # noqa: S101 — `is_sampled` says so
+    assert masking is not None  # noqa: S101 — only what was masked is shown
     boxes = tuple(sorted({(b.left, b.top, b.width, b.height) for b in masking.boxes}))
     name = instance.sop_instance_uid
     record = Preview(name, instance.series_instance_uid, masking.reason, masking.sources, dict(device), boxes)
@@ -182,8 +180,3 @@ def _bytes(stored: Stored) -> npt.NDArray[np.uint8]:
     values = np.nan_to_num(stored.astype(np.float64))
     low, high = float(values.min()), float(values.max())
     return ((values - low) * (255.0 / max(high - low, 1.0))).astype(np.uint8)
-
-
-def waiting(found: Sequence[Preview]) -> int:
-    """Previews that nobody has looked at."""
-    return sum(one.state == WAITING for one in found)

@@ -161,6 +161,11 @@ class Layout:
         return self.datadir / "proofs" / study_key / name
 
     @property
+    def pixel_templates(self) -> Path:
+        """Where devices write into their images, as the site found out."""
+        return self.config / "pixel-templates.yaml"
+
+    @property
     def pixel_previews(self) -> Path:
         """Previews of masked images, with patient data on the side of the originals."""
         return self.quarantine / "pixels"

@@ -36,7 +36,7 @@ _ESSENTIAL = {
     "Routing": ("record_id", "routing_active", "routing_dest_project"),
     "DataTransferProjects": ("record_id", "project_name", "project_patient_naming", "project_active"),
 }
-_PROJECT_LISTS = ("destinations", "export_profiles")
+_PROJECT_LISTS = ("destinations", "export_profiles", "rewritepixelexclusions")
 """Repeating forms of which a project takes every row."""
 _PROJECT_FORMS = ("leave_alone_do_not_touch", "projects", "deidentification", *_PROJECT_LISTS)
 _WANTED_TRANSFERS = (

@@ -1,0 +1,56 @@
+"""The site's templates on disk: `config/pixel-templates.yaml`, which people write and `fiona pixels` adds to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fiona_dagster.adapters.durable import write_durably
+from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.pixels.templates import Template, parse_templates
+
+
+def load_templates(path: Path) -> tuple[Template, ...]:
+    """The templates of a file in their order; none where there is no file.
+
+    Raises:
+        ConfigurationError: it cannot be understood completely.
+    """
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError("cannot be read as UTF-8", place=str(path), remedy="mend the file") from None
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise ConfigurationError("is not YAML", place=place, remedy="mend that line") from None
+    return parse_templates(content, str(path))
+
+
+def as_yaml(template: Template) -> str:
+    """A template as one item of the file."""
+    import yaml
+
+    return yaml.safe_dump(
+        [template.described()], sort_keys=False, default_flow_style=None, allow_unicode=True
+    )
+
+
+def add_template(path: Path, template: Template) -> None:
+    """Put a template before all others, so that it is the one that counts; comments of the file stay.
+
+    Raises:
+        ConfigurationError: the file cannot be understood, or has a template of that name.
+    """
+    known = load_templates(path)
+    if any(one.name == template.name for one in known):
+        raise ConfigurationError(
+            f"has a template {template.name}", place=str(path), remedy="take it out, or give another name"
+        )
+    text = path.read_text(encoding="utf-8") if known else ""
+    write_durably(path, (as_yaml(template) + text).encode())
