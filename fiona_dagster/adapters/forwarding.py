@@ -1,15 +1,32 @@
-"""A verified study to a PACS: ask what it has, send what is missing or has changed, ask again (law 5)."""
+"""A verified study to an archive: ask what it has, send what is missing or has changed, ask again (law 5)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 
-from fiona_dagster.adapters.dicom_scu import SendReport, query_instances, send
-from fiona_dagster.adapters.ledger.deliveries import Deliveries
+from fiona_dagster.adapters.confirmation import holdings
+from fiona_dagster.adapters.dicom_scu import SendOutcome, SendReport
+from fiona_dagster.adapters.image_peers import ImagePeer
+from fiona_dagster.adapters.ledger import Ledger
+from fiona_dagster.adapters.ledger.sendings import SentInstance
 from fiona_dagster.domain.dimse_status import Status
-from fiona_dagster.domain.errors import Hold
+from fiona_dagster.domain.errors import (
+    ConfigurationError,
+    Hold,
+    NotOffered,
+    Permanent,
+    Resting,
+    Transient,
+    Unreachable,
+)
 from fiona_dagster.domain.forwarding import (
+    ConfirmedBy,
     ForwardReceipt,
+    Holdings,
+    SendingState,
+    SentState,
     changed,
     confirm,
     difference,
@@ -17,79 +34,245 @@ from fiona_dagster.domain.forwarding import (
     missing,
     strangers,
 )
+from fiona_dagster.domain.image_destinations import Confirm
 from fiona_dagster.domain.verification import VerifiedStudy
-from fiona_dagster.settings import DicomPeer
+
+ROUNDS = 3
+"""How often in one attempt that is sent again which the archive says it has not, that alone."""
+BACKSTOP_SECONDS = 3600.0
+"""Of many transfers that wait for an archive one tries it again; the others are woken by its success, or by this."""
+CANCEL_SECONDS = 2.0
+"""As often at most the ledger is asked whether a person took the transfer out of the queue."""
 
 
-def forward(
-    verified: VerifiedStudy,
-    pacs: DicomPeer,
-    calling: str,
-    *,
-    transfer_id: int,
-    identity: str,
-    sent: Deliveries,
+class CancelledError(Exception):
+    """A person took the transfer out of the destination's queue while it was being sent."""
+
+
+def bring(
+    verified: VerifiedStudy, archive: ImagePeer, *, transfer_id: int, identity: str, ledger: Ledger,
     clock: Callable[[], float],
-) -> ForwardReceipt:
-    """Bring `verified` to `pacs`, in one Association, and return only when the PACS confirms all of it.
+) -> ForwardReceipt:  # fmt: skip
+    """`Forwarding.forward`, if the archive is not left alone just now; the queue knows how it ended.
+
+    Raises:
+        Resting: it is left alone.
+        CancelledError: a person decided otherwise meanwhile.
+        Hold, Transient, Permanent, ConfigurationError: see `Forwarding.forward`.
+    """
+    key = archive.key
+    try:
+        ledger.breakers.admit(key, now=clock())
+    except Resting as error:
+        ledger.sendings.postpone(transfer_id, key, until=error.until + BACKSTOP_SECONDS)
+        raise
+    settle = partial(ledger.sendings.settle, transfer_id, key, total=len(verified.instances))
+    work = Forwarding(
+        verified, archive, transfer_id=transfer_id, identity=identity, ledger=ledger, clock=clock
+    )
+    try:
+        receipt = work.forward()
+    except (Transient, ConfigurationError) as error:
+        settle(SendingState.WAITING, now=clock(), reason=str(error), confirmed=work.confirmed)
+        alone = not isinstance(error, Transient) or isinstance(error, Unreachable)
+        ledger.breakers.failed(key, transfer_id, now=clock(), unreachable=alone, reason=str(error))
+        raise
+    except CancelledError:
+        ledger.breakers.reached(key, now=clock())
+        raise
+    except (Hold, Permanent) as error:
+        ledger.breakers.reached(key, now=clock())
+        settle(SendingState.FAILED, now=clock(), reason=str(error), confirmed=work.confirmed)
+        raise
+    ledger.breakers.reached(key, now=clock())
+    settle(
+        SendingState.CONFIRMED, now=clock(), reason=receipt.note, confirmed=receipt.confirmed,
+        confirmed_by=receipt.confirmed_by,
+    )  # fmt: skip
+    return receipt
+
+
+def is_there(verified: VerifiedStudy, archive: ImagePeer, *, transfer_id: int, ledger: Ledger) -> bool:
+    """Whether the archive confirmed these very copies for the present request, so that it need not be asked."""
+    row = ledger.sendings.of_transfer(transfer_id).get(archive.key)
+    if row is None or row.state is not SendingState.CONFIRMED:
+        return False
+    given = ledger.deliveries.given_for(transfer_id, archive.key)
+    return all(
+        one.sop_instance_uid in given and given[one.sop_instance_uid].sha256 == one.sha256
+        for one in verified.instances
+    )
+
+
+class Forwarding:
+    """One transfer on its way to one archive.
 
     Args:
         verified: the copies.
-        pacs: the research PACS.
-        calling: our AE title.
+        archive: where they go.
         transfer_id: of the ledger.
         identity: for whom and by which policy the copies were made (`ReleaseRequest.identity`).
-        sent: what the ledger knows of copies that a PACS was given.
+        ledger: what is known of copies that an archive was given, and what becomes of these.
         clock: seconds since the epoch.
-
-    Raises:
-        Hold: the PACS has copies under the same UIDs that are not this transfer's, or refuses to replace them.
-        Transient: the PACS is down, or does not (yet) show everything that it accepted.
-        Permanent: it refuses for good.
     """
-    released = {one.sop_instance_uid: one.sha256 for one in verified.instances}
-    study, here = verified.study_instance_uid, pacs.ae_title
-    before = query_instances(pacs, calling, study)
-    given = sent.given(here, released.keys() & before)
-    other = strangers(released, before, given, transfer_id)
-    if other:
-        raise Hold(
-            f"{here} holds {len(other)} instance(s) under the UIDs of this copy that were made for another "
-            "participant or event, or not by this gateway: delete them there, then resend"
+
+    def __init__(
+        self, verified: VerifiedStudy, archive: ImagePeer, *, transfer_id: int, identity: str, ledger: Ledger,
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._verified, self._archive, self._transfer_id = verified, archive, transfer_id
+        self._identity, self._ledger, self._clock = identity, ledger, clock
+        self._released = {str(one.sop_instance_uid): one.sha256 for one in verified.instances}
+        self._kinds = {str(one.sop_instance_uid): one.sop_class_uid for one in verified.instances}
+        self.confirmed = 0
+        """How many instances it has, whatever became of the others."""
+        self._asked_at, self._cancelled, self._queried = 0.0, False, True
+
+    def forward(self) -> ForwardReceipt:
+        """Bring the copies there, and return only when the archive confirms all of them.
+
+        Raises:
+            Hold: it has copies under the same UIDs that are not this transfer's, or refuses to replace them.
+            CancelledError: a person decided otherwise meanwhile.
+            Transient: it is down, or does not (yet) show everything that it accepted.
+            Permanent: it refuses for good.
+            ConfigurationError: a certificate, a secret or an address must be mended.
+        """
+        archive = self._archive
+        before = self._before()
+        given = self._ledger.deliveries.given(archive.key, self._released.keys() & before)
+        other = strangers(self._released, before, given, self._transfer_id)
+        if other:
+            raise Hold(
+                f"{archive.key} holds {len(other)} instance(s) under the UIDs of this copy that were made for another "
+                "participant or event, or not by this gateway: delete them there, then resend"
+            )
+        again = changed(self._released, before, given)
+        due = missing(frozenset(self._released), before) | again
+        held, report = Holdings(before, ConfirmedBy.QUERY), None
+        if due or not self._queried or archive.confirm is Confirm.COMMITMENT:
+            held, report = self._send_until_confirmed(due, again)
+        refused = {one.sop_instance_uid for one in report.failed} if report else set()
+        there = (self._released.keys() & held.uids) - refused
+        self.confirmed = len(there)
+        self._note(SentState.CONFIRMED, there)
+        if report is not None:
+            report.raise_for_failures()
+        mine = self._ledger.deliveries.given_for(self._transfer_id, archive.key)
+        note = difference(
+            str(archive),
+            replaced=sum(one.over_another for uid, one in mine.items() if uid in self._released),
+            left=self._left(leftovers(self._released, mine)),
         )
-    again = changed(released, before, given)
-    due = missing(frozenset(released), before) | again
-    after = before
-    if due:
-        wanted = {uid: released[uid] for uid in due}
-        sent.note_sending(
-            transfer_id, here, identity, wanted, now=clock(), study_instance_uid=study, over=again
+        warning = f"{archive}: {held.by.warning}" if held.by.warning else ""
+        return replace(
+            confirm(
+                transfer_id=self._transfer_id, revision=self._verified.revision, destination=str(archive),
+                released=frozenset(self._released), present_before=before, present_after=held.uids,
+                at=self._clock(), sent_again=again, note="; ".join(filter(None, (note, warning))),
+            ),
+            confirmed_by=held.by.value,
+        )  # fmt: skip
+
+    def _before(self) -> frozenset[str]:
+        """What the archive holds of the study; of one that cannot be asked, what it confirmed in other ways."""
+        self._queried = True
+        try:
+            return self._archive.instances(self._verified.study_instance_uid)
+        except NotOffered:
+            self._queried = False
+            known = self._ledger.sendings.instances(self._transfer_id, self._archive.key)
+            return frozenset(one.sop_instance_uid for one in known if one.state is SentState.CONFIRMED)
+
+    def _send_until_confirmed(
+        self, due: frozenset[str], again: frozenset[str]
+    ) -> tuple[Holdings, SendReport | None]:
+        """Send what is due; then, that alone which the archive says it has not, unless it refused it."""
+        accepted = self._accepted_before()
+        last: dict[str, SendOutcome] = {}
+        for _ in range(ROUNDS):
+            if due:
+                last |= {one.sop_instance_uid: one for one in self._send(due, again).outcomes}
+                accepted |= {uid for uid, one in last.items() if one.stored}
+                _hold_where_the_old_stays(SendReport(tuple(last.values())), again, self._archive.key)
+            held = holdings(
+                self._archive, self._verified.study_instance_uid, self._kinds, frozenset(accepted),
+                self._ledger.breakers, self._clock,
+            )  # fmt: skip
+            lacking = missing(frozenset(self._released), held.uids)
+            self._note(SentState.LACKING, lacking & accepted)
+            due = frozenset(uid for uid in lacking if uid not in last or last[uid].stored or last[uid].retry)
+            if not due:
+                break
+        # one that was refused because it is there already has arrived, unless it was to replace something
+        there = held.uids - again
+        return held, SendReport(tuple(one for uid, one in last.items() if one.stored or uid not in there))
+
+    def _accepted_before(self) -> set[str]:
+        known = self._ledger.sendings.instances(self._transfer_id, self._archive.key)
+        good = (SentState.CONFIRMED, SentState.ACCEPTED, SentState.WARNED)
+        return {one.sop_instance_uid for one in known if one.state in good}
+
+    def _send(self, due: frozenset[str], again: frozenset[str]) -> SendReport:
+        wanted = {uid: self._released[uid] for uid in due}
+        deliveries = self._ledger.deliveries
+        deliveries.note_sending(
+            self._transfer_id, self._archive.key, self._identity, wanted, now=self._clock(),
+            study_instance_uid=self._verified.study_instance_uid, over=again,
+        )  # fmt: skip
+        paths = [
+            self._verified.folder / one.path
+            for one in self._verified.instances if one.sop_instance_uid in due
+        ]  # fmt: skip
+        outcomes: list[SendOutcome] = []
+        try:
+            report = self._archive.send(paths, progress=outcomes.append, stop=self._stop)
+        finally:
+            self._record(outcomes, wanted)
+        if self._cancelled:
+            raise CancelledError
+        return report
+
+    def _record(self, outcomes: list[SendOutcome], wanted: dict[str, str]) -> None:
+        key = self._archive.key
+        self._ledger.deliveries.note_accepted(
+            key, {one.sop_instance_uid: wanted[one.sop_instance_uid] for one in outcomes if one.stored}
         )
-        paths = [verified.folder / one.path for one in verified.instances if one.sop_instance_uid in due]
-        report = send(paths, pacs, calling)
-        sent.note_accepted(
-            here, {one.sop_instance_uid: wanted[one.sop_instance_uid] for one in report.stored}
+        self._ledger.sendings.note_instances(
+            self._transfer_id, key, [_sent(one) for one in outcomes if one.sop_instance_uid],
+            now=self._clock(), sent=True,
+        )  # fmt: skip
+
+    def _note(self, state: SentState, uids: Iterable[str]) -> None:
+        self._ledger.sendings.note_instances(
+            self._transfer_id, self._archive.key, [SentInstance(uid, state) for uid in sorted(uids)],
+            now=self._clock(), sent=False,
+        )  # fmt: skip
+
+    def _stop(self) -> bool:
+        now = self._clock()
+        if not self._cancelled and abs(now - self._asked_at) >= CANCEL_SECONDS:
+            self._asked_at = now
+            self._cancelled = self._ledger.sendings.is_cancelled(self._transfer_id, self._archive.key)
+        return self._cancelled
+
+    def _left(self, gone: dict[str, frozenset[str]]) -> int:
+        """How many instances it still holds of those that are not released any more; asks for each older study.
+
+        Of an archive that cannot be asked, what it was given counts as what it holds.
+        """
+        study = self._verified.study_instance_uid
+        return sum(
+            len(uids & self._archive.instances(older or study) if self._queried else uids)
+            for older, uids in gone.items()
         )
-        _hold_where_the_old_stays(report, again, here)
-        report.raise_for_failures()
-        after = query_instances(pacs, calling, study)
-    mine = sent.given_for(transfer_id, here)
-    note = difference(
-        str(pacs),
-        replaced=sum(one.over_another for uid, one in mine.items() if uid in released),
-        left=_left(leftovers(released, mine), pacs, calling, study, after),
-    )
-    return confirm(
-        transfer_id=transfer_id,
-        revision=verified.revision,
-        destination=str(pacs),
-        released=frozenset(released),
-        present_before=before,
-        present_after=after,
-        at=clock(),
-        sent_again=again,
-        note=note,
-    )
+
+
+def _sent(one: SendOutcome) -> SentInstance:
+    state = SentState.REFUSED
+    if one.stored:
+        state = SentState.WARNED if one.problem else SentState.ACCEPTED
+    return SentInstance(one.sop_instance_uid, state, one.status, one.problem, one.retry, one.sent_as)
 
 
 def _hold_where_the_old_stays(report: SendReport, again: frozenset[str], here: str) -> None:
@@ -104,14 +287,3 @@ def _hold_where_the_old_stays(report: SendReport, again: frozenset[str], here: s
 
 def _is_refusal(status: int | None) -> bool:
     return status is not None and status >> 8 != Status.OUT_OF_RESOURCES >> 8
-
-
-def _left(
-    gone: dict[str, frozenset[str]], pacs: DicomPeer, calling: str, study: str, present: frozenset[str]
-) -> int:
-    """How many instances a PACS still holds of those that are not released any more; asks for each older study."""
-    found = 0
-    for older, uids in gone.items():
-        there = present if older in ("", study) else query_instances(pacs, calling, older)
-        found += len(uids & there)
-    return found

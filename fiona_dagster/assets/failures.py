@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dagster import Backoff, DagsterExecutionInterruptedError, Failure, Jitter, RetryPolicy, RetryRequested
 
-from fiona_dagster.domain.errors import FionaError, Transient
+from fiona_dagster.domain.errors import FionaError, Resting, Transient
 
 NETWORK_RETRIES = RetryPolicy(max_retries=2, delay=2, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)
 """Short, within the run: for a peer that hiccups. A peer that is down is met again by the sensor's back-off."""
@@ -22,6 +22,8 @@ def reporting_failures() -> Iterator[None]:
         yield
     except (Failure, RetryRequested, DagsterExecutionInterruptedError):
         raise
+    except Resting as error:  # within this run nothing will change about it
+        raise Failure(f"for now: {error}", allow_retries=False) from None
     except Transient as error:
         raise Failure(f"for now: {error}", allow_retries=True) from None
     except FionaError as error:

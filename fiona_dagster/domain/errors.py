@@ -5,6 +5,7 @@
     ├── Reject               an Association or SOP Instance refused at the door, with its DIMSE Status
     ├── Hold                 kept in the quarantine until a person decides; carries a reason without patient data
     ├── Transient            the other side may answer later: try again with back-off
+    │   ├── Unreachable      nobody answers at its address
     │   └── Resting          it is left alone for a while: not even asked
     └── Permanent            trying again cannot help: stop and show it
         ├── Forbidden        a right that the project does not have
@@ -49,8 +50,16 @@ class Transient(FionaError):
     """A peer is down, slow or busy; the same call may succeed later."""
 
 
+class Unreachable(Transient):
+    """Nobody answers at the peer's address, or nobody who speaks its protocol."""
+
+
 class Resting(Transient):
-    """A destination that failed is left alone for a while: trying again at once would be refused by ourselves."""
+    """A destination that failed is left alone until `until` (seconds since the epoch): it is not even asked."""
+
+    def __init__(self, text: str, until: float) -> None:
+        self.until = until
+        super().__init__(text)
 
 
 class Permanent(FionaError):

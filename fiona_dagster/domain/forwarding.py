@@ -28,6 +28,8 @@ class ForwardReceipt:
     confirmed: int
     confirmed_at: float
     note: str = ""
+    confirmed_by: str = "query"
+    """See `ConfirmedBy`."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import NoReturn, Protocol, Self
 from fiona_dagster.adapters.dicom_scu import acse, messages
 from fiona_dagster.adapters.dicom_scu.messages import Message, Response
 from fiona_dagster.adapters.dicom_scu.secure_channel import secured
-from fiona_dagster.domain.errors import Permanent, Transient
+from fiona_dagster.domain.errors import Permanent, Transient, Unreachable
 from fiona_dagster.settings import DicomPeer
 
 MAXIMUM_CONTEXTS = 128
@@ -100,7 +100,7 @@ class Association:
             self._socket = socket.create_connection((peer.host, peer.port), timeout=timeouts.connect)
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise Transient(
+            raise Unreachable(
                 f"no connection to {peer} ({reason}): check that it runs, its address and the firewall"
             ) from error
         try:

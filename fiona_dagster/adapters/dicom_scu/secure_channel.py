@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 
-from fiona_dagster.domain.errors import ConfigurationError, Transient
+from fiona_dagster.domain.errors import ConfigurationError, Unreachable
 from fiona_dagster.domain.outgoing_security import OutgoingSecurity
 
 PLACE = "OUTGOINGTLS"
@@ -49,7 +49,7 @@ def secured(bare: socket.socket, host: str, name: str, security: OutgoingSecurit
 
     Raises:
         ConfigurationError: its certificate is not one that we trust.
-        Transient: TLS was not agreed upon.
+        Unreachable: TLS was not agreed upon.
     """
     context = tls_context(security)
     try:
@@ -62,7 +62,7 @@ def secured(bare: socket.socket, host: str, name: str, security: OutgoingSecurit
         ) from None
     except OSError as error:
         reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
-        raise Transient(
+        raise Unreachable(
             f"{name}: TLS was not agreed upon ({reason}): does it speak TLS at this port, and does it want a "
             f"certificate of ours ({PLACE}.certificate)?"
         ) from None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, select, update
 
 from fiona_dagster.adapters.ledger.delivery_schema import sending, sending_peer
-from fiona_dagster.domain.breaker import Breaker, after_failure, probing
+from fiona_dagster.domain.breaker import LONGEST_SECONDS, Breaker, after_failure, probing
 from fiona_dagster.domain.errors import Resting
 from fiona_dagster.domain.forwarding import SendingState
 
@@ -32,22 +32,29 @@ class Breakers:
             breaker = _breaker(connection.execute(_peer(destination)).one_or_none())
             if not breaker.admits(now):
                 wait = max(breaker.retry_at - now, 1.0)
-                raise Resting(f"{destination} is left alone for {wait:.0f} s: {breaker.reason}")
+                raise Resting(
+                    f"{destination} is left alone for {wait:.0f} s: {breaker.reason}", breaker.retry_at
+                )
             if breaker.retry_at:
                 self._keep(connection, destination, probing(breaker, now=now))
 
-    def failed(self, destination: str, *, now: float, unreachable: bool, reason: str) -> Breaker:
-        """An attempt at a destination failed for now; what waits for it waits at least as long as it is left alone."""
+    def failed(
+        self, destination: str, transfer_id: int, *, now: float, unreachable: bool, reason: str
+    ) -> Breaker:
+        """An attempt at a destination failed for now. Where it is left alone after that, this transfer tries it
+        again, and the others that wait for it wait to be woken by `reached`, or for long.
+        """
         with self._ledger.begin() as connection:
             self._ledger.wait_for_turn(connection)
             breaker = _breaker(connection.execute(_peer(destination)).one_or_none())
             after = after_failure(breaker, destination, now=now, unreachable=unreachable, reason=reason)
             self._keep(connection, destination, after)
-            connection.execute(
-                update(sending)
-                .where(_waits_for(destination), sending.c.next_at < after.retry_at)
-                .values(next_at=after.retry_at)
-            )
+            if after.retry_at:
+                mine = sending.c.transfer_id == transfer_id
+                for which, until in ((mine, after.retry_at), (~mine, after.retry_at + LONGEST_SECONDS)):
+                    connection.execute(
+                        update(sending).where(_waits_for(destination), which).values(next_at=until)
+                    )
         return after
 
     def reached(self, destination: str, *, now: float) -> int:

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from fiona_dagster.adapters.ledger import acceptance_schema as _acceptance_schema  # noqa: F401 — its table
+from fiona_dagster.adapters.ledger import delivery_schema as _delivery_schema  # noqa: F401
 from fiona_dagster.adapters.ledger import reception_schema as _reception_schema  # noqa: F401 — its tables
 from fiona_dagster.adapters.ledger import retirement_schema as _retirement_schema  # noqa: F401
 from fiona_dagster.adapters.ledger import retrieval_schema as _retrieval_schema  # noqa: F401
@@ -26,6 +27,7 @@ from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.acceptances import Acceptances
     from fiona_dagster.adapters.ledger.arrivals import Arrivals
+    from fiona_dagster.adapters.ledger.breakers import Breakers
     from fiona_dagster.adapters.ledger.commitments import Commitments
     from fiona_dagster.adapters.ledger.deliveries import Deliveries
     from fiona_dagster.adapters.ledger.inventory import Inventory
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.reception import Reception
     from fiona_dagster.adapters.ledger.retirements import Retirements
     from fiona_dagster.adapters.ledger.retrievals import Retrievals
+    from fiona_dagster.adapters.ledger.sendings import Sendings
     from fiona_dagster.adapters.ledger.studies import Studies
     from fiona_dagster.adapters.ledger.transfers import Transfers
 
@@ -190,6 +193,18 @@ class Ledger:
         from fiona_dagster.adapters.ledger.deliveries import Deliveries
 
         return Deliveries(self)
+
+    @cached_property
+    def breakers(self) -> Breakers:
+        from fiona_dagster.adapters.ledger.breakers import Breakers
+
+        return Breakers(self)
+
+    @cached_property
+    def sendings(self) -> Sendings:
+        from fiona_dagster.adapters.ledger.sendings import Sendings
+
+        return Sendings(self)
 
     @cached_property
     def inventory(self) -> Inventory:

@@ -134,6 +134,16 @@ class Sendings:
                 )
             )  # fmt: skip
 
+    def postpone(self, transfer_id: int, destination: str, *, until: float) -> None:
+        """A destination is left alone, so that this transfer was not tried; `until` in seconds since the epoch."""
+        with self._ledger.begin() as connection:
+            connection.execute(
+                update(sending)
+                .where(sending.c.transfer_id == transfer_id, sending.c.destination == destination,
+                       sending.c.state == SendingState.WAITING.value)
+                .values(next_at=until)
+            )  # fmt: skip
+
     def note_instances(
         self, transfer_id: int, destination: str, found: Iterable[SentInstance], *, now: float, sent: bool
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from sqlalchemy import (
 )
 
 from fiona_dagster.adapters.ledger.schema import release, revision, study, transfer, transition, verification
+from fiona_dagster.adapters.ledger.sendings import rests, wakes
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.identifiers import StudyKey
 from fiona_dagster.domain.routing import TransferRequest
@@ -121,17 +123,21 @@ class Transfers:
             raise Permanent(f"the ledger has no transfer {transfer_id}")
         return _transfer(row)
 
-    def studies_with_work(self, state: TransferState, limit: int = 200) -> list[tuple[StudyKey, int, int]]:
-        """Studies with transfers in `state` that are complete at present: key, revision, sum of generations.
+    def studies_with_work(
+        self, state: TransferState, limit: int = 200, *, now: float = math.inf
+    ) -> list[tuple[StudyKey, int, int]]:
+        """Studies with transfers in `state` that are complete at present: key, revision, and a number that grows
+        when they are asked for anew or a destination that they waited for is back.
 
-        Among the requested ones count those that were held only until their images came back.
+        Among the requested ones count those that were held only until their images came back; none that waits for a
+        destination which is left alone beyond `now` (seconds since the epoch).
         """
         wanted = transfer.c.state == state.value
         if state == TransferState.REQUESTED:
             back = and_(transfer.c.state == TransferState.HELD.value, transfer.c.reason == CLEANED_UP)
-            wanted = or_(wanted, back)
+            wanted = and_(or_(wanted, back), ~rests(now))
         query = (
-            select(study.c.key, study.c.revision, func.sum(transfer.c.generation).label("generation"))
+            select(study.c.key, study.c.revision, func.sum(transfer.c.generation + wakes()).label("generation"))
             .join(transfer, transfer.c.study_key == study.c.key)
             .where(wanted, study.c.registered_revision == study.c.revision,
                    study.c.purged_at.is_(None))
