@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from fiona_dagster.domain.project import Project
+from fiona_dagster.domain.project_life import ProjectLife
 from fiona_dagster.domain.routing import CouplingEntry, RoutableStudy, RoutingRule, TransferRequest, decide
 
 STUDY = RoutableStudy("1.2.3", "ACC1", "NOR-007", "Hansen^Åse", "SCANNER1", "HEARTPRO")
@@ -111,3 +112,49 @@ def test_the_idempotency_key_is_stable_and_differs_by_every_part() -> None:
         replace(request, event="").key("k"),
     }
     assert request.key("k") not in others
+
+
+def test_an_entry_that_has_expired_is_named_and_does_not_count() -> None:
+    old = entry("3", accession_number="ACC1", date="2026-03-01 10:00")
+    decision = decide(STUDY, [old], [], PROJECTS, today="2026-03-16")
+    assert decision.requests == ()
+    assert decision.held_reason == "CouplingList 3: expired after 2026-03-15"
+    assert decide(STUDY, [old], [], PROJECTS, today="2026-03-15").requests
+    # the study had arrived in time, and REDCap did not answer before
+    assert decide(STUDY, [old], [], PROJECTS, today="2026-03-16", coupled_on="2026-03-14").requests
+
+
+def test_a_rule_for_other_modalities_does_not_apply() -> None:
+    rule = replace(RULE, modalities=frozenset({"MR"}))
+    assert decide(replace(STUDY, modalities=frozenset({"CT"})), [], [rule], PROJECTS).requests == ()
+    assert decide(replace(STUDY, modalities=frozenset({"MR", "SR"})), [], [rule], PROJECTS).requests
+
+
+def test_a_rule_makes_the_participant_from_named_groups() -> None:
+    rule = replace(RULE, allowed_patient_id=r"NOR-(?P<number>\d+)", participant_template="P{number}")
+    assert participants(rules=(rule,)) == [("HEART", "P007")]
+    for template in ("P{other}", "P{number"):
+        decision = decide(STUDY, [], [replace(rule, participant_template=template)], PROJECTS)
+        assert decision.requests == ()
+        assert "routing_subject_template" in decision.held_reason
+
+
+def test_auto_id_names_what_nothing_else_claims() -> None:
+    projects = {**PROJECTS, "BRAINS": replace(PROJECTS["BRAINS"], auto_id_ae_title="BRAINAUTO")}
+    study = replace(STUDY, called_ae="BRAINAUTO ")
+    assert decide(study, [], [], projects).auto_id == ("BRAINS",)
+    assert decide(study, [entry("1", accession_number="ACC1")], [], projects).auto_id == ()
+    assert decide(STUDY, [], [], projects).auto_id == ()
+    nobody = decide(replace(study, patient_id=" "), [], [], projects)
+    assert nobody.auto_id == ()
+    assert "no PatientID" in nobody.held_reason
+
+
+def test_a_project_without_a_valid_approval_gets_nothing() -> None:
+    life = ProjectLife(approval_ends="2026-03-01")
+    projects = {**PROJECTS, "HEART": replace(PROJECTS["HEART"], life=life, auto_id_ae_title="HEARTPRO")}
+    coupled = [entry("1", accession_number="ACC1")]
+    assert decide(STUDY, coupled, [RULE], projects, today="2026-03-01").requests
+    decision = decide(STUDY, coupled, [RULE], projects, today="2026-03-02")
+    assert not decision.is_made
+    assert decision.held_reason.count("the approval of project HEART ended on 2026-03-01") == 3
