@@ -14,6 +14,7 @@ def defs() -> dg.Definitions:
         descriptions,
         forwarding,
         housekeeping,
+        notification,
         packaging,
         registration,
         retirement,
@@ -24,6 +25,7 @@ def defs() -> dg.Definitions:
     from fiona_dagster.resources.gateway import GatewayResource
     from fiona_dagster.sensors import arrival as arrivals
     from fiona_dagster.sensors import decisions, heartbeat, outbox, schedules
+    from fiona_dagster.sensors import notification as notices
     from fiona_dagster.sensors import retrieval as retrievals
 
     chain = {
@@ -50,6 +52,7 @@ def defs() -> dg.Definitions:
         housekeeping.disk_cleanup,
         housekeeping.retired_partitions,
         retirement.retired_copies,
+        notification.told_people,
     ]
     return dg.Definitions(
         assets=[
@@ -61,12 +64,13 @@ def defs() -> dg.Definitions:
             *housekeeping_assets,
         ],
         asset_checks=[deidentification.verification],
-        jobs=[*jobs, retrievals.RETRIEVAL_JOB, *schedules.JOBS],
+        jobs=[*jobs, notices.NOTIFICATION_JOB, retrievals.RETRIEVAL_JOB, *schedules.JOBS],
         sensors=[
             arrivals.arrivals,
             decisions.decisions,
             decisions.late_decisions,
             outbox.outbox,
+            notices.notices,
             heartbeat.heartbeat,
             retrievals.retrievals,
         ],

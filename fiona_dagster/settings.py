@@ -29,9 +29,11 @@ from fiona_dagster.domain.configuration_values import (
     objects_of,
     unknown_keys,
 )
+from fiona_dagster.domain.delivery_settings import DeliverySettings, delivery_settings
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.image_destinations import ImageDestination, research_pacs_from
 from fiona_dagster.domain.layout import Layout
+from fiona_dagster.domain.notification import NotifySettings, notify_settings
 from fiona_dagster.domain.outgoing_security import OutgoingSecurity, outgoing_security_from
 from fiona_dagster.domain.receiver import ReceiverSettings, receiver_from, shared_port
 from fiona_dagster.domain.retrieval_settings import RetrieveOptions, retrieve_options
@@ -133,6 +135,8 @@ class Settings:
     disk_limit_percent: float = 80.0
     keep_partitions_days: float = 30.0
     max_partitions: int = 10_000
+    delivery: DeliverySettings = DeliverySettings()  # noqa: RUF009 — frozen
+    notify: NotifySettings = NotifySettings()  # noqa: RUF009 — frozen
     pacs_takes_rejection_notes: bool = False
     """Whether the research PACS hides what a rejection note names (IHE RAD, IOCM)."""
     research_pacs_terms: ImageDestination | None = None
@@ -244,6 +248,10 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
     if peer is not None:
         terms = research_pacs_from(pacs, peer.ae_title, peer.host, peer.port, place=f"{place}: RESEARCHPACS")
         peer = replace(peer, tls=outgoing if terms.tls else None)
+    delivery, unknown = delivery_settings(content, place=place)
+    warnings += unknown
+    notify, unknown = notify_settings(content, place=place)
+    warnings += unknown
     return Settings(
         sites=tuple(sites),
         ledger_url=environment.get("FIONA_LEDGER_URL")
@@ -258,6 +266,8 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
         keyring=_optional_path(content.get("KEYRING")) or layout.keyring,
         projects_file=_optional_path(content.get("PROJECTS")) or layout.config / "projects.yaml",
         pacs_takes_rejection_notes=flag_of(pacs, "REJECTIONNOTES", place=f"{place}: RESEARCHPACS"),
+        delivery=delivery,
+        notify=notify,
         disk_limit_percent=number_of(content, "DISKLIMITPERCENT", 80.0, place=place, most=100.0),
         keep_partitions_days=number_of(content, "KEEPPARTITIONSDAYS", 30.0, place=place),
         warnings=tuple(warnings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,8 @@ def amend(
     """
     gateway = open_gateway(config_file)
     request = TransferRequest(project, participant, event, "assign", requested_by=whoami())
-    problem = request_problem(request, gateway.projects())
+    today = time.strftime("%Y-%m-%d", time.localtime(now()))
+    problem = request_problem(request, gateway.projects(), today=today)
     if problem:
         raise ConfigurationError(problem, remedy="nothing was changed")
     refuse_withdrawn(gateway, project, participant)

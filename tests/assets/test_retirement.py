@@ -17,7 +17,7 @@ from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.phases import Phase
 from fiona_dagster.domain.retirement import WITHDRAWN_BEFORE, Outcome
 from fiona_dagster.domain.transfer import Transfer, TransferState
-from fiona_dagster.embedded.pacs import Faults
+from fiona_dagster.embedded.pacs_faults import Faults
 from tests.gateway import Gateway, running_gateway
 
 

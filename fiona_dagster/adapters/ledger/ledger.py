@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 
 from fiona_dagster.adapters.ledger import acceptance_schema as _acceptance_schema  # noqa: F401 — its table
 from fiona_dagster.adapters.ledger import delivery_schema as _delivery_schema  # noqa: F401
+from fiona_dagster.adapters.ledger import notice_schema as _notice_schema  # noqa: F401 — its table
 from fiona_dagster.adapters.ledger import reception_schema as _reception_schema  # noqa: F401 — its tables
 from fiona_dagster.adapters.ledger import retirement_schema as _retirement_schema  # noqa: F401
 from fiona_dagster.adapters.ledger import retrieval_schema as _retrieval_schema  # noqa: F401
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.commitments import Commitments
     from fiona_dagster.adapters.ledger.deliveries import Deliveries
     from fiona_dagster.adapters.ledger.inventory import Inventory
+    from fiona_dagster.adapters.ledger.notices import Notices
     from fiona_dagster.adapters.ledger.procedures import Procedures
     from fiona_dagster.adapters.ledger.reception import Reception
     from fiona_dagster.adapters.ledger.retirements import Retirements
@@ -163,6 +165,12 @@ class Ledger:
         from fiona_dagster.adapters.ledger.commitments import Commitments
 
         return Commitments(self)
+
+    @cached_property
+    def notices(self) -> Notices:
+        from fiona_dagster.adapters.ledger.notices import Notices
+
+        return Notices(self)
 
     @cached_property
     def retirements(self) -> Retirements:
