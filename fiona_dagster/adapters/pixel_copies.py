@@ -52,12 +52,21 @@ def masked_pixels(file: InstanceFile, image: ImagePixel, masking: Masking) -> Ma
         )
     if span.undefined_length:
         return _decoded(file, image, masking, span)
-    if file.transfer_syntax_uid == EXPLICIT_BIG and image.bits_allocated != 8:
-        raise Hold("pixels in big endian cannot be masked: ask the sender for Explicit VR Little Endian")
+    if file.transfer_syntax_uid == EXPLICIT_BIG and not _is_zero_in_any_order(image, masking, span):
+        raise Hold(
+            "these pixels in big endian cannot be masked: ask the sender for Explicit VR Little Endian"
+        )
     pixels = Pixels(
         file.transfer_syntax_uid, span.vr, span.end - span.start, lambda: _native(file, image, masking)
     )
     return MaskedPixels(pixels, masking, None)
+
+
+def _is_zero_in_any_order(image: ImagePixel, masking: Masking, span: PixelSpan) -> bool:
+    """Whether what is written looks the same in both byte orders, and every pixel lies where it would in the other."""
+    fill = fill_of(image.photometric_interpretation, image.bits_stored, image.samples_per_pixel)
+    in_place = image.bits_allocated in {16, 32, 64} or (image.bits_allocated == 8 and span.vr == "OB")
+    return in_place and not masking.overlay_bits and (image.bits_allocated == 8 or not any(fill))
 
 
 def _native(file: InstanceFile, image: ImagePixel, masking: Masking) -> Iterator[bytes]:
@@ -111,13 +120,15 @@ def _decoded(file: InstanceFile, image: ImagePixel, masking: Masking, span: Pixe
     length = size * image.number_of_frames
     if length > _LONGEST:
         raise Hold("the masked pixels are longer than a file without compression can hold")
-    interpretation = first.photometric_interpretation
+    interpretation = first.photometric_interpretation.replace(
+        "YBR_FULL_422", "YBR_FULL"
+    )  # each has its own now
     fill = fill_of(interpretation, image.bits_stored, image.samples_per_pixel)
 
     def frames() -> Iterator[bytes]:
         for frame in decoded_frames(file.path):
             _check_depth(frame, image)
-            if frame.photometric_interpretation != interpretation:
+            if frame.photometric_interpretation != first.photometric_interpretation:
                 raise Hold("the frames of the object are of different colour spaces")
             stored = paint(frame.stored, frame.index, masking, fill)
             yield stored.astype(stored.dtype.newbyteorder("<"), copy=False).tobytes()
