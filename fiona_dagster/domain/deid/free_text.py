@@ -15,7 +15,7 @@ from enum import Enum
 from itertools import pairwise
 from typing import Final
 
-from fiona_dagster.domain.deid.harmless_tokens import HARMLESS, NUMBER, is_bare, is_small, is_year
+from fiona_dagster.domain.deid.harmless_tokens import NUMBER, harmless, is_bare, is_small, is_year
 from fiona_dagster.domain.deid.identifier_patterns import identifiers_in
 from fiona_dagster.domain.deid.notation import WORD, compact, fold, spellings, visible
 from fiona_dagster.domain.deid.vocabulary import packaged
@@ -155,7 +155,7 @@ class FreeText:
     def _token(self, text: str, start: int) -> _Token | None:
         """The token that begins at `start`; None for a separator."""
         begins_word = start == 0 or not (text[start - 1].isalnum())
-        if begins_word and (match := HARMLESS.match(text, start)):
+        if begins_word and (match := harmless().match(text, start)):
             fate = _Fate.NUMBER if is_bare(match[0]) else _Fate.STAYS
             return _Token(start, match.end(), match[0], fate, frozenset(spellings(match[0])))
         if begins_word and (match := NUMBER.match(text, start)):

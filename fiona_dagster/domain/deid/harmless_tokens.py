@@ -7,6 +7,7 @@ Sources: PS3.3 C.8 (attributes of the modalities), UCUM units, isotopes of PS3.1
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Final
 
 _WHOLE: Final = r"[0-9]{1,4}"
@@ -29,14 +30,9 @@ _ISOTOPES: Final = (
     "1H|2H|3He|11C|13C|13N|15O|18F|19F|23Na|31P|39K|64Cu|67Ga|68Ga|81mKr|82Rb|89Zr|90Y|99mTc|111In|123I|124I|125I|129Xe"
     "|131I|133Xe|153Sm|166Ho|177Lu|186Re|188Re|192Ir|201Tl|223Ra|225Ac"
 )
-_NUCLIDES: Final = "|".join(
-    f"{mass}-?{element}|{element}-?{mass}"
-    for mass, element in re.findall(r"([0-9]+m?)([A-Z][a-z]?)", _ISOTOPES)
-)
-
+_END: Final = r"(?![^\W_]|[\u0300-\u036f]|[.,][0-9]{1,4}(?![^\W_]))"
 
 _FORMS: Final = (
-    _NUCLIDES,
     r"T1rho|T1ρ|[TR][12](?:\*|(?:star|ster)?(?:[_-]?(?:w|wi|map))?)",
     r"x-?rays?",
     r"[wc]/o|s/p|r/o|h/o|f/u|[mu]/(?:iv|k)?|w/",
@@ -51,12 +47,26 @@ _FORMS: Final = (
     rf"{_FACTORS}(?:{_UNITS})?",
     rf"{_NUMBER}(?:{_UNITS})",
 )
-_END: Final = r"(?![^\W_]|[\u0300-\u036f]|[.,][0-9]{1,4}(?![^\W_]))"
-HARMLESS: Final = re.compile("(?:" + "|".join(_FORMS) + ")" + _END, re.IGNORECASE)
 NUMBER: Final = re.compile(rf"{_NUMBER}{_END}")
 LONGEST_DECIMAL: Final = 6
 """Digits of a number with a fraction."""
+_NO_WORD: Final = re.compile("[0-9/+-]|ray", re.IGNORECASE)
 _YEAR: Final = re.compile(r"(?:19|20)[0-9]{2}")
+
+
+@cache
+def harmless() -> re.Pattern[str]:
+    """The pattern of a harmless token; compiled when it is first needed, as that takes a while."""
+    nuclides = "|".join(
+        f"{mass}-?{element}|{element}-?{mass}"
+        for mass, element in re.findall(r"([0-9]+m?)([A-Z][a-z]?)", _ISOTOPES)
+    )
+    return re.compile("(?:" + "|".join((nuclides, *_FORMS)) + ")" + _END, re.IGNORECASE)
+
+
+def is_harmless(token: str) -> bool:
+    """Whether the whole of a token is harmless. All that are have a digit or a mark in them, but for xray."""
+    return bool(_NO_WORD.search(token)) and harmless().fullmatch(token) is not None
 
 
 def is_year(text: str) -> bool:

@@ -13,7 +13,8 @@ from functools import cache
 from itertools import pairwise
 
 from fiona_dagster.domain.deid.dictionary import is_registered, standard_names
-from fiona_dagster.domain.deid.identifier_patterns import IDENTITY_DIGITS, identifiers_in, is_identity_number
+from fiona_dagster.domain.deid.identifier_forms import IDENTITY_DIGITS
+from fiona_dagster.domain.deid.identifier_patterns import identifiers_in, is_identity_number
 from fiona_dagster.domain.deid.notation import (
     WORD,
     compact,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +11,7 @@ from pathlib import Path
 
 EDITION = "2026c"
 _FOLDER = Path(__file__).with_name("tables")
+_QUOTED = re.compile('[",\r\n]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,28 @@ def rows(name: str) -> list[dict[str, str]]:
 
 def columns(name: str, *wanted: str) -> Iterator[tuple[str, ...]]:
     """Some columns of a packaged table, line by line: for long tables, of which `rows` would make long work."""
-    header, *lines = csv.reader(table_bytes(name).decode("utf-8").splitlines())
+    text = table_bytes(name).decode("utf-8")
+    if '"' in text:
+        header, *lines = csv.reader(text.splitlines())
+    else:
+        header, *lines = [line.split(",") for line in text.splitlines()]
     return zip(*([line[header.index(one)] for line in lines] for one in wanted), strict=True)
+
+
+def has_line(name: str, *fields: str) -> bool:
+    """Whether a packaged table has a line of these fields: of one so long that to take it apart would take longer."""
+    line = ",".join('"' + one.replace('"', '""') + '"' if _QUOTED.search(one) else one for one in fields)
+    return f"\n{line}\n".encode("utf-8", "surrogatepass") in _long_table(name)
+
+
+def forget_tables() -> None:
+    """Read long tables anew: for whoever makes them."""
+    _long_table.cache_clear()
+
+
+@cache
+def _long_table(name: str) -> bytes:
+    return table_bytes(name)
 
 
 @cache

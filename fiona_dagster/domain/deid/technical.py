@@ -14,11 +14,11 @@ from typing import Final
 
 from fiona_dagster.domain.deid.dictionary import keyword_of
 from fiona_dagster.domain.deid.free_text import FreeText
-from fiona_dagster.domain.deid.harmless_tokens import HARMLESS
+from fiona_dagster.domain.deid.harmless_tokens import is_harmless
 from fiona_dagster.domain.deid.identifier_patterns import identifiers_in
 from fiona_dagster.domain.deid.named_profiles import body_parts
 from fiona_dagster.domain.deid.notation import fold, spellings
-from fiona_dagster.domain.deid.table import columns, rows
+from fiona_dagster.domain.deid.table import columns, forget_tables, has_line, rows
 from fiona_dagster.domain.deid.vocabulary import packaged
 
 MAKE: Final = frozenset(
@@ -52,6 +52,7 @@ _WHOLE: Final = frozenset(
         "LongCodeValue", "MIMETypeOfEncapsulatedDocument", "ListOfMIMETypes", "MappingResourceName", "URNCodeValue",
     }
 )  # fmt: skip
+_CODES_TABLE: Final = "published_codes.csv"
 _CODE_VALUES: Final = frozenset({"CodeValue", "ExtendedCodeValue", "LongCodeValue"})
 _MEANINGS: Final = frozenset({"CodeMeaning", "ExtendedCodeMeaning"})
 _CLOSED: Final = frozenset(
@@ -117,25 +118,27 @@ def is_closed(tag: int) -> bool:
 
 
 def _is_known(keyword: str, vr: str, text: str) -> bool:
-    terms = _published("published_terms.csv")
+    terms = _terms()
     if text in terms.get(keyword, ()) or (keyword == "BodyPartExamined" and text in body_parts()):
         return True
     if vr == "CS":
         known = text in terms.get("*", ()) or (
             keyword == "PatientOrientation" and bool(_ORIENTATION.fullmatch(text))
         )
-    elif keyword in _CODE_VALUES:
-        known = _is_code(text)
     else:
-        known = keyword in _MEANINGS and text in _published("published_codes.csv").get("CodeMeaning", ())
-    return known or _is_harmless(keyword, text)
+        known = keyword in _CODE_VALUES and _is_code(text)
+    return (
+        known
+        or _is_harmless(keyword, text)
+        or (keyword in _MEANINGS and has_line(_CODES_TABLE, "CodeMeaning", text))
+    )
 
 
 def _is_code(text: str) -> bool:
     """Whether a Code Value is one of PS3.16, or has the form of a standard scheme's."""
     if _SCTID.fullmatch(text):
         return _verhoeff(text)
-    return bool(_CODE_FORMS.fullmatch(text)) or text in _published("published_codes.csv").get("CodeValue", ())
+    return bool(_CODE_FORMS.fullmatch(text)) or has_line(_CODES_TABLE, "CodeValue", text)
 
 
 def _verhoeff(digits: str) -> bool:
@@ -206,7 +209,7 @@ def _is_harmless_token(token: str, makes: bool) -> bool:
         return True
     if len(token) <= _LONGEST_MIXED and _MIXED.fullmatch(token):
         return True
-    if HARMLESS.fullmatch(token):
+    if is_harmless(token):
         return True
     pieces = _PIECE.findall(token)
     return (
@@ -234,7 +237,7 @@ def _words(makes: bool) -> frozenset[str]:
 @cache
 def _meant() -> frozenset[str]:
     """Words of coded concepts, which say nothing about a person where they stand in a meaning."""
-    return _published("published_terms.csv").get("CodeMeaning", frozenset())
+    return _terms().get("CodeMeaning", frozenset())
 
 
 @cache
@@ -244,14 +247,16 @@ def _also_names() -> frozenset[str]:
 
 def forget() -> None:
     """Read the tables anew where they are needed next: for whoever makes them."""
-    for remembered in (cleaned, _words, _meant, _also_names, _published, _types, _free_text):
+    for remembered in (cleaned, _words, _meant, _also_names, _terms, _types, _free_text):
         remembered.cache_clear()
+    forget_tables()
 
 
 @cache
-def _published(table: str) -> dict[str, frozenset[str]]:
+def _terms() -> dict[str, frozenset[str]]:
+    """Terms of PS3.3 by the attribute that they are known in, `*` for every code string."""
     found: dict[str, set[str]] = {}
-    for attribute, term in columns(table, "attribute", "term"):
+    for attribute, term in columns("published_terms.csv", "attribute", "term"):
         found.setdefault(attribute, set()).add(term)
     return {attribute: frozenset(terms) for attribute, terms in found.items()}
 

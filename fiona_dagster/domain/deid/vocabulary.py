@@ -59,7 +59,9 @@ def packaged() -> Vocabulary:
 
 
 def _folded(words: Iterable[str]) -> frozenset[str]:
-    return frozenset(spelling for word in words for spelling in spellings(word))
+    return frozenset(
+        spelling for word in words for spelling in ((word.lower(),) if word.isascii() else spellings(word))
+    )
 
 
 def _accented(words: Iterable[str]) -> frozenset[str]:

@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fiona_dagster.domain.deid import identifier_patterns
+from fiona_dagster.domain.deid.identifier_forms import FORMS, NEEDS
 from fiona_dagster.domain.deid.identifier_patterns import identifiers_in, is_identity_number
 
 FIRST = (3, 7, 6, 1, 8, 9, 4, 5, 2, 1)
@@ -198,3 +200,19 @@ def test_ordinary_descriptions_have_no_identifiers(text: str) -> None:
 def test_a_long_text_without_blanks_is_read_in_time() -> None:
     for text in ("a" * 60_000, "a." * 30_000, "1 " * 30_000, "-".join("ab" * 20_000), "A " * 30_000):
         identifiers_in(text)
+
+
+_PARTS = (
+    "17", "03", "85", "1985", "0012", "12345", "4", " ", "-", ".", "/", ":", ",", "@", "(at)", "'", "’", "+", "(", "_",
+    "kl.", "KL", "tlf", "Ring", "fax", "years", "Y", "age", "postboks", "P.O. Box", "nr", "Storgata", "St.", "Oslo",
+    "Dr", "MR", "dr.", "lege", "v/", "ref", "Patient's name", "Olsen", "Kari", "mai", "www.", "http://", "no", "aa:bb", "N-",
+    "x", "\N{KELVIN SIGN}l",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(_PARTS), max_size=8).map("".join))
+def test_what_every_form_needs_stands_wherever_one_is_found(text: str) -> None:
+    for kind in FORMS:
+        found = [m for pattern in identifier_patterns._patterns(kind) for m in pattern.finditer(text)]
+        if kind in NEEDS:
+            assert [m.span() for m in identifier_patterns._matches(kind, text)] == [m.span() for m in found]
