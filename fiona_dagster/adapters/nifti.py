@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fiona_dagster.adapters.dicom_files import read_instance
 from fiona_dagster.adapters.durable import write_json_durably
+from fiona_dagster.domain.deid.text import all_text, first_text
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.layout import safe_name
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 1800.0
 """For one series; thousands of volumes of functional MR take minutes."""
 KEPT = (".json", ".nii", ".bval", ".bvec")
+_IMAGE_TYPE = 0x00080008
+_SAYS_SLICES = ("SIEMENS CSA HEADER", "SIEMENS MR HEADER", "SIEMENS MR SD")
+"""Private creators whose elements tell how many slices a mosaic has."""
 _NOTHING_TO_CONVERT = 2
 """dcm2niix's exit status for a folder without images that it knows."""
 IDENTIFYING = re.compile(
@@ -93,6 +98,8 @@ def _convert_series(files: list[Path], work: Path, results: Path, timeout: float
     made.mkdir()
     for number, path in enumerate(files):
         (source / f"{number:06d}.dcm").symlink_to(path.absolute())
+    if _lost_its_slices(files[0]):
+        return "a Siemens mosaic without its private elements: choose the option Retain Safe Private", False
     command = [_program(), "-b", "y", "-ba", "y", "-c", "", "-z", "n", "-w", "2", "-f", "%s_%d"]
     try:
         answer = _run([*command, "-o", str(made), str(source)], timeout=timeout)
@@ -109,6 +116,17 @@ def _convert_series(files: list[Path], work: Path, results: Path, timeout: float
             write_json_durably(path, sidecar_without_identity(json.loads(path.read_bytes())))
         path.rename(results / f"{safe_name(path.stem)}{mark}{path.suffix}")
     return "", False
+
+
+def _lost_its_slices(file: Path) -> bool:
+    """Whether a copy is a Siemens mosaic that no longer says of how many slices: dcm2niix would guess, and add empty
+    ones without a word.
+    """
+    dataset = read_instance(file).dataset
+    if "MOSAIC" not in all_text(dataset, _IMAGE_TYPE):
+        return False
+    creators = (tag for tag in dataset.places if (tag >> 16) % 2 and 0x10 <= tag & 0xFFFF <= 0xFF)
+    return not any(first_text(dataset, tag).startswith(_SAYS_SLICES) for tag in creators)
 
 
 def _free_mark(results: Path, made: list[Path]) -> str:
