@@ -9,7 +9,7 @@ from fiona_dagster.assets.failures import NETWORK_RETRIES, reporting_failures
 from fiona_dagster.assets.packaging import build_packages
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.assets.registry_updates import tell_registry
-from fiona_dagster.domain.delivery import DeliveryReceipt
+from fiona_dagster.domain.delivery import DeliveryReceipt, destinations_of
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 from fiona_dagster.domain.packaging import Package
 from fiona_dagster.domain.transfer import Transfer, TransferState
@@ -78,7 +78,7 @@ def _deliver_all(
     revision = ledger.transfers.released_revision(transfer.id)
     method = ledger.transfers.get(transfer.id).method_digest
     for package in packages:
-        for destination in project.destinations:
+        for destination in destinations_of(package, project.destinations):
             receipt = deliver(
                 package, destination, gateway.settings, transfer_id=transfer.id, clock=gateway.now
             )
