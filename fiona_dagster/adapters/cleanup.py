@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +89,16 @@ def remove_study(
 
 
 def remove_copies(layout: Layout, study_key: str) -> CleanupReport:
-    """Delete a study's de-identified copies: they can be made again from what a source sends again.
+    """Delete a study's de-identified copies, which can be made again from what a source sends again, and the previews
+    of masked images, which show the originals.
 
     Raises:
         Permanent: the folder is not where it should be.
     """
-    return _remove_tree(_inside(layout.output / study_key, layout.output))
+    previews = _remove_tree(_inside(layout.pixel_previews / study_key, layout.pixel_previews))
+    copies = _remove_tree(_inside(layout.output / study_key, layout.output))
+    both = zip(astuple(previews), astuple(copies), strict=True)
+    return CleanupReport(*(one + other for one, other in both))
 
 
 def remove_release(layout: Layout, folder: Path) -> CleanupReport:

@@ -18,7 +18,7 @@ SURE = 0.9
 """Confidence from which a text is believed to be harmless; what was read less surely is masked."""
 _SHORTEST_RESEMBLING = 5
 _SHORTEST_WITH_TWO = 9
-_TOKEN = re.compile(r"[^\s=:;,()\[\]|/]+(?:/[^\s=:;,()\[\]|/]+)?")
+_TOKEN = re.compile(r"(?:[^\s=:;,()\[\]|/]|,(?=\d)|/(?=\S))+")
 _NUMBER = re.compile(r"[+-]?\d{1,4}(?:[.,]\d{1,3})?")
 _NUMBER_WITH_UNIT = re.compile(r"([+-]?\d{1,4}(?:[.,]\d{1,3})?)([^\d.,+-].*)")
 _ALIKE = str.maketrans(

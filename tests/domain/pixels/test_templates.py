@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.pixels.templates import fitting, parse_templates, proposed
+
+GOOD: dict[str, Any] = {
+    "name": "a", "when": {"Manufacturer": "MAKER.*", "Rows": 600, "Columns": 800}, "mask": [[0, 0, 800, 40]],
+}  # fmt: skip
+DEVICE = {"Manufacturer": "Maker (X)", "Modality": "US", "Rows": "600", "Columns": "800"}
+
+
+def test_the_first_template_that_fits_is_taken() -> None:
+    other = {**GOOD, "name": "b", "when": {"Rows": 600, "Columns": 800}, "read": False, "regions": False}
+    found = parse_templates([GOOD, other], "f")
+    assert [one.described() for one in found] == [GOOD, other]
+    assert fitting(found, DEVICE) == found[0]
+    assert fitting(found, {**DEVICE, "Manufacturer": "Another maker"}) == found[1]
+    assert fitting(found, {**DEVICE, "Rows": "6000"}) is None
+    assert fitting(found, {}) is None
+    assert parse_templates(None, "f") == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"name": "a b"}, "has no name"),
+        ({"masks": []}, "'masks' is not known"),
+        ({"when": {}}, "has no `when`"),
+        ({"when": {**GOOD["when"], "PatientName": "x"}}, "asks for 'PatientName'"),
+        ({"when": {**GOOD["when"], "Manufacturer": "("}}, "not a regular expression"),
+        ({"when": {"Rows": 600}}, "Rows and Columns"),
+        ({"keep": [[0, 0, 1, 1]]}, "both or none"),
+        ({"mask": []}, "both or none"),
+        ({"mask": [[0, 0, 0, 1]]}, "no list of"),
+        ({"mask": [[0, -1, 1, 1]]}, "no list of"),
+        ({"mask": [[0, 0, 1]]}, "no list of"),
+        ({"mask": [[0, 0, 1, True]]}, "no list of"),
+        ({"read": "perhaps"}, "neither yes nor no"),
+    ],
+)
+def test_a_file_that_is_not_understood_completely_is_refused(change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        parse_templates([{**GOOD, **change}], "f")
+
+
+@pytest.mark.parametrize("content", [{}, "text", [GOOD, GOOD], ["text"]])
+def test_and_so_is_one_that_is_no_list_of_different_templates(content: object) -> None:
+    with pytest.raises(ConfigurationError):
+        parse_templates(content, "f")
+
+
+def test_a_proposed_template_fits_its_own_device_and_no_other() -> None:
+    template = proposed("mine", DEVICE, [(1, 2, 3, 4), (1, 2, 3, 4)])
+    assert template.fits(DEVICE)
+    assert template.mask == ((1, 2, 3, 4),)
+    assert parse_templates([template.described()], "f") == (template,)
+    for other in ({"Rows": "601"}, {"Manufacturer": "Maker X"}, {"Modality": "XA"}):
+        assert not template.fits({**DEVICE, **other})
+    assert proposed("mine", DEVICE, [], [(0, 0, 9, 9)]).keep == ((0, 0, 9, 9),)
+    with pytest.raises(ConfigurationError, match="which device"):
+        proposed("mine", {"Rows": "600", "Columns": "800"}, [(1, 2, 3, 4)])
