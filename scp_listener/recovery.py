@@ -83,7 +83,10 @@ def _abandoned(site: Site, spool: Spool, ledger: Ledger, live: list[str]) -> Rec
 
 
 def _unrecorded(site: Site, spool: Spool, ledger: Ledger, found: Recovered) -> Recovered:
-    since = spool.recorded_until() - MARGIN_SECONDS
+    until = spool.recorded_until()
+    since = (
+        until - MARGIN_SECONDS if until <= time.time() else 0.0
+    )  # the clock was put back since: nothing is known
     peers = fiona_layout.arrived_peers(site.layout)
     batch: list[ReceivedInstance] = []
     recorded = unreadable = rebuilt = 0

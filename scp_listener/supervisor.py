@@ -73,6 +73,7 @@ class Supervisor:
         self._standing = Standing(site.layout, workers=count)
         self._pause, self._next_start = FIRST_PAUSE_SECONDS, 0.0
         self._recovered = True
+        self._looked = self._watching_since = time.monotonic()
         self._alive, self._lifeline = os.pipe()
 
     def run(self) -> bool:
@@ -140,6 +141,7 @@ class Supervisor:
             if not ready.poll(START_SECONDS):
                 process.kill()
             self._workers.append(_Worker(process, ready.recv(), row))
+            self._occupancy.beat(row)  # it may have taken its time to begin
         except EOFError:
             process.join()
             raise OSError("a worker ended before it listened") from None
@@ -179,12 +181,18 @@ class Supervisor:
 
     def _drain_the_hanging(self) -> None:
         now = time.monotonic()
+        if now - self._looked > self._hang_seconds / 2:  # we did not run ourselves: nor may they have
+            self._watching_since = now
+        self._looked = now
         for worker in self._workers:
             if worker.draining_until is not None:
                 if now >= worker.draining_until:
                     LOG.error("a worker that hangs did not finish in time and is killed")
                     worker.process.kill()
-            elif self._occupancy.silent_seconds(worker.row) > self._hang_seconds:
+            elif (
+                min(self._occupancy.silent_seconds(worker.row), now - self._watching_since)
+                > self._hang_seconds
+            ):
                 LOG.error("a worker hangs: it may finish what it has open, another one takes its place")
                 worker.draining_until = now + self._grace_seconds + 30.0
                 worker.process.terminate()
