@@ -35,7 +35,7 @@ from fiona_dagster.domain.image_destinations import ImageDestination, research_p
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.notification import NotifySettings, notify_settings
 from fiona_dagster.domain.outgoing_security import OutgoingSecurity, outgoing_security_from
-from fiona_dagster.domain.receiver import ReceiverSettings, receiver_from, shared_port
+from fiona_dagster.domain.receiver import ReceiverSettings, receiver_from, receiver_warnings, shared_port
 from fiona_dagster.domain.retrieval_settings import RetrieveOptions, retrieve_options
 from fiona_dagster.domain.stow import StowSettings, stow_from
 
@@ -233,7 +233,7 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
             sites.append(_site(name, values, datadir=further, place=where, warnings=warnings))
             warnings += unknown_keys(values, SITE_KEYS | FIONAS_KEYS, place=where)
     _no_shared_doors(sites, place)
-    warnings += [warning for site in sites for warning in site.receiver.warnings]
+    warnings += receiver_warnings({site.name: site.receiver for site in sites}, DEFAULT_SITE)
     layout = default.layout
     redcap = object_of(content, "REDCAP", place=place)
     pacs = object_of(content, "RESEARCHPACS", place=place)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from fiona_dagster.settings import Site
     from scp_listener.recorder import Recorder
 
-SUCCESS, PROCESSING_FAILURE, RESOURCE_LIMITATION = 0x0000, 0x0110, 0x0213
+SUCCESS, PROCESSING_FAILURE, RESOURCE_LIMITATION, NOT_AUTHORISED = 0x0000, 0x0110, 0x0213, 0x0124
 MOST_AT_ONCE = 64
 """Reports under way in one process; a thread waits in each until its instances are recorded."""
 NO_ADDRESS = "no address is known for this AE title (STORAGECOMMITMENT.REQUESTERS)"
@@ -66,13 +66,14 @@ class CommitmentScp:
         *,
         worker: str,
         clock: Callable[[], float] = time.time,
+        may: Callable[[Any], bool] = lambda _association: True,
     ) -> None:
-        """`worker` names this process."""
+        """`worker` names this process; `may` tells whether an Association may ask for commitment."""
         self._site, self._datadir = site.name, site.layout.datadir
         self._ledger, self._recorder = ledger, recorder
         self._worker, self._ae_title, self._terms = worker, site.ae_title, site.commitment
         self._requesters = {one.ae_title: one for one in (*site.sources, *site.requesters)}
-        self._clock = clock
+        self._clock, self._may = clock, may
         self._stopping = threading.Event()
         self._threads: set[threading.Thread] = set()
         self._hands = threading.Lock()
@@ -96,6 +97,8 @@ class CommitmentScp:
 
     def _requested(self, event: Any) -> tuple[int | Dataset, None]:
         try:
+            if not self._may(event.assoc):
+                raise Reject(NOT_AUTHORISED, "commitment is not for this caller")
             if len(self._threads) > MOST_AT_ONCE:
                 raise Reject(RESOURCE_LIMITATION, "too many reports are under way; ask again later")
             asked = commitment_request(

@@ -38,6 +38,9 @@ _CONNECTIONS_FOR_EACH = 2
 _SPARE_CONNECTIONS = 16
 """Connections beyond Associations: those that are being negotiated, and those that are told that there is no room."""
 
+_ROOM_SECONDS = 0.1
+"""For so long a disk that had room is not asked again."""
+
 Refuse = Callable[[Status, str, Peer], None]
 
 
@@ -58,6 +61,10 @@ class _Rates:
     objects: Allowance
     turn: threading.Lock = field(default_factory=threading.Lock)
 
+    def is_whole(self, now: float) -> bool:
+        """Whether nothing would be forgotten with it; else who hangs up and calls again could send more."""
+        return self.bytes.is_whole(now) and self.objects.is_whole(now)
+
 
 class Door:
     """One for each process of a listener; `control` is FIONA's control file as it reads now."""
@@ -72,10 +79,11 @@ class Door:
         share: int,
     ) -> None:
         self._rules, self.limits = settings.access, settings.limits
-        self._place, self._refuse, self._control, self._share = place, refuse, control, share
+        self._place, self._refuse, self.control, self._share = place, refuse, control, share
         self._guests: dict[Any, _Guest] = {}
         self._rates: dict[str, _Rates] = {}
         self._turn = threading.Lock()
+        self._room_until = 0.0
 
     def may_connect(self, beginning: int) -> bool:
         """Whether one more connection may be served at all, beside `beginning` that are not known here yet."""
@@ -116,8 +124,25 @@ class Door:
 
     def has_room(self, folder: Path) -> bool:
         """Whether the disk of `folder` is far enough from full for new instances."""
+        now = time.monotonic()
+        if now < self._room_until:
+            return True
         disk = os.statvfs(folder)
-        return self.limits.has_room(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
+        room = self.limits.has_room(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
+        self._room_until = now + _ROOM_SECONDS if room else 0.0
+        return room
+
+    def enter(self, address: str) -> Rejection | None:
+        """Count in an Association of `address`, or what else counts as one; why there is no room for it."""
+        limits = self.limits
+        full = self._place.enter(address, most=limits.associations, most_of_peer=limits.associations_per_peer)
+        if full:
+            return Rejection.TOO_MANY if full == "all" else Rejection.TOO_MANY_OF_PEER
+        return None
+
+    def leave(self, address: str) -> None:
+        """Count out what was counted in."""
+        self._place.leave(address)
 
     def message_began(self, association: Any) -> Status:
         """A data set begins: Success, or why it is not taken. Waits where the peer sends more than it may."""
@@ -127,11 +152,10 @@ class Door:
         if Service.STORAGE not in guest.services:
             return Status.REFUSED_NOT_AUTHORISED
         guest.message_since = time.monotonic()
-        if self.limits.objects_per_minute:
-            rates = self._rates_of(guest.address)
-            with rates.turn:
-                wait = rates.objects.take(1, time.monotonic())
-            time.sleep(wait)  # this peer's own thread: what it sends waits in the network meanwhile
+        if (
+            self.limits.objects_per_minute
+        ):  # this peer's own thread: what it sends waits in the network meanwhile
+            time.sleep(self.seconds_to_wait(guest.address, objects=1))
         return Status.SUCCESS
 
     def message_ended(self, association: Any) -> None:
@@ -140,11 +164,13 @@ class Door:
         if guest is not None:
             guest.message_since = None
 
-    def seconds_to_wait(self, address: str, size: int) -> float:
-        """For how long a peer that has sent `size` bytes more is to be read no further."""
-        rates = self._rates_of(address)
+    def seconds_to_wait(self, address: str, size: int = 0, *, objects: int = 0) -> float:
+        """For how long a peer that has sent `size` bytes and `objects` more is to be read no further."""
+        if not (self.limits.bytes_per_second or self.limits.objects_per_minute):
+            return 0.0
+        now, rates = time.monotonic(), self._rates_of(address)
         with rates.turn:
-            return rates.bytes.take(size, time.monotonic())
+            return max(rates.bytes.take(size, now), rates.objects.take(objects, now))
 
     def sweep(self) -> None:
         """Count out who is gone, and end what takes too long. Call it now and then."""
@@ -152,6 +178,7 @@ class Door:
         now = time.monotonic()
         with self._turn:
             guests = list(self._guests.items())
+            self._rates = {address: one for address, one in self._rates.items() if not one.is_whole(now)}
         for association, guest in guests:
             began = association.ident is not None
             if began and not association.is_alive():
@@ -178,11 +205,9 @@ class Door:
             if guest.entered:
                 guest.entered = False
                 self._place.leave(guest.address)
-            if not any(one.address == guest.address for one in self._guests.values()):
-                self._rates.pop(guest.address, None)
 
     def _verdict(self, association: Any) -> frozenset[Service] | Rejection:
-        if not is_enabled(self._control()):
+        if not is_enabled(self.control()):
             return Rejection.SWITCHED_OFF
         call = _call(association)
         contexts = association.requestor.primitive.presentation_context_definition_list
@@ -190,11 +215,9 @@ class Door:
         verdict = admit_call(self._rules, call, proposed)
         if isinstance(verdict, Rejection) or (call.from_here and proposed <= {Service.VERIFICATION}):
             return verdict
-        full = self._place.enter(
-            call.address, most=self.limits.associations, most_of_peer=self.limits.associations_per_peer
-        )
-        if full:
-            return Rejection.TOO_MANY if full == "all" else Rejection.TOO_MANY_OF_PEER
+        full = self.enter(call.address)
+        if full is not None:
+            return full
         with self._turn:
             guest = self._guests.setdefault(association, _Guest(time.monotonic()))
             guest.address, guest.entered = call.address, True

@@ -33,9 +33,15 @@ SUCCESS = 0x0000
 class ProcedureSteps:
     """Answers N-CREATE and N-SET of one site. Safe to call from many threads."""
 
-    def __init__(self, site: str, ledger: Ledger, control: Callable[[], str | None]) -> None:
-        """`control` gives the content of FIONA's `enabled`."""
-        self._site, self._ledger, self._control = site, ledger, control
+    def __init__(
+        self,
+        site: str,
+        ledger: Ledger,
+        control: Callable[[], str | None],
+        may: Callable[[Any], bool] = lambda _association: True,
+    ) -> None:
+        """`control` gives the content of FIONA's `enabled`, `may` tells whether an Association may do this."""
+        self._site, self._ledger, self._control, self._may = site, ledger, control, may
 
     def handlers(self) -> list[tuple[Any, Any]]:
         """What to bind to the server's events."""
@@ -49,7 +55,7 @@ class ProcedureSteps:
             created = created_procedure(uid, event.attribute_list)
             self._ledger.procedures.create(self._site, _calling(event), created)
 
-        status = self._answer(record)
+        status = self._answer(event, record)
         if status != SUCCESS or given:
             return status, None
         named = Dataset()
@@ -62,10 +68,12 @@ class ProcedureSteps:
             uid = str(event.request.RequestedSOPInstanceUID or "")
             self._ledger.procedures.change(self._site, uid, change)
 
-        return self._answer(record), None
+        return self._answer(event, record), None
 
-    def _answer(self, record: Callable[[], None]) -> int | Dataset:
+    def _answer(self, event: Any, record: Callable[[], None]) -> int | Dataset:
         try:
+            if not self._may(event.assoc):
+                raise Reject(NOT_AUTHORISED, "procedure steps are not for this caller")
             if not steps_are_enabled(self._control()):
                 raise Reject(NOT_AUTHORISED, "procedure steps are switched off")
             record()

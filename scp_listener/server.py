@@ -20,6 +20,7 @@ from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.received_files import file_meta
 from fiona_dagster.adapters.spool import Spool
 from fiona_dagster.adapters.uploads import Upload
+from fiona_dagster.domain.access import Service
 from fiona_dagster.domain.commitment import STORAGE_COMMITMENT
 from fiona_dagster.domain.dimse_status import REASONS, Status
 from fiona_dagster.domain.reception import (
@@ -33,6 +34,7 @@ from fiona_dagster.domain.reception import (
 from fiona_dagster.settings import Site
 from scp_listener import pynetdicom_hooks
 from scp_listener.acceptor import Acceptor, SharedAcceptor
+from scp_listener.clock_steps import ClockSteps
 from scp_listener.commitment import CommitmentScp
 from scp_listener.door import Door, peer_of
 from scp_listener.log import LOG
@@ -84,8 +86,6 @@ class Listener:
         self._recorder = SparingRecorder(ledger.reception, site=site.name, worker=worker)
         self._side_files = SideFiles(site.layout, self._recorder.clerk)
         self._store = Store(site.name, self._spool, self._recorder, self._side_files)
-        self._steps = ProcedureSteps(site.name, ledger, lambda: control_file(site.layout.enabled))
-        self._commitments = CommitmentScp(site, ledger, self._recorder, worker=worker)
         self._door = Door(
             site.receiver,
             self._company.occupancy.place(self._company.row),
@@ -93,6 +93,13 @@ class Listener:
             lambda: control_file(site.layout.enabled),
             share=self._company.count,
         )
+        may = {one: partial(self._door.may, service=one) for one in Service}
+        control = self._door.control
+        self._steps = ProcedureSteps(site.name, ledger, control, may[Service.PROCEDURE_STEP])
+        self._commitments = CommitmentScp(
+            site, ledger, self._recorder, worker=worker, may=may[Service.COMMITMENT]
+        )
+        self._clock_steps = ClockSteps(self._spool)
         self._open: dict[Any, _Open] = {}
         self._servers: list[Acceptor] = []
         self._stow: StowServer | None = None
@@ -131,7 +138,7 @@ class Listener:
         if self._manner.stow is not None:
             from scp_listener.stow_server import StowServer  # a web server is loaded by those who want one
 
-            self._stow = StowServer(self._manner.stow, self._site, self._store, self._incoming)
+            self._stow = StowServer(self._manner.stow, self._site, self._store, self._door, self._incoming)
         host, bound = self._servers[0].server_address[:2]
         return str(host), int(bound)
 
@@ -287,6 +294,7 @@ class Listener:
         for association in list(self._open):
             if not association.is_alive():
                 self._ended(association)
+        self._clock_steps.look()
 
     def _ended(self, association: Any) -> None:
         opened = self._open.pop(association, None)

@@ -7,7 +7,6 @@ study has not arrived while one is under way that brings it.
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -27,6 +26,7 @@ from fiona_dagster.domain.reception import Peer, Refusal, is_enabled
 from fiona_dagster.domain.stow import StowSettings
 from fiona_dagster.settings import Site
 from scp_listener import stow_answer
+from scp_listener.door import Door
 from scp_listener.log import LOG
 from scp_listener.manner import control_file
 from scp_listener.store import Store
@@ -52,6 +52,8 @@ class StowDoor:
     access: StowAccess
     site: Site
     store: Store
+    door: Door
+    """The limits that it shares with Associations."""
     folder: Path
     """Where this process writes what it is receiving."""
 
@@ -88,14 +90,22 @@ class StowDoor:
             peer=peer,
             association_id=str(uuid.uuid4()),
             study_instance_uid=request.path_params.get("study", ""),
-            instance_bytes=self.site.receiver.limits.object_bytes,
+            instance_bytes=self.door.limits.object_bytes,
+            has_room=lambda: self.door.has_room(self.folder),
             request_bytes=self.settings.request_bytes,
         )
         try:
             intake = Intake(parameters.get(b"boundary", b""), receiving)
         except Malformed:
             return _plain(400, "the Content-Type has no boundary that can be used")
-        return await self._receive(request, intake, receiving)
+        full = self.door.enter(address)
+        if full is not None:
+            self._record(Status.OUT_OF_RESOURCES, full.reason, peer)
+            return _plain(503, full.reason, {"Retry-After": str(RETRY_SECONDS)})
+        try:
+            return await self._receive(request, intake, receiving)
+        finally:
+            self.door.leave(address)
 
     def _refused(self, request: Request, peer: Peer) -> Response | None:
         """An answer that needs no look into the body."""
@@ -122,8 +132,7 @@ class StowDoor:
     def _admitted(self) -> Status:
         if not is_enabled(control_file(self.site.layout.enabled)):
             return Status.REFUSED_NOT_AUTHORISED
-        disk = shutil.disk_usage(self.site.layout.incoming)
-        if self.site.receiver.limits.has_room(disk.free, disk.total) and self.store.recorder.has_room():
+        if self.door.has_room(self.folder) and self.store.recorder.has_room():
             return Status.SUCCESS
         return Status.OUT_OF_RESOURCES
 
@@ -136,7 +145,12 @@ class StowDoor:
         outcome, status = "lost", 0
         try:
             async for chunk in self._chunks(request):
+                before = len(intake.outcomes)
                 await run_in_threadpool(intake.feed, chunk)
+                objects = len(intake.outcomes) - before
+                wait = self.door.seconds_to_wait(receiving.peer.address, len(chunk), objects=objects)
+                if wait:
+                    await asyncio.sleep(wait)
             outcome = "released"
         except ClientDisconnect:
             outcome = "aborted"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +63,8 @@ class Receiving:
     instance_bytes: int
     """Largest part; 0: any."""
     request_bytes: int
+    has_room: Callable[[], bool] = lambda: True
+    """Whether the disk takes another one."""
 
 
 @dataclass
@@ -152,7 +155,7 @@ class Intake:
         except OSError as error:
             self._give_up(part, Status.OUT_OF_RESOURCES, error.strerror or "")
         if 0 < self._receiving.instance_bytes < part.size and part.refused is None:
-            self._give_up(part, Status.OUT_OF_RESOURCES, "an instance is longer than one may be")
+            self._give_up(part, Status.OBJECT_TOO_LARGE, REASONS[Status.OBJECT_TOO_LARGE])
 
     def _open(self, part: _Part) -> None:
         """The File Meta Information is complete."""
@@ -166,6 +169,8 @@ class Intake:
         )
         if not found.transfer_syntax_uid:
             raise Reject(Status.CANNOT_UNDERSTAND_NOT_DICOM, REASONS[Status.CANNOT_UNDERSTAND_NOT_DICOM])
+        if not self._receiving.has_room():
+            raise Reject(Status.OUT_OF_RESOURCES, REASONS[Status.OUT_OF_RESOURCES])
         meta = file_meta(
             found.sop_class_uid,
             found.sop_instance_uid,

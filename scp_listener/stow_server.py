@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from fiona_dagster.domain.access import certificate_names
 from fiona_dagster.domain.stow import StowSettings
 from fiona_dagster.settings import Site
+from scp_listener.door import Door
 from scp_listener.log import LOG
 from scp_listener.store import Store
 from scp_listener.stow import NAMES, StowDoor
@@ -62,8 +63,8 @@ class StowEntrance:
 class StowServer:
     """The door in this process; `stop` once."""
 
-    def __init__(self, entrance: StowEntrance, site: Site, store: Store, folder: Path) -> None:
-        door = StowDoor(entrance.settings, entrance.access, site, store, folder)
+    def __init__(self, entrance: StowEntrance, site: Site, store: Store, limits: Door, folder: Path) -> None:
+        door = StowDoor(entrance.settings, entrance.access, site, store, limits, folder)
         tls = entrance.tls
         config = uvicorn.Config(
             door.application(),

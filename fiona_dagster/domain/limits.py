@@ -81,3 +81,7 @@ class Allowance:
             return 0.0
         self._free_at = max(self._free_at, now - self.burst_seconds) + amount / self.per_second
         return max(0.0, self._free_at - now)
+
+    def is_whole(self, now: float) -> bool:
+        """Whether nothing of it is taken: one made anew would allow the same."""
+        return self._free_at <= now - self.burst_seconds

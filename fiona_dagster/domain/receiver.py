@@ -65,6 +65,18 @@ def receiver_from(values: Mapping[str, Any], *, place: str) -> ReceiverSettings:
     )
 
 
+def receiver_warnings(receivers: Mapping[str, ReceiverSettings], first: str) -> list[str]:
+    """Those of each site, and of further sites that anybody may call where `first` restricts who calls: nothing is
+    inherited."""
+    everybody = AccessRules()
+    open_to_all = [name for name, one in receivers.items() if one.access == everybody]
+    return [warning for one in receivers.values() for warning in one.warnings] + [
+        f"SITES.{name}: it has no ACCESS of its own and anybody may call it; ACCESS beside SITES is for {first} alone"
+        for name in open_to_all
+        if first not in open_to_all
+    ]
+
+
 def shared_port(doors: Iterable[tuple[str, str, int]]) -> str:
     """What is wrong with (site, host, port) of every door: '' where no two sites or doors share a port; 0 is none."""
     taken: dict[tuple[str, int], str] = {}

@@ -31,8 +31,19 @@ from scp_listener.occupancy import Occupancy
 from scp_listener.refusals import KINDS, SparingRecorder
 from scp_listener.server import Listener
 from tests.scp_listener.conftest import wait_for
-from tests.scp_listener.instances import STUDY, associate, instance, send
-from tests.scp_listener.raw_peer import COMMAND, LAST, P_DATA, RawPeer, pdu, store_request, value
+from tests.scp_listener.instances import STUDY, associate, encoded, instance, send
+from tests.scp_listener.raw_peer import (
+    COMMAND,
+    LAST,
+    P_DATA,
+    RELEASE_RP,
+    RELEASE_RQ,
+    RawPeer,
+    pdu,
+    store,
+    store_request,
+    value,
+)
 
 ROOM, OPEN = Limits(disk_free_bytes=0), AccessRules()
 
@@ -151,6 +162,7 @@ def test_a_data_set_that_is_too_large_is_refused_and_the_next_one_taken(make: Ma
 def test_a_disk_that_is_nearly_full_refuses_before_anything_is_lost_and_recovers_by_itself(
     make: Make, monkeypatch: pytest.MonkeyPatch, streamed: bool
 ) -> None:
+    monkeypatch.setattr(door, "_ROOM_SECONDS", 0.0)
     rig = make(Limits(disk_free_bytes=1 << 20, disk_free_percent=1.0), streamed=streamed)
     free = {"blocks": 10_000}
     disk = os.statvfs(rig.layout.datadir)
@@ -194,6 +206,45 @@ def test_a_peer_that_sends_too_fast_is_read_more_slowly_and_loses_nothing(
     assert max(waited) > 10, "two a minute: the third waits"
     assert any(0 < seconds < 5 for seconds in waited), "8 kB at 10 kB/s"
     assert len(rig.archived()) == 3
+
+
+def test_who_hangs_up_and_calls_again_may_send_no_more(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("scp_listener.door.time.sleep", waited.append)
+    rig = make(replace(ROOM, objects_per_minute=2))
+    for number in (1, 2, 3):
+        association = associate(rig.port)
+        assert send(association, instance(number)) == 0
+        association.release()
+        wait_for(lambda: not rig.listener._open, 10, lambda: "an Association is not counted out")
+        rig.listener._sweep()
+    assert max(waited) > 10, "two a minute: the third waits, whatever Association it comes on"
+
+
+def test_a_clock_that_is_set_ends_nothing_and_hides_nothing(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make(replace(ROOM, idle_seconds=30, message_seconds=30))
+    real, jump = time.time, {"seconds": 0.0}
+    rig.listener._spool.mark_recorded(real())
+    monkeypatch.setattr(time, "time", lambda: real() + jump["seconds"])
+    peer = RawPeer(rig.port)  # pynetdicom's sender counts by the clock
+    peer.associate()
+    for number, seconds in ((1, 0.0), (2, 86_400.0), (3, -86_400.0)):
+        jump["seconds"] = seconds
+        rig.listener._sweep()
+        image = instance(number)
+        peer.send(store(image.SOPInstanceUID.encode(), encoded(image)))
+        assert b"\0\0\0\x09\2\0\0\0\0\0" in peer.answer(), "Status: Success"
+    peer.send(pdu(RELEASE_RQ, bytes(4)))
+    assert peer.answer()[0] == RELEASE_RP
+    peer.end()
+    assert rig.listener._spool.recorded_until() < real() - 86_000, "recovery looks back to before the step"
+    rig.stop()
+    assert len(rig.archived()) == 3
+    with rig.ledger.begin() as connection:
+        assert connection.execute(text("select count(*) from instance")).scalar_one() == 3
+        assert connection.execute(text("select outcome from association")).scalars().all() == ["released"]
 
 
 def test_a_data_set_that_does_not_end_is_not_waited_for(make: Make) -> None:

@@ -31,13 +31,16 @@ from sqlalchemy import text
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.spool import Spool
 from fiona_dagster.adapters.uploads import Upload
+from fiona_dagster.domain.access import Rejection
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.layout import Layout
-from fiona_dagster.domain.limits import Limits
+from fiona_dagster.domain.limits import Allowance, Limits
 from fiona_dagster.domain.receiver import ReceiverSettings
 from fiona_dagster.domain.stow import stow_from
 from fiona_dagster.settings import Site
+from scp_listener import door as limiter
 from scp_listener import stow_server
+from scp_listener.occupancy import Occupancy
 from scp_listener.recorder import Recorder
 from scp_listener.side_files import SideFiles
 from scp_listener.store import Store
@@ -99,7 +102,8 @@ def opened(
         store = Store("ABCD", spool, recorder, side_files)
         entrance = StowEntrance.open(settings, {"env:TOKEN": TOKEN, "env:SHORT": "short"}.__getitem__)
         behind.callback(entrance.socket.close)
-        server = StowServer(entrance, site, store, spool.incoming("w"))
+        limiting = limiter.Door(receiver, Occupancy(1).place(0), lambda *_: None, lambda: None, share=1)
+        server = StowServer(entrance, site, store, limiting, spool.incoming("w"))
         behind.callback(server.stop, grace_seconds)
         scheme = "https" if settings.tls else "http"
         yield Door(layout, ledger, recorder, store, entrance.settings.port, scheme)
@@ -311,8 +315,39 @@ def test_an_endless_part_ends_at_the_limit_of_an_instance(layout: Layout, tmp_pa
     with opened(layout, Limits(disk_free_bytes=0, object_bytes=100_000)) as door:
         answer = door.post(multipart(part(tmp_path, large), part(tmp_path, small)))
         assert answer.status_code == 202
-        assert told(answer) == {"FailedSOPSequence": [("1", 0xA700)], "ReferencedSOPSequence": [("2", 0)]}
-        assert door.rows("select status from refusal") == [(0xA700,)]
+        assert told(answer) == {"FailedSOPSequence": [("1", 0xC107)], "ReferencedSOPSequence": [("2", 0)]}
+        assert door.rows("select status from refusal") == [(0xC107,)]
+
+
+def test_requests_count_as_associations(layout: Layout, tmp_path: Path) -> None:
+    body = multipart(part(tmp_path, instance(1)))
+    with opened(layout, Limits(disk_free_bytes=0, associations_per_peer=1)) as door:
+        with socket.create_connection(("127.0.0.1", door.port), PATIENCE_SECONDS) as first:
+            first.sendall(_head(1 << 20) + f"--{BOUNDARY}\r\n".encode())
+            wait_for(lambda: len(list_open(door)) == 1)
+            second = door.post(body)
+            assert (second.status_code, second.headers["Retry-After"]) == (503, "60")
+        wait_for(lambda: not list_open(door))
+        assert door.post(body).status_code == 200, "who has ended counts no more"
+        assert door.rows("select status, reason from refusal") == [
+            (0xA700, Rejection.TOO_MANY_OF_PEER.reason)
+        ]
+
+
+def test_a_sender_is_read_no_faster_than_it_may_send(layout: Layout, tmp_path: Path) -> None:
+    body = multipart(*(part(tmp_path, instance(number)) for number in (1, 2)))
+    waited: list[float] = []
+    with opened(layout, Limits(disk_free_bytes=0, bytes_per_second=len(body))) as door:
+        take = Allowance.take
+
+        def taken(self: Allowance, amount: float, now: float) -> float:
+            waited.append(take(self, amount, now))
+            return 0.0
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Allowance, "take", taken)
+            assert [door.post(body).status_code for _ in range(3)] == [200, 200, 200]
+    assert max(waited) > 0.5, "three bodies in less than a second are more than one a second"
 
 
 def test_a_request_longer_than_one_may_be_is_413(layout: Layout, tmp_path: Path) -> None:
@@ -468,6 +503,12 @@ def _ends(connection: socket.socket) -> bool:
         return connection.recv(1) == b""
     except ConnectionError:
         return True
+
+
+def list_open(door: Door) -> list[Any]:
+    """Associations that the ledger has as open; they are recorded at once."""
+    with door.ledger.begin() as connection:
+        return list(connection.execute(text("select 1 from association where closed_at is null")))
 
 
 def wait_for(condition: Any) -> None:

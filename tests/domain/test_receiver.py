@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from fiona_dagster.domain.access import AccessRules
+from fiona_dagster.domain.receiver import ReceiverSettings, receiver_warnings
+
+CLOSED, OPEN = ReceiverSettings(access=AccessRules(called=("FIONA",))), ReceiverSettings(warnings=("a key",))
+
+
+def test_a_further_site_that_inherits_no_access_is_named() -> None:
+    receivers = {"ABCD": CLOSED, "open": OPEN, "closed": CLOSED}
+    own, inherited = receiver_warnings(receivers, "ABCD")
+    assert own == "a key"
+    assert inherited.startswith("SITES.open: ")
+    assert receiver_warnings({**receivers, "ABCD": OPEN}, "ABCD") == ["a key"] * 2, (
+        "anybody may call the first one"
+    )
