@@ -11,7 +11,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,14 +37,20 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 @dataclass
 class _Received:
-    instance: ReceivedInstance
+    content: ReceivedInstance | Callable[[], ReceivedInstance]
     association_id: str
     path: Path | str | None
+
+    @property
+    def instance(self) -> ReceivedInstance:
+        if not isinstance(self.content, ReceivedInstance):
+            self.content = self.content()
+        return self.content
 
     def complete(self) -> ReceivedInstance:
         """With the hash of its data set, which is taken here where nobody needed it before."""
         if not self.instance.sha256 and self.path is not None:
-            self.instance = replace(self.instance, sha256=sha256_of_data_set(Path(self.path)))
+            self.content = replace(self.instance, sha256=sha256_of_data_set(Path(self.path)))
         return self.instance
 
 
@@ -83,9 +89,13 @@ class Recorder:
         return not self._entries
 
     def received(
-        self, instance: ReceivedInstance, association_id: str, path: Path | str | None = None
+        self,
+        instance: ReceivedInstance | Callable[[], ReceivedInstance],
+        association_id: str,
+        path: Path | str | None = None,
     ) -> None:
-        """`path`: where it lies, so that an instance without a hash can be given one."""
+        """`instance`, or what makes it when it is recorded, for its sender waits now; `path`: where it lies, so that
+        an instance without a hash can be given one."""
         self._put(_Received(instance, association_id, path))
 
     def refused(self, refusal: Refusal) -> None:
@@ -180,4 +190,4 @@ class Recorder:
         missing = [entry for entry in entries if not entry.instance.sha256 and entry.path is not None]
         for entry, sha256 in zip(missing, self.clerk.hashes([str(one.path) for one in missing]), strict=True):
             if sha256 is not None:
-                entry.instance = replace(entry.instance, sha256=sha256)
+                entry.content = replace(entry.instance, sha256=sha256)

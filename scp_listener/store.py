@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from fiona_dagster.adapters.spool import Spool
 from fiona_dagster.adapters.uploads import Upload
@@ -77,7 +78,8 @@ class Store:
             raise _rejected(status)
         sha256 = upload.sha256() if self.recorder.is_behind() else ""
         placed = self.spool.place(upload, header.study_instance_uid, header.sop_instance_uid)
-        instance = received_instance(
+        record = partial(
+            received_instance,
             header,
             request,
             site=self.site,
@@ -89,7 +91,7 @@ class Store:
             aside=placed.aside,
             new=not placed.resent,
         )
-        self.recorder.received(instance, association_id, placed.place)
+        self.recorder.received(record, association_id, placed.place)
         self.side_files.arrived(
             header, peer, placed.place if not placed.resent and not placed.aside else None
         )

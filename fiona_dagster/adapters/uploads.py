@@ -25,7 +25,8 @@ class Upload:
 
     def __init__(self, place: str, descriptor: int, offset: int) -> None:
         self.place, self.descriptor = place, descriptor
-        self._offset, self._head = offset, bytearray()
+        self._offset = offset
+        self._head: bytes | bytearray = b""
         self._meta = b""
         self.size = offset
         """Bytes of the file."""
@@ -69,7 +70,10 @@ class Upload:
             OSError: they cannot be written, the disk is full.
         """
         size = len(fragment)
-        if len(self._head) < _HEAD_BYTES:
+        if not self._head:
+            self._head = bytes(fragment[:_HEAD_BYTES])  # most small data sets come in one piece: copied once
+        elif len(self._head) < _HEAD_BYTES:
+            self._head = bytearray(self._head) if isinstance(self._head, bytes) else self._head
             self._head += fragment[: _HEAD_BYTES - len(self._head)]
         if self._meta:
             written = os.writev(self.descriptor, [self._meta, fragment]) - len(self._meta)

@@ -15,6 +15,7 @@ StudyKey = NewType("StudyKey", str)
 UID_MAXIMUM_LENGTH = 64
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 _STUDY_KEY = re.compile(r"[0-9]{8}-[0-9a-f]{12}")
+_DIGITS_AND_DOTS = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
 
 def is_valid_uid(value: str) -> bool:
@@ -32,10 +33,4 @@ def is_safe_uid_path(value: str) -> bool:
 
     Laxer than `is_valid_uid`: scanners send UIDs with leading zeros, and losing their images helps nobody.
     """
-    return (
-        0 < len(value) <= UID_MAXIMUM_LENGTH
-        and set(value) <= set("0123456789.")
-        and ".." not in value
-        and value[0] != "."
-        and value[-1] != "."
-    )
+    return len(value) <= UID_MAXIMUM_LENGTH and _DIGITS_AND_DOTS.fullmatch(value) is not None

@@ -18,9 +18,6 @@ from fiona_dagster.domain.identifiers import (
 IMPLEMENTATION_CLASS_UID = "2.25.130944448402788955883328024521353264136"
 IMPLEMENTATION_VERSION_NAME = "FIONADAGSTER_0.1"
 
-RESERVE_BYTES = 256 * 1024 * 1024
-"""Free space below which no new Association is accepted."""
-
 _KNOWN_TRANSFER_SYNTAXES = frozenset(map(str, AllTransferSyntaxes))
 
 
@@ -115,15 +112,6 @@ def is_enabled(control: str | None) -> bool:
     `control` is the file's content, None where there is no file.
     """
     return control is None or control.lstrip()[:1] != "0"
-
-
-def admit_association(control: str | None, free_bytes: int) -> Status:
-    """Whether an Association may open. Any AE title may call any: the called one carries routing intent."""
-    if not is_enabled(control):
-        return Status.REFUSED_NOT_AUTHORISED
-    if free_bytes < RESERVE_BYTES:
-        return Status.OUT_OF_RESOURCES
-    return Status.SUCCESS
 
 
 def admit_instance(header: InstanceHeader, request: StoreRequest) -> Status:

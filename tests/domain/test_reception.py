@@ -9,13 +9,12 @@ from fiona_dagster.domain.identifiers import is_valid_uid
 from fiona_dagster.domain.reception import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
-    RESERVE_BYTES,
     InstanceHeader,
     Peer,
     StoreRequest,
-    admit_association,
     admit_instance,
     by_preference,
+    is_enabled,
     received_instance,
 )
 
@@ -24,21 +23,10 @@ REQUEST = StoreRequest("1.2.840.10008.5.1.4.1.1.2", "1.2.3", "1.2.840.10008.1.2"
 
 
 @pytest.mark.parametrize(
-    ("control", "status"),
-    [
-        (None, Status.SUCCESS),
-        ("", Status.SUCCESS),
-        ("101", Status.SUCCESS),
-        ("0", Status.REFUSED_NOT_AUTHORISED),
-        ("011\n", Status.REFUSED_NOT_AUTHORISED),
-    ],
+    ("control", "enabled"), [(None, True), ("", True), ("101", True), ("0", False), ("011\n", False)]
 )
-def test_the_first_character_of_the_control_file_decides(control: str | None, status: Status) -> None:
-    assert admit_association(control, RESERVE_BYTES) is status
-
-
-def test_an_association_is_not_opened_when_the_disk_is_nearly_full() -> None:
-    assert admit_association(None, RESERVE_BYTES - 1) is Status.OUT_OF_RESOURCES
+def test_the_first_character_of_the_control_file_decides(control: str | None, enabled: bool) -> None:
+    assert is_enabled(control) is enabled
 
 
 @pytest.mark.parametrize(

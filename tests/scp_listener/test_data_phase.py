@@ -20,7 +20,16 @@ from fiona_dagster.settings import Site, standalone_site
 from scp_listener.server import Listener
 from scp_listener.store_messages import StoreCommand, command_pdus, store_command, store_response
 from tests.scp_listener.instances import SERIES, STUDY, associate, encoded, instance, send
-from tests.scp_listener.raw_peer import P_DATA, VERIFICATION, RawPeer, pdu, store, store_request, value
+from tests.scp_listener.raw_peer import (
+    P_DATA,
+    VERIFICATION,
+    RawPeer,
+    element,
+    pdu,
+    store,
+    store_request,
+    value,
+)
 
 
 @pytest.fixture
@@ -137,6 +146,16 @@ def test_a_response_repeats_the_uids_and_fits_what_the_peer_takes() -> None:
         P_DATA, value(answer[64:], 3, context=5)
     )
     assert b"9" * 70 not in store_response(StoreCommand(7, b"1.2", b"9" * 70), 0xC105)
+
+
+def test_a_request_with_more_elements_says_the_same_as_one_with_the_usual_ones() -> None:
+    usual = store_request(b"1.2.3")
+    for more in (element(0x1030, b"MOVER "), element(0x1031, b"\x09\0")):
+        assert store_command(usual + more) == store_command(usual)
+    cut = usual[:-2]
+    for wrong in (cut, usual + b"\0", usual[:16] + b"\xff\xff\xff\xff" + usual[20:], usual[:-6]):
+        with pytest.raises(ValueError, match=r"command set"):
+            store_command(wrong)
 
 
 @pytest.mark.parametrize("command", [b"\0", store_request(b""), store_request(b"1.2", sop_class=b"")])
