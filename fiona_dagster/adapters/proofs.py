@@ -186,7 +186,8 @@ def withdraw_proofs(release: Path, written: Mapping[str, str]) -> int:
 
 
 def find_proofs(release: Path, public_key: bytes | None = None) -> list[Proof]:
-    """The proofs that lie inside (`proof.json`) or beside (`<name>.proof.json`, `<name>.proofs/`) a folder or zip.
+    """The proofs inside (`proof.json`, `proofs/<uid>.proof.json`) or beside (`<name>.proof.json`, `<name>.proofs/`) of a
+    folder or zip.
 
     Raises:
         ConfigurationError: one is no proof.
@@ -239,9 +240,14 @@ def _proof(text: bytes, place: str, public_key: bytes | None) -> Proof:
     return Proof(place, content, signed, signature.get("key_id", "") if signed != "wrong" else "")
 
 
+def is_proof(name: str) -> bool:
+    """Whether an entry of a package is a proof of files in it: `proof.json`, or one for each study."""
+    return name == NAME or (name.startswith("proofs/") and name.endswith(f".{NAME}"))
+
+
 def _inside(release: Path) -> list[bytes]:
     try:
         with zipfile.ZipFile(release) as archive:
-            return [archive.read(NAME)] if NAME in archive.namelist() else []
+            return [archive.read(name) for name in sorted(archive.namelist()) if is_proof(name)]
     except (OSError, zipfile.BadZipFile):
         return []  # said by whoever reads the release itself

@@ -192,7 +192,7 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
         return
     with _opened(path) as archive, tempfile.TemporaryDirectory() as folder:
         for entry in archive.infolist():
-            if entry.is_dir() or entry.filename in beside:
+            if entry.is_dir() or entry.filename in beside or entry.filename.startswith("proofs/"):
                 continue
             file = Path(folder) / f"entry{Path(entry.filename).suffix}"
             with archive.open(entry) as packed, file.open("wb") as stream:

@@ -101,3 +101,49 @@ def test_a_copy_that_changed_since_it_was_verified_is_not_exported(gateway: Gate
         copy.write_bytes(before)
     assert "is not the file that was verified" in str(result.exception)
     assert list(tmp_path.glob("*.zip")) == []
+
+
+def test_a_project_in_one_package_is_verified_by_the_proofs_in_it(gateway: Gateway, tmp_path: Path) -> None:
+    listed = tmp_path / "brainage.fiona"
+    (made,) = packages(
+        export(gateway, "--project", "BRAINAGE", "--together", "--to", tmp_path / "out", "--list", listed)
+    )
+    package = Path(made["package"])
+    assert package.name == "BRAINAGE_native.zip"
+    assert listed.read_text().splitlines()[1:] == [f"{package.name},{made['md5']}"]
+    answer = CliRunner().invoke(fiona, ["verify", str(package)])
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["instances"] == 12
+    assert json.loads(answer.stdout)["proofs"]
+
+
+def test_an_encrypted_export_asks_for_a_password_and_shows_it_nowhere(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("correct horse battery\n")
+    key = gateway.study("ct-thorax").key
+    result = export(
+        gateway, key, "--encrypt", "zip", "--password-ref", f"file:{secret}", "--to", tmp_path / "out"
+    )
+    (made,) = packages(result)
+    assert made["package"].endswith("_native_encrypted.zip")
+    assert "correct horse" not in result.output
+    assert b"correct horse" not in b"".join(p.read_bytes() for p in (tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("export_type", ["BIDS", "Transpara", "Spectroscopy"])
+def test_further_formats_hold_nothing_of_the_original(
+    gateway: Gateway, tmp_path: Path, export_type: str
+) -> None:
+    (made,) = packages(export(gateway, "--project", "BRAINAGE", "--format", export_type, "--to", tmp_path))
+    with zipfile.ZipFile(made["package"]) as archive:
+        content = b"".join(archive.read(name) for name in archive.namelist())
+    for word in ("Ødegård", "13885512345", "HUS2400001"):
+        assert word.encode() not in content
+
+
+def test_dates_are_not_given_back_without_the_right(gateway: Gateway, tmp_path: Path) -> None:
+    result = export(gateway, "--project", "BRAINAGE", "--format", "RAM-MS", "--to", tmp_path)
+    assert "may not restore dates" in str(result.exception)
+    assert list(tmp_path.glob("*.zip")) == []
