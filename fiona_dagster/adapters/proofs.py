@@ -186,8 +186,8 @@ def withdraw_proofs(release: Path, written: Mapping[str, str]) -> int:
 
 
 def find_proofs(release: Path, public_key: bytes | None = None) -> list[Proof]:
-    """The proofs inside (`proof.json`, `proofs/<uid>.proof.json`) or beside (`<name>.proof.json`, `<name>.proofs/`) of a
-    folder or zip.
+    """The proofs inside (`proof.json`, `proofs/<uid>.proof.json`) or beside (`<name>.proof.json`, `<name>.proofs/`) of
+    a folder or zip.
 
     Raises:
         ConfigurationError: one is no proof.
