@@ -58,9 +58,9 @@ def pixel_text_reason(  # noqa: PLR0911 — one sentence a rule, in their order
         return "" if flavor(dataset) == "VOLUME" else _PREFIX + "an image of a slide that is no VOLUME"
     if row.pixel_text == "none" or (annotation == "NO" and not policy.masks_any):
         return ""
-    if classified:
-        return classified
     why = "" if annotation == "NO" else _listed(dataset, row)
+    if not why and classified:
+        return classified
     if not why and policy.masks_any:
         why = _device(dataset) or ("" if annotation == "NO" else _looked_at(dataset))
     return _PREFIX + why if why else ""
