@@ -25,9 +25,17 @@ _SMALL = 600_000
 """Pixels of a view that is looked at enlarged as well: letters of 8 pixels stand in small images and small regions."""
 _FLAT = 3
 """Grey levels of 255 within which a tile has nothing to read."""
+_CERTAIN = 0.45
+"""Probability that a line reaches somewhere: below it is the grain of an image."""
 _LEAST_AREA = 6
 _GROWTH, _MARGIN = 0.5, 2
 """Of a line's thickness, and pixels: the detector marks the middle of a line, not its ascenders."""
+_THICKEST = 40
+"""Pixels of a line that grows with its thickness; what is larger is found by a smaller look as well."""
+_THICK = 64
+"""Pixels in one look from which something is no line; a line that thick is found by a smaller look."""
+_STROKE = 15
+"""Pixels that a stroke may be wide to stay when anatomy is taken away."""
 _FULL = 0.6
 """Share of a box that its line must fill; an oblique line is cut into smaller boxes until it does."""
 
@@ -69,8 +77,10 @@ def lines_of(view: View) -> tuple[list[Line], int]:
             seen = np.ascontiguousarray(np.rot90(scaled)) if turned else scaled
             probability, cost = _probability(seen)
             runs += cost
-            if not (probability >= LIKELY).any():
-                continue
+            thick = _thick(probability >= LIKELY)
+            if thick.any():
+                probability, more = _second_look(seen, probability, thick)
+                runs += more
             found.extend(_components(seen, probability, view.shape[:2], scale, turned=turned))
     found.sort(key=lambda line: -line.score * line.picture.shape[1])
     return found, runs
@@ -99,6 +109,40 @@ def _probability(view: View) -> tuple[npt.NDArray[np.float32], int]:
     return whole, runs
 
 
+def _thick(likely: Mask) -> Mask:
+    """What is marked in one piece thicker than any line in this look: a head, a thorax, a whole scan."""
+    thick = np.zeros(likely.shape, dtype=bool)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(likely.astype(np.uint8))
+    for number in range(1, count):
+        left, top, width, height, _ = (int(value) for value in stats[number])
+        if min(width, height) < _THICK:
+            continue
+        part = labels[top : top + height, left : left + width] == number
+        depth = cv2.distanceTransform(np.pad(part, 1).astype(np.uint8), cv2.DIST_L2, 3)
+        if 2 * float(np.max(depth)) >= _THICK:
+            thick[top : top + height, left : left + width] |= part
+    return thick
+
+
+def _second_look(
+    view: View, probability: npt.NDArray[np.float32], thick: Mask
+) -> tuple[npt.NDArray[np.float32], int]:
+    """Anatomy taken for text is looked at again with nothing but its strokes: text over it stays, it does not."""
+    strokes, runs = _probability(_strokes(view))
+    strokes[_thick(strokes >= LIKELY)] = 0.0
+    return np.where(thick, strokes, probability), runs
+
+
+def _strokes(view: View) -> View:
+    """Bright and dark strokes narrower than the kernel, both bright, on black."""
+    kernel = np.ones((_STROKE, _STROKE), dtype=np.uint8)
+    bright = cv2.morphologyEx(view, cv2.MORPH_TOPHAT, kernel)
+    dark = cv2.morphologyEx(view, cv2.MORPH_BLACKHAT, kernel)
+    both = np.asarray(np.maximum(bright, dark)).max(axis=2).astype(np.float32)
+    most = max(1.0, float(np.percentile(both, 99.8)))
+    return np.repeat(np.clip(both * (255.0 / most), 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
 def _is_flat(tile: View) -> bool:
     return all(int(channel.max()) - int(channel.min()) <= _FLAT for channel in np.moveaxis(tile, 2, 0))
 
@@ -121,9 +165,11 @@ def _components(
         if area < _LEAST_AREA:
             continue
         part = labels[top : top + height, left : left + width] == number
-        score = float(probability[top : top + height, left : left + width][part].mean())
+        inside = probability[top : top + height, left : left + width][part]
+        if inside.max() < _CERTAIN or _is_flat(view[top : top + height, left : left + width]):
+            continue
         points = np.argwhere(part)[:, ::-1].astype(np.float32) + np.array([left, top], np.float32)
-        thickness = min(width, height, 2 * area / max(width, height))
+        thickness = min(width, height, _THICKEST, 2 * area / max(width, height))
         reach = max(_MARGIN, round(_GROWTH * thickness) + _MARGIN)
         spread = np.ones((2 * reach + 1, 2 * reach + 1), dtype=np.uint8)
         mask = np.asarray(cv2.dilate(np.pad(part, reach).astype(np.uint8), spread)).astype(bool)
@@ -131,7 +177,7 @@ def _components(
             _in_view(piece, left - reach, top - reach, view.shape, shape, scale, turned=turned)
             for piece in _pieces(mask, thickness)
         )
-        yield Line(pieces, score, _picture(view, points, reach))
+        yield Line(pieces, float(inside.mean()), _picture(view, points, reach))
 
 
 def _pieces(mask: Mask, thickness: float) -> Iterator[Rectangle]:
