@@ -29,8 +29,12 @@ class Sshd:
 
 
 @contextmanager
-def running_sshd(folder: Path, *, only_sftp: bool = False) -> Iterator[Sshd]:
-    """Start /usr/sbin/sshd below `folder` and stop it at the end. `only_sftp`: no shell, as hospitals set it up."""
+def running_sshd(folder: Path, *, only_sftp: bool = False, largest_file: int | None = None) -> Iterator[Sshd]:
+    """Start /usr/sbin/sshd below `folder` and stop it at the end.
+
+    `only_sftp`: no shell, as hospitals set it up. `largest_file`: in kilobytes;
+    what is written beyond it fails, as on a full disk.
+    """
     program = need_program("sshd")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # its empty folder for privilege separation, lost at each boot
@@ -46,6 +50,9 @@ def running_sshd(folder: Path, *, only_sftp: bool = False) -> Iterator[Sshd]:
         + ("ForceCommand internal-sftp\n" if only_sftp else "")
     )
     command = [program, "-D", "-e", "-f", str(folder / "config")]
+    if largest_file is not None:
+        limit = 'trap "" XFSZ; ulimit -f "$0"; exec "$@"'
+        command = ["bash", "-c", limit, str(largest_file), *command]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         lines: list[str] = []

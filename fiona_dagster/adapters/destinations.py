@@ -28,7 +28,14 @@ def deliver(
     if destination.type == "folder":
         return folder_destination.deliver(package, destination, transfer_id=transfer_id, clock=clock)
     secret = settings.secret(destination.secret_ref)
-    return sftp.deliver(package, destination, secret, transfer_id=transfer_id, clock=clock)
+    return sftp.deliver(
+        package,
+        destination,
+        secret,
+        transfer_id=transfer_id,
+        clock=clock,
+        terms=settings.delivery.terms(destination.name),
+    )
 
 
 def check(destination: Destination, settings: Settings) -> str:

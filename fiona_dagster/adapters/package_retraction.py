@@ -61,7 +61,7 @@ def _retract(files: _RemoteFiles, name: str, size_bytes: int) -> tuple[Outcome, 
     if found in (None, size_bytes):
         try:
             # what names it goes first: nobody waits for a package that is half gone
-            for one in (*beside(name), part_name(name), f"{part_name(name)}.md5", name):
+            for one in (*beside(name), *map(part_name, beside(name)), part_name(name), name):
                 files.remove(one)
             removed = files.size(name) is None
         except PermissionError:

@@ -12,16 +12,21 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from fiona_dagster.adapters.packages import manifest_file
 from fiona_dagster.adapters.sftp_checksum import holds
+from fiona_dagster.adapters.sftp_server_sums import server_says
 from fiona_dagster.adapters.ssh_session import sftp_session
 from fiona_dagster.domain.delivery import (
     DeliveryReceipt,
     RemoteFile,
     Upload,
+    beside,
     part_name,
+    pause,
     plan_upload,
     worth_reading,
 )
+from fiona_dagster.domain.delivery_settings import DeliveryTerms
 from fiona_dagster.domain.errors import Permanent, Transient
 from fiona_dagster.domain.packaging import Package, md5_line
 
@@ -45,6 +50,7 @@ def deliver(
     transfer_id: int,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.time,
+    terms: DeliveryTerms | None = None,
 ) -> DeliveryReceipt:
     """Bring a package and its `.md5` to an SFTP server and read both back.
 
@@ -55,13 +61,14 @@ def deliver(
         transfer_id: the ledger's number, for the receipt.
         progress: told while the package is sent.
         clock: seconds since the epoch, for the receipt.
+        terms: what an upload may use of the line, and FIONA's companions of a package.
 
     Raises:
         Permanent: host key, login, permission, folder, or a package that is gone or is not the recorded one.
         Transient: network, time-out, full disk, or a copy that differs: the next call goes on from there.
     """
     with sftp_session(destination, secret) as client:
-        sent = _Delivery(client, package, destination.path).run(progress)
+        sent = _Delivery(client, package, destination.path, terms or DeliveryTerms()).run(progress)
     return DeliveryReceipt(
         transfer_id=transfer_id,
         destination=destination.name,
@@ -98,8 +105,9 @@ def check(destination: Destination, secret: str) -> str:
 class _Delivery:
     """One package on its way over one session."""
 
-    def __init__(self, client: SFTPClient, package: Package, folder: str) -> None:
-        self._client, self._package = client, package
+    def __init__(self, client: SFTPClient, package: Package, folder: str, terms: DeliveryTerms) -> None:
+        self._client, self._package, self._terms = client, package, terms
+        self._folder = folder
         self._final = _place(folder, package.name)
         self._part = _place(folder, part_name(package.name))
 
@@ -115,14 +123,15 @@ class _Delivery:
             self._rename(self._part, self._final)
             if self._size(self._final) != self._package.size_bytes:
                 raise Transient("the package has another size after its renaming: it is looked at again")
-        self._checksum_file()
+        for name, content in self._companions():
+            self._beside(name, content)
         return sent
 
     def _plan(self) -> tuple[Upload, int]:
         """What to do, and the size of the part that is there."""
         size = self._size(self._final)
         if size is not None and worth_reading(self._package, size, "final"):
-            final = RemoteFile(size, holds(self._client, self._final, size, self._package.md5))
+            final = RemoteFile(size, self._is_there(size))
             if plan_upload(self._package, final, None) is Upload.NOTHING:
                 return Upload.NOTHING, 0
         size = self._size(self._part)
@@ -131,9 +140,15 @@ class _Delivery:
         part = RemoteFile(size, holds(self._client, self._part, size, self._local_md5(size)))
         return plan_upload(self._package, None, part), size
 
+    def _is_there(self, size: int) -> bool:
+        """Whether the file of that size is the package: by the sum that the server publishes, else by looking."""
+        if self._terms.server_sums and server_says(self._client, self._final, self._package.md5):
+            return True
+        return holds(self._client, self._final, size, self._package.md5)
+
     def _send(self, offset: int, progress: Progress | None) -> None:
         """Write behind `offset`, many requests under way at once; from 0 an old part is overwritten."""
-        done = offset
+        done, began = offset, time.monotonic()
         with (
             _local(self._package) as local,
             self._client.open(self._part, "r+b" if offset else "wb") as remote,
@@ -145,6 +160,7 @@ class _Delivery:
                 for start in range(0, len(piece), _REQUEST):
                     remote.write(piece[start : start + _REQUEST])
                 done += len(piece)
+                time.sleep(pause(done - offset, time.monotonic() - began, self._terms.bytes_per_second))
                 if progress:
                     progress(done, self._package.size_bytes)
 
@@ -170,21 +186,32 @@ class _Delivery:
                 digest.update(piece)
         return digest.hexdigest()
 
-    def _checksum_file(self) -> None:
-        """The `.md5` beside the package, written after it: whoever waits for it finds a whole package."""
-        place, content = f"{self._final}.md5", md5_line(self._package.name, self._package.md5).encode()
+    def _companions(self) -> list[tuple[str, bytes]]:
+        """What lies beside the package, the `.md5` last: whoever waits for it finds everything."""
+        name, line = self._package.name, md5_line(self._package.name, self._package.md5).encode()
+        md5, md5sum, manifest = beside(name)
+        triple = []
+        if self._terms.triples:
+            triple = [(manifest, _local_manifest(self._package)), (md5sum, line)]
+        return [*triple, (md5, line)]
+
+    def _beside(self, name: str, content: bytes) -> None:
+        place = _place(self._folder, name)
         if self._size(place) == len(content) and self._read(place) == content:
             return
-        aside = f"{self._part}.md5"
+        aside = _place(self._folder, part_name(name))
         with self._client.open(aside, "wb") as remote:
             remote.write(content)
         self._rename(aside, place)
         if self._read(place) != content:
-            raise Transient("the checksum file that was read back differs: it is sent again")
+            raise Transient(
+                f"the {name.rpartition('.')[2]} file that was read back differs: it is sent again"
+            )
 
     def _read(self, place: str) -> bytes:
         with self._client.open(place, "rb") as remote:
-            return bytes(remote.read(4096))
+            remote.prefetch()
+            return bytes(remote.read())
 
     def _size(self, place: str) -> int | None:
         try:
@@ -206,6 +233,13 @@ class _Delivery:
 
 def _place(folder: str, name: str) -> str:
     return posixpath.join(folder or ".", name)
+
+
+def _local_manifest(package: Package) -> bytes:
+    try:
+        return manifest_file(package.path).read_bytes()
+    except OSError as error:
+        raise Permanent(f"the manifest is not in the outbox ({error.strerror}): build it again") from None
 
 
 def _local(package: Package) -> Any:

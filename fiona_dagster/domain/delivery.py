@@ -69,6 +69,13 @@ def part_name(package_name: str) -> str:
     return f".{package_name}.part"
 
 
+def pause(sent_bytes: int, elapsed_seconds: float, bytes_per_second: float) -> float:
+    """Seconds to wait so that an upload takes no more of the line than it may; 0: all of it."""
+    if bytes_per_second <= 0:
+        return 0.0
+    return max(0.0, sent_bytes / bytes_per_second - elapsed_seconds)
+
+
 def beside(package_name: str) -> tuple[str, ...]:
     """Names of all that may lie beside a package at its destination, FIONA's triple among it (fiona-behaviour 8)."""
     stem = package_name.removesuffix(".zip")
