@@ -10,28 +10,20 @@ from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.studies import StudyRecord
 from fiona_dagster.adapters.ledger.transfer_keys import settle_key
 from fiona_dagster.adapters.proofs import prove_release
-from fiona_dagster.adapters.releases import ReleaseRequest, SourceInstance, deidentify_study, verify_release
-from fiona_dagster.domain.deid.method import method_digest
-from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy
+from fiona_dagster.adapters.releases import ReleaseRequest, deidentify_study, verify_release
+from fiona_dagster.assets.release_records import recorded_copy, row_of, sources_of
 from fiona_dagster.domain.errors import FionaError, Hold
 from fiona_dagster.domain.layout import Layout
-from fiona_dagster.domain.pixels.masks import Masking
-from fiona_dagster.domain.pixels.suspicion import classified_reason
 from fiona_dagster.domain.project import Project
 from fiona_dagster.domain.retirement import WITHDRAWN_BEFORE
 from fiona_dagster.domain.transfer import (
-    AWAITING_VERIFICATION,
     CLEANED_UP,
     MADE_ANEW,
-    Disposition,
-    ReleaseRow,
     Transfer,
     TransferState,
 )
 from fiona_dagster.domain.verification import Check, VerifiedStudy
 from fiona_dagster.resources.gateway import GatewayResource
-
-SAME_UID_OTHER_CONTENT = "same SOP Instance UID, other content"
 
 
 @dataclass(frozen=True)
@@ -48,9 +40,7 @@ def transfers_at_work(ledger: Ledger, study_key: str) -> list[Transfer]:
     and it is about all of them, the held and failed ones too (a person asked to try again).
     """
     study = ledger.studies.get(study_key)
-    every = [
-        one for one in ledger.transfers.of_study(study_key) if one.state is not TransferState.RETIRED
-    ]
+    every = [one for one in ledger.transfers.of_study(study_key) if one.state is not TransferState.RETIRED]
     due = [one for one in every if one.state == TransferState.REQUESTED or _images_are_back(one, study)]
     if due or study.purged_at is None:
         return due or every
@@ -76,13 +66,13 @@ def deidentify_transfer(
     if ledger.retirements.is_withdrawn(transfer.project, transfer.participant):
         raise Hold(WITHDRAWN_BEFORE)
     request = _request(gateway, study, transfer)
-    sources = _sources(gateway, study, study.revision)
+    sources = sources_of(gateway, study, study.revision)
     layout = gateway.settings.site(study.site).layout
     review = layout.pixel_review(study.key, request.folder.name)
     result = deidentify_study(
         sources, request, _key(gateway, transfer), request.project.profile, review=review
     )
-    rows = [_row(one, request.folder, gateway.datadir(study.site)) for one in result.instances]
+    rows = [row_of(one, request.folder, gateway.datadir(study.site)) for one in result.instances]
     ledger.transfers.record_release(
         transfer.id,
         study.revision,
@@ -126,9 +116,9 @@ def verify_transfer(
     revision = ledger.transfers.released_revision(transfer.id)
     request = _request(gateway, study, transfer)
     key = _key(gateway, transfer)
-    copy = _deidentified(ledger, transfer, request, gateway.datadir(study.site))
+    copy = recorded_copy(ledger, transfer, request, gateway.datadir(study.site))
     # of that revision: late images may have arrived since the copies were made
-    sources = _sources(gateway, study, revision)
+    sources = sources_of(gateway, study, revision)
     before = ledger.transfers.verified_manifest(transfer.id, revision)
     accepted = ledger.acceptances.places(transfer.id, revision, copy.method_digest)
     outcome = verify_release(
@@ -197,7 +187,7 @@ def recall_verified(gateway: GatewayResource, study: StudyRecord, transfer: Tran
     if manifest is None:
         return None
     request = _request(gateway, study, transfer)
-    copy = _deidentified(ledger, transfer, request, gateway.datadir(study.site))
+    copy = recorded_copy(ledger, transfer, request, gateway.datadir(study.site))
     if any(not one.sha256 for one in copy.released):
         return None  # made anew since, and not verified yet
     return recall_release(copy, request, verified_manifest=manifest, revision=revision)
@@ -251,80 +241,6 @@ def _proof(
 ) -> Path:
     layout = gateway.settings.site(study.site).layout
     return layout.proof(study.key, f"{transfer.project}-{transfer.id}", revision, manifest)
-
-
-def _sources(gateway: GatewayResource, study: StudyRecord, revision: int) -> list[SourceInstance]:
-    datadir = gateway.datadir(study.site)
-    classified = {
-        one.series_instance_uid: classified_reason(one.types, one.series_description)
-        for one in gateway.ledger.studies.series(study.key)
-    }
-    return [
-        SourceInstance(
-            path=datadir / one.path,
-            identity=one.id,
-            sop_instance_uid=one.sop_instance_uid,
-            held_reason=SAME_UID_OTHER_CONTENT if one.aside else "",
-            classified=classified.get(one.series_instance_uid, ""),
-        )
-        for one in gateway.ledger.studies.covered(study.key, revision)
-    ]
-
-
-def _row(one: DeidentifiedInstance, folder: Path, datadir: Path) -> ReleaseRow:
-    released = one.disposition == "released"
-    return ReleaseRow(
-        instance_id=int(one.identity or 0),
-        disposition=Disposition.HELD if released else Disposition(one.disposition),
-        reason=AWAITING_VERIFICATION if released else one.reason,
-        sop_instance_uid=one.sop_instance_uid if released else "",
-        series_instance_uid=one.series_instance_uid if released else "",
-        study_instance_uid=one.study_instance_uid if released else "",
-        sop_class_uid=one.sop_class_uid,
-        transfer_syntax_uid=one.transfer_syntax_uid,
-        modality=one.modality,
-        path=str((folder / one.path).relative_to(datadir)) if released else "",
-        sha256=one.sha256,
-        size_bytes=one.size_bytes,
-        header_sha256=one.header_sha256,
-        masking=one.masking.to_json() if one.masking is not None else "",
-    )
-
-
-def _deidentified(
-    ledger: Ledger, transfer: Transfer, request: ReleaseRequest, datadir: Path
-) -> DeidentifiedStudy:
-    """The copy as the ledger describes it, for a step that runs in another process than the engine did."""
-    rows = ledger.transfers.release_rows(transfer.id)
-    sops = {one.id: one.sop_instance_uid for one in ledger.studies.instances(transfer.study_key)}
-    instances = []
-    for row in rows:
-        released = bool(row.path)
-        instances.append(
-            DeidentifiedInstance(
-                identity=row.instance_id,
-                source_sop_instance_uid=sops.get(row.instance_id, ""),
-                disposition="released" if released else row.disposition.value,
-                reason="" if released else row.reason,
-                path=str((datadir / row.path).relative_to(request.folder)) if released else "",
-                sop_instance_uid=row.sop_instance_uid,
-                series_instance_uid=row.series_instance_uid,
-                study_instance_uid=row.study_instance_uid,
-                sop_class_uid=row.sop_class_uid,
-                transfer_syntax_uid=row.transfer_syntax_uid,
-                modality=row.modality,
-                sha256=row.sha256,
-                size_bytes=row.size_bytes,
-                header_sha256=row.header_sha256,
-                masking=Masking.from_json(row.masking),
-            )
-        )
-    uids = {one.study_instance_uid for one in instances if one.study_instance_uid}
-    profile = request.project.profile
-    return DeidentifiedStudy(
-        study_instance_uid=min(uids, default=""), instances=tuple(instances), profile=profile.name,
-        method_digest=ledger.transfers.get(transfer.id).method_digest or method_digest(profile, request.project),
-    )  # fmt: skip
 
 
 def _to_quarantine(layout: Layout, folder: Path) -> None:
