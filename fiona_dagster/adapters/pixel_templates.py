@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fiona_dagster.adapters.durable import write_durably
-from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.errors import ConfigurationError, Transient
 from fiona_dagster.domain.pixels.templates import Template, parse_templates
 
 
@@ -46,6 +46,7 @@ def add_template(path: Path, template: Template) -> None:
 
     Raises:
         ConfigurationError: the file cannot be understood, or has a template of that name.
+        Transient: it cannot be written.
     """
     known = load_templates(path)
     if any(one.name == template.name for one in known):
@@ -53,4 +54,8 @@ def add_template(path: Path, template: Template) -> None:
             f"has a template {template.name}", place=str(path), remedy="take it out, or give another name"
         )
     text = path.read_text(encoding="utf-8") if known else ""
-    write_durably(path, (as_yaml(template) + text).encode())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        write_durably(path, (as_yaml(template) + text).encode())
+    except OSError as error:
+        raise Transient(f"{path} cannot be written ({error.strerror}): mend that and try again") from None

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fiona_dagster.adapters.ledger import Ledger
+from fiona_dagster.adapters.pixel_templates import load_templates
+from fiona_dagster.cli import pixels as command
+from fiona_dagster.cli.opening import Opened
+from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.settings import load_settings
+from tests.factories import received
+
+RECORD = {
+    "name": "2.25.7", "series": "2.25.6", "reason": "why", "sources": ["reading"], "boxes": [[1, 2, 30, 4]],
+    "device": {"Manufacturer": "Maker", "Modality": "US", "Rows": "60", "Columns": "80"}, "state": "waiting", "by": "",
+}  # fmt: skip
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    settings = load_settings(None, {"FIONA_DATADIR": str(tmp_path)})
+    ledger = Ledger("sqlite://")
+    ledger.reception.record([(received(site=settings.sites[0].name), None)])
+    monkeypatch.setattr(command, "open_gateway", lambda _: Opened(settings, ledger))
+    (key,) = [one.key for one in ledger.studies.find("1.2.3")]
+    folder = settings.sites[0].layout.pixel_previews / key / "STUDY_A-1"
+    folder.mkdir(parents=True)
+    (folder / "2.25.7.json").write_text(json.dumps(RECORD))
+    return key
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(command.pixels, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_person_lists_confirms_and_corrects(study: str, tmp_path: Path) -> None:
+    assert "1: waiting, 1 boxes by reading" in run("review", study)
+    assert json.loads(run("review", study, "--confirm", "1", "--json"))[0]["state"] == "confirmed"
+    shown = run("propose", study, "1", "--name", "maker", "--mask", "5,6,7,8")
+    file = tmp_path / "config" / "pixel-templates.yaml"
+    assert "mask:" in shown
+    assert not file.exists()
+    assert f"fiona resend {study}" in run(
+        "propose", study, "1", "--name", "maker", "--mask", "5,6,7,8", "--add"
+    )
+    assert load_templates(file)[0].mask == ((1, 2, 30, 4), (5, 6, 7, 8))
+    assert run("check", str(file)) == "1 templates\n"
+    assert "corrected" in run("review", study)
+    assert "keep:" in run("propose", study, "1", "--name", "b", "--keep", "0,0,9,9")
+    assert "- [5, 6, 7, 8]" in run("propose", study, "1", "--name", "c", "--mask", "5,6,7,8", "--only")
+
+
+def test_what_is_not_there_or_no_rectangle_is_refused(study: str) -> None:
+    with pytest.raises(ConfigurationError, match="no preview 2"):
+        run("review", study, "--confirm", "2")
+    for wrong in (["--mask", "1,2,3"], ["--mask", "1,2,3,x"], ["--keep", "1,2,3,4", "--only"]):
+        assert (
+            CliRunner().invoke(command.pixels, ["propose", study, "1", "--name", "n", *wrong]).exit_code == 2
+        )
