@@ -27,6 +27,7 @@ from fiona_dagster.domain.forwarding import (
     Holdings,
     SendingState,
     SentState,
+    Unconfirmed,
     changed,
     confirm,
     difference,
@@ -72,6 +73,10 @@ def bring(
     )
     try:
         receipt = work.forward()
+    except Unconfirmed as error:  # it is not dead: the sensors' back-off alone decides about the next try
+        ledger.breakers.reached(key, now=clock())
+        settle(SendingState.WAITING, now=clock(), reason=str(error), confirmed=work.confirmed)
+        raise
     except (Transient, ConfigurationError) as error:
         settle(SendingState.WAITING, now=clock(), reason=str(error), confirmed=work.confirmed)
         alone = not isinstance(error, Transient) or isinstance(error, Unreachable)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fiona_dagster.adapters.image_peers import archive_of, research_archive
 from fiona_dagster.adapters.receivers import troubles
 from fiona_dagster.cli.opening import Opened, config_option, has_ledger
 from fiona_dagster.domain.errors import ConfigurationError, FionaError
@@ -66,10 +67,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield Finding(f"site {site.name}", trouble, f"{trouble}: make room" if full else "")
         for source in site.sources:
             yield _echo(f"source {source}", source)
-    if settings.research_pacs is None:
-        yield Finding("research PACS", "", "RESEARCHPACS is not set in config.json")
-    else:
-        yield _echo("research PACS", settings.research_pacs)
+    research = research_archive(settings)
+    if research is not None:
+        yield _tried("research PACS", research.check)
     yield _tried("classification rules", lambda: _rules(settings))
     yield _tried("keyring", lambda: _keyring(settings))
     yield from _redcap(settings)
@@ -197,6 +197,12 @@ def _projects(gateway: Opened) -> Iterator[Finding]:
         yield Finding("projects", "", str(error))
         return
     projects = catalogue.projects
+    nowhere = [one.name for one in projects.values() if not one.image_destinations]
+    if gateway.settings.research_pacs is None and (nowhere or not projects):
+        yield Finding(
+            "research PACS", "",
+            f"RESEARCHPACS is not set in config.json, and {', '.join(nowhere) or 'nobody'} has no archive of its own",
+        )  # fmt: skip
     for problem in catalogue.problems:
         yield Finding("project that cannot be used", "", problem)
     yield (
@@ -209,4 +215,8 @@ def _projects(gateway: Opened) -> Iterator[Finding]:
             yield _tried(
                 f"{project.name}: destination {destination.name}",
                 partial(check, destination, gateway.settings),
+            )
+        for archive in project.image_destinations:
+            yield _tried(
+                f"{project.name}: archive {archive.name}", archive_of(archive, gateway.settings).check
             )

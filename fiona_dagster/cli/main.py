@@ -45,6 +45,7 @@ COMMANDS = {
         "Look at De-identification Profiles; check a profile file.",
     ),
     "project": ("fiona_dagster.cli.project:project", "Projects: their approvals, what they have, their end."),
+    "queue": ("fiona_dagster.cli.queue:queue", "What is on its way to archives: list, cancel, retry."),
     "redcap": ("fiona_dagster.cli.redcap:redcap", "The embedded REDCap; check or provision a live one."),
     "release": (
         "fiona_dagster.cli.release:release",

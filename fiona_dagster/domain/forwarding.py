@@ -10,6 +10,10 @@ from enum import StrEnum
 from fiona_dagster.domain.errors import Permanent, Transient
 
 
+class Unconfirmed(Transient):
+    """A destination answers, and does not hold everything that it was sent."""
+
+
 @dataclass(frozen=True)
 class ForwardReceipt:
     """What a destination confirmed for one revision of a transfer.
@@ -141,14 +145,14 @@ def confirm(
         note: what a person should look at there.
 
     Raises:
-        Transient: the destination does not hold everything (yet).
+        Unconfirmed: the destination does not hold everything (yet).
         Permanent: nothing was released.
     """
     if not released:
         raise Permanent("nothing was released, so nothing can be confirmed: see what was held")
     lacking = missing(released, present_after)
     if lacking:
-        raise Transient(
+        raise Unconfirmed(
             f"{destination} does not show {len(lacking)} of {len(released)} instances after they were sent"
         )
     already_there = len(released & present_before - sent_again)

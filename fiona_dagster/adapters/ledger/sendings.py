@@ -11,7 +11,6 @@ from sqlalchemy import Row, and_, bindparam, func, insert, or_, select, update
 
 from fiona_dagster.adapters.ledger.delivery_schema import sending, sending_peer, sent_instance
 from fiona_dagster.adapters.ledger.schema import audit, study, transfer, transition
-from fiona_dagster.domain.breaker import back_off
 from fiona_dagster.domain.forwarding import SendingState, SentState
 from fiona_dagster.domain.identifiers import StudyKey
 from fiona_dagster.domain.transfer import GIVEN_UP, TransferState
@@ -114,23 +113,17 @@ class Sendings:
         self, transfer_id: int, destination: str, state: SendingState, *, now: float, reason: str = "",
         total: int = 0, confirmed: int = 0, confirmed_by: str = "",
     ) -> None:  # fmt: skip
-        """An attempt has ended; what still waits is tried again after a time that grows with its attempts.
+        """An attempt has ended. What still waits is due when the sensors say so, unless its destination is left alone.
 
         What a person cancelled in the meantime stays cancelled.
         """
         here = and_(sending.c.transfer_id == transfer_id, sending.c.destination == destination)
         not_cancelled = sending.c.state != SendingState.CANCELLED.value
         with self._ledger.begin() as connection:
-            attempts = (
-                int(connection.execute(select(sending.c.attempts).where(here)).scalar_one_or_none() or 0) + 1
-            )
-            wait = (
-                back_off(attempts, f"{transfer_id}:{destination}") if state is SendingState.WAITING else 0.0
-            )
             connection.execute(
                 update(sending).where(here, not_cancelled).values(
-                    state=state.value, reason=reason, changed_at=now, attempts=attempts,
-                    next_at=now + wait if wait else 0.0, total=total, confirmed=confirmed, confirmed_by=confirmed_by,
+                    state=state.value, reason=reason, changed_at=now, attempts=sending.c.attempts + 1, next_at=0.0,
+                    total=total, confirmed=confirmed, confirmed_by=confirmed_by,
                 )
             )  # fmt: skip
 
