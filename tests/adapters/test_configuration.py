@@ -168,6 +168,24 @@ def test_a_projects_mistake_has_its_line_and_is_its_own(
     assert ("LUNGS" in found.projects) == ("LUNGS" not in lines[0])
 
 
+def test_projects_that_mask_have_the_sites_templates_and_its_mistakes(tmp_path: Path, ledger: Ledger) -> None:
+    (tmp_path / "projects.yaml").write_text(
+        "projects:\n- {project_name: BRAIN}\n- project_name: LUNGS\n  deid_pixel_mode: 2\n"
+        "  rewritepixelexclusions: [{rewrite_ex_tag: 1, rewrite_ex_reg: clean}]\n"
+    )
+    file = tmp_path / "config" / "pixel-templates.yaml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("- {name: a, when: {Rows: 6, Columns: 8}, mask: [[0, 0, 8, 1]]}\n")
+    projects = catalogue(tmp_path, ledger).projects
+    assert [one.name for one in projects["LUNGS"].pixels.templates] == ["a"]
+    assert len(projects["LUNGS"].pixels.exclusions) == 1
+    assert projects["BRAIN"].pixels.templates == ()
+    file.write_text("- {name: a}\n")
+    found = catalogue(tmp_path, ledger)
+    assert set(found.projects) == {"BRAIN"}
+    assert "template 1" in found.problems[0]
+
+
 def test_studies_of_a_project_with_a_mistake_wait_and_those_of_one_that_is_gone_do_not(
     tmp_path: Path, ledger: Ledger
 ) -> None:
