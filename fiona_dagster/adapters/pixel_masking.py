@@ -152,7 +152,9 @@ class _Masker:
             return
         if series not in self._shown or is_sampled(result.sop_instance_uid, policy.reviewed_percent):
             self._shown.add(series)
-            write_preview(self._review, source.path, self._folder / result.path, result, describe_device(dataset))
+            write_preview(
+                self._review, source.path, self._folder / result.path, result, describe_device(dataset)
+            )
 
 
 def describe_device(dataset: DataSet) -> dict[str, str]:
