@@ -86,7 +86,7 @@ def end_project(
             "at": dt.datetime.fromtimestamp(int(now), dt.UTC).isoformat(),
             "who": who,
             "keys": certificate_content(project, keys) if keys is not None else "it never had a key",
-            "copies": [{**asdict(one), "outcome": one.outcome.value} for one in receipts],
+            "copies": [_receipt(one) for one in receipts],
             "removed_here": removed,
             "left_to_a_person": list(LEFT_IN_REDCAP),
         }
@@ -94,6 +94,13 @@ def end_project(
         write_durably(target, signing.sign(content))
     ledger.projects.sever_links(project)
     return target
+
+
+def _receipt(one: CopyReceipt) -> dict[str, Any]:
+    """A receipt without the package's name, which holds the participant."""
+    facts = {**asdict(one), "outcome": one.outcome.value, "at": int(one.at)}
+    del facts["name"]
+    return facts
 
 
 def _remove_traces(ledger: Ledger, settings: Settings, project: str) -> dict[str, int]:

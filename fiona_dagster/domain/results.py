@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fiona_dagster.domain.deid.codes import Option
+from fiona_dagster.domain.deid.codes import Code, Option
 from fiona_dagster.domain.project import Project
 from fiona_dagster.domain.routing import RoutableStudy, RoutingDecision, TransferRequest, request_problem
 from fiona_dagster.domain.transfer import Transfer, TransferState
+
+_STUDY_ID = 0x00200010
+_KEEP = Code.KEEP
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,12 @@ def decide_result(
 
 
 def for_results(project: Project) -> Project:
-    """The project as results are treated: UIDs and dates stay, because they are those of copies."""
+    """The project as results are treated: UIDs and dates stay, because they are those of copies.
+
+    The StudyID of a copy is derived from its Study Instance UID and is written again as it was: it is no value that
+    must not be found.
+    """
     options = project.profile.options | {Option.RETAIN_UIDS}
-    return replace(project, date_mode="keep", profile=replace(project.profile, options=options))
+    overrides = dict(project.profile.overrides) | {_STUDY_ID: _KEEP}
+    profile = replace(project.profile, options=options, overrides=tuple(sorted(overrides.items())))
+    return replace(project, date_mode="keep", profile=profile)

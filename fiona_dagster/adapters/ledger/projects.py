@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import String, and_, cast, func, or_, select, update
 
 from fiona_dagster.adapters.ledger.project_schema import auto_id, project_notice, project_record, project_step
-from fiona_dagster.adapters.ledger.schema import release, sent_copy, study, transfer
+from fiona_dagster.adapters.ledger.retirement_schema import retired_copy
+from fiona_dagster.adapters.ledger.schema import delivery, release, sent_copy, study, transfer
 from fiona_dagster.domain.project_life import STEPS, EndStep
 from fiona_dagster.domain.transfer import Disposition, TransferState
 
@@ -244,6 +245,10 @@ class Projects:
             connection.execute(
                 update(release).where(release.c.transfer_id.in_(mine)).values(purged=True, **blank)
             )
+            # names of packages hold the participant
+            packages = and_(delivery.c.transfer_id.in_(mine), delivery.c.kind == "package")
+            connection.execute(delivery.delete().where(packages))
+            connection.execute(retired_copy.delete().where(retired_copy.c.transfer_id.in_(mine)))
             connection.execute(sent_copy.delete().where(sent_copy.c.transfer_id.in_(mine)))
             connection.execute(project_record.delete().where(project_record.c.transfer_id.in_(mine)))
             connection.execute(auto_id.delete().where(auto_id.c.project == project))
