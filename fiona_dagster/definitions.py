@@ -16,6 +16,7 @@ def defs() -> dg.Definitions:
         housekeeping,
         notification,
         packaging,
+        project_records,
         registration,
         retirement,
         retrieval,
@@ -51,6 +52,7 @@ def defs() -> dg.Definitions:
         housekeeping.reconciliation,
         housekeeping.disk_cleanup,
         housekeeping.retired_partitions,
+        project_records.project_records,
         retirement.retired_copies,
         notification.told_people,
     ]

@@ -8,6 +8,7 @@ from fiona_dagster.assets.descriptions import EXPORT, OWNER, stage_tags
 from fiona_dagster.assets.failures import NETWORK_RETRIES, reporting_failures
 from fiona_dagster.assets.packaging import build_packages
 from fiona_dagster.assets.partitions import STUDIES
+from fiona_dagster.assets.project_records import tell_projects
 from fiona_dagster.assets.registry_updates import tell_registry
 from fiona_dagster.domain.delivery import DeliveryReceipt, destinations_of
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
@@ -54,6 +55,7 @@ def delivered_package(context: AssetExecutionContext, gateway: GatewayResource) 
                     run_id=context.run.run_id,
                 )
         tell_registry(gateway, study, context.log)
+        tell_projects(gateway, context.log)
         if later:
             raise Transient("; ".join(later))
         lines = [f"- {t.project}: `{r.package}` at {r.destination}" for t, r in receipts]

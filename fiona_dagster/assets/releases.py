@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from fiona_dagster.assets.release_records import recorded_copy, row_of, sources_
 from fiona_dagster.domain.errors import FionaError, Hold
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.project import Project
+from fiona_dagster.domain.results import for_results
 from fiona_dagster.domain.retirement import WITHDRAWN_BEFORE
 from fiona_dagster.domain.transfer import (
     CLEANED_UP,
@@ -66,6 +68,10 @@ def deidentify_transfer(
     if ledger.retirements.is_withdrawn(transfer.project, transfer.participant):
         raise Hold(WITHDRAWN_BEFORE)
     request = _request(gateway, study, transfer)
+    done = (TransferState.FORWARDED, TransferState.DELIVERED)
+    closed = request.project.closed_problem(time.strftime("%Y-%m-%d", time.localtime(gateway.now())))
+    if closed and (transfer.state not in done or transfer.revision < study.revision):
+        raise Hold(closed)
     sources = sources_of(gateway, study, study.revision)
     layout = gateway.settings.site(study.site).layout
     review = layout.pixel_review(study.key, request.folder.name)
@@ -225,6 +231,8 @@ def _key(gateway: GatewayResource, transfer: Transfer) -> bytes:
 
 def _request(gateway: GatewayResource, study: StudyRecord, transfer: Transfer) -> ReleaseRequest:
     project = gateway.project(transfer.project)
+    if transfer.source == "result":
+        project = for_results(project)
     layout = gateway.settings.site(study.site).layout
     return ReleaseRequest(
         project, transfer.participant, transfer.event, _folder(layout, study, transfer, project)
