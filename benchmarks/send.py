@@ -1,0 +1,128 @@
+"""Sending: ours against DCMTK's dcmsend, to a tuned storescp and to one at its defaults, round by round.
+
+    python -m benchmarks.send [--rounds 3] [--sizes small] [--responses 100000]
+
+Both send the same files in one Association to the same kind of receiver, which is started anew for every measurement
+and has to have every file afterwards. Only the ratios carry over to other machines. `--responses` sends so many small
+instances over one Association and counts the answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from benchmarks.generate import SIZES
+from benchmarks.receivers import HOST, Receiver, receivers, receiving
+from fiona_dagster.adapters.dicom_scu import send
+from fiona_dagster.settings import DicomPeer
+
+_ROOT = Path(__file__).resolve().parent.parent
+BARS = {"storescp tuned": 1.5, "storescp": 15.0}
+"""How many times as fast as dcmsend: to a tuned peer dcmsend is tuned as well, to the other it is as it comes."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print a table; 1 where a file or an answer was lost."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sizes", choices=sorted(SIZES), default="small")
+    parser.add_argument("--sets", default="ct,mr")
+    parser.add_argument("--responses", type=int, default=0)
+    options = parser.parse_args(arguments)
+    if not shutil.which("dcmsend") or not shutil.which("storescp"):
+        print("needs the programs dcmsend and storescp", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory(prefix="fiona-send-") as name:
+        folder = Path(name)
+        import pynetdicom  # noqa: F401 — a gateway that sends has it in memory already
+
+        lost = sum(_compare(folder, one, options) for one in options.sets.split(","))
+        if options.responses:
+            lost += _answers(folder, options.responses)
+    return 1 if lost else 0
+
+
+def _compare(folder: Path, name: str, options: argparse.Namespace) -> int:
+    source = folder / name
+    command = [sys.executable, "benchmarks/generate.py", str(folder), name, options.sizes]
+    environment = dict(os.environ, PYTHONPATH=str(_ROOT))
+    subprocess.run(command, check=True, cwd=_ROOT, env=environment)
+    files = sorted(source.iterdir())
+    lost = 0
+    for receiver in receivers(frozenset(BARS), 1):
+        tuned = receiver.name == "storescp tuned"
+        ratios, rates = [], []
+        for number in range(options.rounds):
+            pair = (partial(_dcmsend, source, tuned), partial(_ours, files))
+            order = (0, 1) if number % 2 == 0 else (1, 0)
+            seconds = [0.0, 0.0]
+            for which in order:
+                place = folder / f"{receiver.name.replace(' ', '-')}-{name}-{number}-{which}"
+                seconds[which], missing = _timed(receiver, place, pair[which], len(files))
+                lost += missing
+            ratios.append(seconds[0] / seconds[1])
+            rates.append(len(files) / seconds[1])
+        print(
+            f"{name:4} to {receiver.name:15} ours {statistics.median(rates):7.0f} images/s, "
+            f"{statistics.median(ratios):5.1f} x dcmsend [{min(ratios):.1f}-{max(ratios):.1f}], "
+            f"bar {BARS[receiver.name]:g}, lost {lost}",
+            flush=True,
+        )
+    return lost
+
+
+def _timed(receiver: Receiver, place: Path, sending: Callable[[int], None], count: int) -> tuple[float, int]:
+    """Seconds that it took, and how many files are not there afterwards."""
+    place.mkdir()
+    with receiving(receiver, place) as running:
+        began = time.perf_counter()
+        sending(running.port)
+        seconds = time.perf_counter() - began
+    missing = count - receiver.stored(place)
+    shutil.rmtree(place)
+    return seconds, missing
+
+
+def _ours(files: Sequence[Path], port: int) -> None:
+    send(files, DicomPeer("ANY-SCP", HOST, port), "BENCH").raise_for_failures()
+
+
+def _dcmsend(source: Path, tuned: bool, port: int) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "TCP_NODELAY"}
+    if tuned:
+        environment["TCP_NODELAY"] = "1"
+    options = ["--max-send-pdu", "131072"] if tuned else []
+    command = ["dcmsend", *options, "--scan-directories", HOST, str(port), str(source)]
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _answers(folder: Path, count: int) -> int:
+    """Send one small instance `count` times over one Association; returns how many answers did not come."""
+    command = [sys.executable, "benchmarks/generate.py", str(folder), "one", "tiny"]
+    subprocess.run(command, check=True, cwd=_ROOT, env=dict(os.environ, PYTHONPATH=str(_ROOT)))
+    (file,) = (folder / "one").iterdir()
+    (receiver,) = receivers(frozenset({"storescp tuned"}), 1)
+    place = folder / "answers"
+    place.mkdir()
+    with receiving(receiver, place) as running:
+        began = time.perf_counter()
+        report = send([file] * count, DicomPeer("ANY-SCP", HOST, running.port), "BENCH")
+        seconds = time.perf_counter() - began
+    print(f"{count} C-STORE requests in {seconds:.0f} s: {len(report.failed)} answer(s) lost", flush=True)
+    return len(report.failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
