@@ -186,7 +186,7 @@ class RedcapRegistry:
         return [_routing_rule(row, names) for row in project.rows()]
 
     def project_rows(self) -> list[Row]:
-        """Rows of DataTransferProjects as JSON values: fields that are filled in, and lists of destinations and exports."""
+        """Rows of DataTransferProjects as JSON values: fields that are filled in, lists of destinations and exports."""
         project = self.client("DataTransferProjects")
         forms = [form for form in _PROJECT_FORMS if form in set(project.forms)]
         found: dict[str, Row] = {}
