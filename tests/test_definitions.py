@@ -16,7 +16,15 @@ from tests.postgres import running_postgres
 
 ROOT = Path(__file__).resolve().parents[1]
 PHASES = {"intake", "transfer", "export"}
-HOUSEKEEPING = {"reconciliation_job", "disk_cleanup_job", "retired_partitions_job", "retrieval_job"}
+HOUSEKEEPING = {
+    "reconciliation_job",
+    "disk_cleanup_job",
+    "project_records_job",
+    "retired_copies_job",
+    "retired_partitions_job",
+    "retrieval_job",
+    "told_people_job",
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +52,7 @@ def test_every_sensor_schedule_and_job_says_what_it_does(definitions: dg.Definit
     repository = definitions.get_repository_def()
     jobs = [repository.get_job(name) for name in PHASES | HOUSEKEEPING]
     found = [*repository.sensor_defs, *repository.schedule_defs, *jobs]
-    assert len(found) == 6 + 3 + 7
+    assert len(found) == 7 + 5 + 10
     assert [one.name for one in found if not (one.description or "").endswith(".")] == []
 
 

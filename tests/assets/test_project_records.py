@@ -1,11 +1,10 @@
-"""A project's studies from the coupling list to its own REDCap, its results and its end: one gateway, in this order."""
+"""A project's studies from the coupling list to its own REDCap, its results and its end, with real servers."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -48,7 +47,7 @@ def fresh(gateway: Gateway) -> None:
     gateway.ledger.inventory.save_snapshot("projects", {"at": 0, "rows": []}, now=0.0)
 
 
-def test_a_project_from_its_first_entry_to_its_end(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_project_from_its_first_entry_to_its_end(gateway: Gateway) -> None:
     incoming = gateway.resource.registry
     assert incoming is not None
     # an auto-ID for what nothing claims
@@ -178,8 +177,3 @@ def _public_pem(gateway: Gateway) -> bytes:
     from fiona_dagster.adapters.signing import public_pem
 
     return public_pem(gateway.resource.signing_key.public_key())
-
-
-def test_the_modules_folder_is_free_of_the_participants_name(gateway: Gateway) -> None:
-    names = [str(path) for path in Path(gateway.settings.layout.datadir / "receipts").rglob("*")]
-    assert not any("BA-090" in name for name in names)
