@@ -73,7 +73,7 @@ def studies(
 def test_the_images_of_released_copies_are_those_of_the_originals(
     series: dict[str, list[Path]], studies: dict[str, VerifiedStudy], tmp_path: Path, name: str
 ) -> None:
-    """Volumes, affine and all else of the image's header but for its remark, gradients, and timing."""
+    """Volumes, affine and all else of the image's header but for its remark, and timing; none of them is diffusion."""
     original = replace(studies[name], folder=series[name][0].parent)
     paths = [replace(one, path=path.name) for one, path in zip(original.instances, series[name], strict=True)]
     original = replace(original, study=replace(original.study, instances=tuple(paths)))
