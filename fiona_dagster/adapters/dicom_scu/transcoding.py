@@ -34,16 +34,20 @@ def transcoded(instance: StoredInstance, transfer_syntax_uid: str, path: Path) -
     try:
         original = dcmread(instance.path)
         if original.file_meta.TransferSyntaxUID.is_compressed and "PixelData" in original:
-            original.decompress()
+            original.decompress(generate_instance_uid=False)
         _write(original, transfer_syntax_uid, path)
         written = dcmread(path)
-        same = _same(original, written)
+        same = written.SOPInstanceUID == instance.sop_instance_uid and _same(original, written)
     except Exception as error:  # noqa: BLE001 — the reason is beside it
         # whatever pydicom or a decoder raises on an odd object, this instance stays behind and the others go on
         raise Permanent(f"it cannot be transcoded ({type(error).__name__})") from None
-    if not same:
+    copy = read_stored_instance(path)
+    if not same or (copy.sop_class_uid, copy.sop_instance_uid) != (
+        instance.sop_class_uid,
+        instance.sop_instance_uid,
+    ):
         raise Permanent("it cannot be transcoded: what was written is not what was read")
-    return read_stored_instance(path)
+    return copy
 
 
 def _write(data_set: Dataset, transfer_syntax_uid: str, path: Path) -> None:
@@ -59,10 +63,8 @@ def _same(original: Dataset, written: Dataset) -> bool:
     """Whether every element is there again with the same value; Implicit VR forgets the VR of private elements."""
     if original.keys() != written.keys():
         return False
-    if original.file_meta.MediaStorageSOPInstanceUID != written.file_meta.MediaStorageSOPInstanceUID:
-        return False
     if bytes(original.get("PixelData", b"")) != bytes(written.get("PixelData", b"")):
         return False
     if written.file_meta.TransferSyntaxUID == IMPLICIT:
-        return bool(original.get("SOPInstanceUID") == written.get("SOPInstanceUID"))
+        return all(original.get(one) == written.get(one) for one in ("SOPInstanceUID", "StudyInstanceUID"))
     return bool(original == written)
