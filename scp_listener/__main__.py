@@ -12,6 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+if __name__ == "__main__":
+    from scp_listener import slim  # noqa: F401  before anything that imports pydicom
+
 from fiona_dagster.domain.errors import ConfigurationError, FionaError
 from fiona_dagster.domain.reception import is_enabled
 from fiona_dagster.settings import Site, load_settings, standalone_site

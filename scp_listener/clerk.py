@@ -31,6 +31,7 @@ _NICENESS = 10
 _PIECE = 100
 """Files of one request: so many are read for nothing at the most when we are told to stop."""
 _END_SECONDS = 5.0
+_PROGRAM = "from scp_listener import slim\nfrom scp_listener.clerk import work\nwork()"
 _LOST = "what the process that reads received files would have done is done without it"
 
 
@@ -83,7 +84,7 @@ class Clerk:
         with theirs:
             self._connection = Connection(ours.detach())
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                [sys.executable, "-c", _PROGRAM, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )
@@ -123,7 +124,8 @@ _DOES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-if __name__ == "__main__":
+def work() -> None:
+    """The life of the process, which is given its end of the connection as an argument."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # it ends behind those who ask it
     os.nice(_NICENESS)
