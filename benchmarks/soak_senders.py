@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -255,12 +256,13 @@ class Sender(threading.Thread):
     def _take(
         self, work: Sequence[Instance], contents: Sequence[Content], reasons: dict[str, list[int]]
     ) -> None:
-        """Parts are answered in their order, stored ones apart from failed ones; a UID that has both kinds is left
-        unanswered, since the answer does not tell which is which."""
+        """Parts are answered in their order, stored ones apart from failed ones; a UID that has both kinds, or more
+        parts than answers, is left unanswered, since the answer does not tell which is which."""
         left = []
+        parts = Counter(uid for uid, _ in contents)
         for one, content in zip(work, contents, strict=False):
             found = reasons.get(content[0], [])
-            if found and len(set(found)) == 1:
+            if len(found) == parts[content[0]] and len(set(found)) == 1:
                 self._account.answered(content, found[0])
                 if found[0] not in (SUCCESS, 0x0111):
                     left.append(one)

@@ -165,7 +165,8 @@ class StowDoor:
             outcome, status = "aborted", 503
         finally:
             # A thread that still stores is waited for: its record comes first.
-            intake.close()
+            # What we cut ourselves is no fault of the instance: its sender is to send it again.
+            intake.close(Status.OUT_OF_RESOURCES if status == 503 else Status.CANNOT_UNDERSTAND)
             recorder.closed(identity, outcome, time.time())
         outcomes = intake.outcomes
         status = status or stow_answer.http_status(outcomes, whole=intake.complete and outcome == "released")

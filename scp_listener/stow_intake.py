@@ -121,14 +121,14 @@ class Intake:
             if room < len(chunk):
                 raise TooLarge
 
-    def close(self) -> None:
-        """The body has ended, or its sender is gone: a part that has no end is not stored."""
+    def close(self, unfinished: Status = Status.CANNOT_UNDERSTAND) -> None:
+        """The body has ended, or its sender is gone, or we are: a part that has no end is not stored, and told so."""
         with self._turn:
             self._closed = True
             part, self._part = self._part, None
             if part is not None:
                 self._drop(part)
-                self._told(part, part.refused or Status.CANNOT_UNDERSTAND)
+                self._told(part, part.refused or unfinished)
 
     def _begin(self) -> None:
         if len(self.outcomes) >= MOST_PARTS:

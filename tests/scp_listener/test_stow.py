@@ -277,6 +277,8 @@ def test_a_stop_tells_a_sender_in_the_middle_what_was_stored(layout: Layout, tmp
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 503")
     assert f"{SERIES}.1".encode() in answer
+    reasons = Dataset.from_json(answer.partition(b"\r\n\r\n")[2].decode()).FailedSOPSequence
+    assert [one.FailureReason for one in reasons] == [0xA700], "it was cut by us: it may be sent again"
 
 
 def test_a_body_of_which_nothing_more_comes_is_ended(layout: Layout, tmp_path: Path) -> None:
