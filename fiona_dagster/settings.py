@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fiona_dagster.domain.arrival import PATIENCE_SECONDS
-from fiona_dagster.domain.commitment import CommitmentTerms, commitment_terms
 from fiona_dagster.domain.configuration_values import (
     FIONAS_KEYS,
     OUR_KEYS,
@@ -26,7 +23,6 @@ from fiona_dagster.domain.configuration_values import (
     flag_of,
     number_of,
     object_of,
-    objects_of,
     unknown_keys,
 )
 from fiona_dagster.domain.delivery_settings import DeliverySettings, delivery_settings
@@ -35,77 +31,30 @@ from fiona_dagster.domain.image_destinations import ImageDestination, research_p
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.notification import NotifySettings, notify_settings
 from fiona_dagster.domain.outgoing_security import OutgoingSecurity, outgoing_security_from
-from fiona_dagster.domain.receiver import ReceiverSettings, receiver_from, receiver_warnings, shared_port
-from fiona_dagster.domain.retrieval_settings import RetrieveOptions, retrieve_options
-from fiona_dagster.domain.stow import StowSettings, stow_from
+from fiona_dagster.domain.receiver import receiver_warnings
+from fiona_dagster.domain.sites import (
+    DEFAULT_SITE,
+    QUIET_SECONDS,
+    DicomPeer,
+    Site,
+    Source,
+    ae_title_of,
+    peer_of,
+    refuse_shared_doors,
+    site_from,
+    standalone_site,
+)
 
-DEFAULT_SITE = "ABCD"
-"""FIONA's name of the site without a suffix."""
+__all__ = [
+    "DEFAULT_SITE", "ENVIRONMENT", "QUIET_SECONDS", "DicomPeer", "RedcapSettings", "Settings", "Site", "Source",
+    "configuration_file", "load_settings", "settings_from", "standalone_site",
+]  # fmt: skip
 
 ENVIRONMENT = {
     "FIONA_CONFIG": "path of config.json",
     "FIONA_DATADIR": "data directory when there is no config.json",
     "FIONA_LEDGER_URL": "SQLAlchemy URL of the ledger (default: SQLite in the data directory)",
 }
-QUIET_SECONDS = 16.0
-"""FIONA's end of a study: 16 s without an instance."""
-
-
-@dataclass(frozen=True)
-class DicomPeer:
-    """A DICOM application entity that we call."""
-
-    ae_title: str
-    host: str
-    port: int
-    tls: OutgoingSecurity | None = None
-    """TLS around its Associations, where it wants that."""
-
-    def __str__(self) -> str:
-        return f"{self.ae_title}@{self.host}:{self.port}"
-
-
-@dataclass(frozen=True)
-class Source:
-    """A peer that studies are fetched from, and how."""
-
-    peer: DicomPeer
-    options: RetrieveOptions
-
-
-@dataclass(frozen=True)
-class Site:
-    """One receiver: its own DATADIR, port and AE title (`SITES` in config.json)."""
-
-    name: str
-    layout: Layout
-    host: str
-    port: int
-    ae_title: str
-    quiet_seconds: float = QUIET_SECONDS
-    sources: tuple[DicomPeer, ...] = ()
-    """Peers that are asked by C-FIND how many instances a study should have."""
-    retrieval: tuple[Source, ...] = ()
-    """Those of them that studies are fetched from, as far as FIONA's control file lets them."""
-    receiver: ReceiverSettings = field(default_factory=ReceiverSettings)
-    patience_seconds: float = PATIENCE_SECONDS
-    """How long a study that is known to be incomplete waits for the rest."""
-    commitment: CommitmentTerms = field(default_factory=CommitmentTerms)
-    requesters: tuple[DicomPeer, ...] = ()
-    """Where requesters of Storage Commitment take their reports; sources are called at their own address."""
-    stow: StowSettings | None = None
-    """Its door for STOW-RS."""
-
-    @property
-    def ports(self) -> tuple[int, ...]:
-        """Every port that it listens on: first without TLS, then with."""
-        return (self.port, self.receiver.tls.port) if self.receiver.tls else (self.port,)
-
-    @property
-    def peer(self) -> DicomPeer:
-        """The receiver as this machine calls it: on loopback where it listens to every address."""
-        everywhere = self.host in ("0.0.0.0", "::", "")  # noqa: S104 — compared, not bound
-        return DicomPeer(self.ae_title, "127.0.0.1" if everywhere else self.host, self.port)
 
 
 @dataclass(frozen=True)
@@ -223,16 +172,16 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
     """
     datadir = Path(content.get("DATADIR") or environment.get("FIONA_DATADIR") or "/data").absolute()
     warnings = unknown_keys(content, SITE_KEYS | OUR_KEYS | FIONAS_KEYS, place=place)
-    default = _site(DEFAULT_SITE, content, datadir=datadir, place=place, warnings=warnings)
+    default = site_from(DEFAULT_SITE, content, datadir=datadir, place=place, warnings=warnings)
     sites = [default]
     named = object_of(content, "SITES", place=place)
     for name in named:
         if name != DEFAULT_SITE:
             values, where = object_of(named, name, place=f"{place}: SITES"), f"{place}: SITES.{name}"
             further = Path(f"{datadir}{name}")
-            sites.append(_site(name, values, datadir=further, place=where, warnings=warnings))
+            sites.append(site_from(name, values, datadir=further, place=where, warnings=warnings))
             warnings += unknown_keys(values, SITE_KEYS | FIONAS_KEYS, place=where)
-    _no_shared_doors(sites, place)
+    refuse_shared_doors(sites, place)
     warnings += receiver_warnings({site.name: site.receiver for site in sites}, DEFAULT_SITE)
     layout = default.layout
     redcap = object_of(content, "REDCAP", place=place)
@@ -243,7 +192,7 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
         object_of(content, "OUTGOINGTLS", place=place), place=f"{place}: OUTGOINGTLS"
     )
     warnings += unknown
-    peer = _peer(pacs, "AETITLE", "IP", "PORT", place=f"{place}: RESEARCHPACS") if pacs else None
+    peer = peer_of(pacs, "AETITLE", "IP", "PORT", place=f"{place}: RESEARCHPACS") if pacs else None
     terms = None
     if peer is not None:
         terms = research_pacs_from(pacs, peer.ae_title, peer.host, peer.port, place=f"{place}: RESEARCHPACS")
@@ -261,7 +210,7 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
         research_pacs=peer,
         research_pacs_terms=terms,
         outgoing_tls=outgoing,
-        calling_ae_title=_ae_title(content.get("CALLINGAETITLE") or "FIONA", place),
+        calling_ae_title=ae_title_of(content.get("CALLINGAETITLE") or "FIONA", place),
         classify_rules=_optional_path(content.get("CLASSIFYRULES")),
         keyring=_optional_path(content.get("KEYRING")) or layout.keyring,
         projects_file=_optional_path(content.get("PROJECTS")) or layout.config / "projects.yaml",
@@ -273,12 +222,6 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
         warnings=tuple(warnings),
         environment=environment,
     )
-
-
-def standalone_site(datadir: Path, *, host: str, port: int, ae_title: str) -> Site:
-    """The site of a listener that was started by hand with nothing but a data directory."""
-    layout = Layout(datadir.absolute())
-    return Site(DEFAULT_SITE, layout, host, _port(port, "--port"), _ae_title(ae_title, "--ae-title"))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -299,67 +242,6 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _site(name: str, values: Mapping[str, Any], *, datadir: Path, place: str, warnings: list[str]) -> Site:
-    sources, retrieval = [], []
-    others = [(f"{place}: OTHERSCANNER", one) for one in objects_of(values, "OTHERSCANNER", place=place)]
-    for where, scanner in [(place, values), *others]:
-        if scanner.get("SCANNERIP"):
-            sources.append(_peer(scanner, "SCANNERAETITLE", "SCANNERIP", "SCANNERPORT", place=where))
-            if (options := retrieve_options(scanner, place=where)) is not None:
-                retrieval.append(Source(sources[-1], options))
-    host = str(values.get("DICOMIP") or "0.0.0.0")  # noqa: S104 — a receiver listens to the hospital's network
-    ae_title = _ae_title(values.get("DICOMAETITLE") or "FIONA", f"{place}: DICOMAETITLE")
-    web = object_of(values, "STOW", place=place)
-    stow, unknown = stow_from(web, host=host, ae_title=ae_title, place=f"{place}: STOW")
-    warnings += unknown
-    commitment, requesters = commitment_terms(values, place=place)
-    return Site(
-        name=name,
-        layout=Layout(Path(values.get("DATADIR") or datadir).absolute()),
-        host=host,
-        port=_port(
-            11112 if values.get("DICOMPORT") in (None, "") else values["DICOMPORT"], f"{place}: DICOMPORT"
-        ),
-        ae_title=ae_title,
-        quiet_seconds=number_of(values, "QUIETSECONDS", QUIET_SECONDS, place=place),
-        sources=tuple(sources),
-        retrieval=tuple(retrieval),
-        receiver=receiver_from(values, place=place),
-        patience_seconds=number_of(values, "INCOMPLETESECONDS", PATIENCE_SECONDS, place=place),
-        commitment=commitment,
-        requesters=tuple(
-            _peer(one, "AETITLE", "IP", "PORT", place=f"{place}: STORAGECOMMITMENT.REQUESTERS")
-            for one in requesters
-        ),
-        stow=stow,
-    )
-
-
-def _no_shared_doors(sites: list[Site], place: str) -> None:
-    problem = shared_port((site.name, site.host, port) for site in sites for port in site.ports)
-    if problem:
-        raise ConfigurationError(problem, place=place, remedy="give each its own")
-    for first in range(len(sites)):
-        for second in sites[first + 1 :]:
-            one = sites[first]
-            if one.layout.datadir == second.layout.datadir:
-                raise ConfigurationError(
-                    f"sites {one.name} and {second.name} share a DATADIR",
-                    place=place,
-                    remedy="give each its own",
-                )
-
-
-def _peer(values: Mapping[str, Any], title: str, host: str, port: str, *, place: str) -> DicomPeer:
-    if not values.get(host):
-        raise ConfigurationError(f"{host} is missing", place=place, remedy="name the host")
-    return DicomPeer(
-        _ae_title(values.get(title) or "ANY-SCP", f"{place}: {title}"),
-        str(values[host]),
-        _port(values.get(port) or 104, f"{place}: {port}"),
-    )
-
-
 def _redcap(values: Mapping[str, Any], place: str) -> RedcapSettings:
     url = str(values.get("url") or "")
     if not url.endswith("/api/"):
@@ -375,27 +257,6 @@ def _redcap(values: Mapping[str, Any], place: str) -> RedcapSettings:
         calls_per_minute=int(number_of(values, "calls_per_minute", 300.0, place=f"{place}: REDCAP")) or 1,
         ca_bundle=str(values.get("ca_bundle") or ""),
     )
-
-
-def _ae_title(value: object, place: str) -> str:
-    title = str(value).strip()
-    if not re.fullmatch(r"[\x20-\x5b\x5d-\x7e]{1,16}", title):
-        raise ConfigurationError(
-            f"'{title}' cannot be an AE title",
-            place=place,
-            remedy="use 1 to 16 printable characters, no backslash",
-        )
-    return title
-
-
-def _port(value: object, place: str) -> int:
-    try:
-        port = int(str(value))
-    except ValueError:
-        port = -1
-    if not 0 <= port <= 65535:
-        raise ConfigurationError(f"'{value}' is not a port", place=place, remedy="use 0 to 65535")
-    return port
 
 
 def _optional_path(value: object) -> Path | None:
