@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from fiona_dagster.adapters.cleanup import disk_use
-from fiona_dagster.adapters.ledger.held import held_studies
 from fiona_dagster.adapters.receivers import troubles
 from fiona_dagster.cli.arrival_status import arrival_facts, arrival_lines
 from fiona_dagster.cli.opening import Opened, config_option, now, open_gateway
@@ -37,6 +36,8 @@ def status(as_json: bool, config_file: Path | None) -> None:
 
 def collect(gateway: Opened) -> dict[str, Any]:
     """The facts that `fiona status` shows, ready for JSON."""
+    from fiona_dagster.adapters.ledger.held import held_studies  # loads SQLAlchemy, which --help does not need
+
     totals = gateway.ledger.inventory.totals()
     balance = totals.balance
     answers = services(gateway.settings)
