@@ -102,6 +102,11 @@ def check(destination: Destination, secret: str) -> str:
     return f"{destination.user}@{destination.host}:{destination.port} takes, gives back and deletes files"
 
 
+def send_only(client: SFTPClient, package: Package, folder: str) -> None:
+    """Send a package under its temporary name and neither look at it nor rename it: what a benchmark compares."""
+    _Delivery(client, package, folder, DeliveryTerms()).send()
+
+
 class _Delivery:
     """One package on its way over one session."""
 
@@ -126,6 +131,10 @@ class _Delivery:
         for name, content in self._companions():
             self._beside(name, content)
         return sent
+
+    def send(self) -> None:
+        """Send all of the package under its temporary name."""
+        self._send(0, None)
 
     def _plan(self) -> tuple[Upload, int]:
         """What to do, and the size of the part that is there."""
