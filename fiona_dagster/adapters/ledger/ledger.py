@@ -17,8 +17,10 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 
 from fiona_dagster.adapters.ledger import acceptance_schema as _acceptance_schema  # noqa: F401 — its table
 from fiona_dagster.adapters.ledger import delivery_schema as _delivery_schema  # noqa: F401
+from fiona_dagster.adapters.ledger import project_schema as _project_schema  # noqa: F401 — its tables
 from fiona_dagster.adapters.ledger import notice_schema as _notice_schema  # noqa: F401 — its table
 from fiona_dagster.adapters.ledger import reception_schema as _reception_schema  # noqa: F401 — its tables
+from fiona_dagster.adapters.ledger import reconciliation_schema as _reconciliation_schema  # noqa: F401
 from fiona_dagster.adapters.ledger import retirement_schema as _retirement_schema  # noqa: F401
 from fiona_dagster.adapters.ledger import retrieval_schema as _retrieval_schema  # noqa: F401
 from fiona_dagster.adapters.ledger.migrations import migrate
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.inventory import Inventory
     from fiona_dagster.adapters.ledger.notices import Notices
     from fiona_dagster.adapters.ledger.procedures import Procedures
+    from fiona_dagster.adapters.ledger.projects import Projects
     from fiona_dagster.adapters.ledger.reception import Reception
+    from fiona_dagster.adapters.ledger.reconciliations import Reconciliations
     from fiona_dagster.adapters.ledger.retirements import Retirements
     from fiona_dagster.adapters.ledger.retrievals import Retrievals
     from fiona_dagster.adapters.ledger.sendings import Sendings
@@ -137,6 +141,12 @@ class Ledger:
         return insert(table)
 
     @cached_property
+    def reconciliations(self) -> Reconciliations:
+        from fiona_dagster.adapters.ledger.reconciliations import Reconciliations
+
+        return Reconciliations(self)
+
+    @cached_property
     def reception(self) -> Reception:
         from fiona_dagster.adapters.ledger.reception import Reception
 
@@ -213,6 +223,12 @@ class Ledger:
         from fiona_dagster.adapters.ledger.sendings import Sendings
 
         return Sendings(self)
+
+    @cached_property
+    def projects(self) -> Projects:
+        from fiona_dagster.adapters.ledger.projects import Projects
+
+        return Projects(self)
 
     @cached_property
     def inventory(self) -> Inventory:
