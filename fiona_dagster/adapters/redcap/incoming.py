@@ -1,7 +1,8 @@
 """Writing into Incoming: studies, series and transfers, each row once, whatever is repeated or lost on the way.
 
-Writers of one gateway take turns under a file lock, because REDCap has none: two that number instances at once would
-overwrite each other. What is written is read back; what is missing then is written again under a free number.
+REDCap numbers new rows; what is written is read back by its key, what is missing is written again, and of rows that
+two gateways made of one thing the lowest stays. Writers of one gateway take turns under a file lock besides, which
+spares them most of that.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from fiona_dagster.adapters.redcap.client import RedcapProject, batches
 from fiona_dagster.adapters.redcap.repeating import (
     INSTANCE,
     INSTRUMENT,
+    NEW,
     Instances,
     Row,
     base_rows,
@@ -80,6 +82,7 @@ class IncomingWriter:
                     {
                         str(row["series_instance_uid"]): n
                         for n, row in found.get(uid, Instances()).rows.items()
+                        if row["series_instance_uid"]
                     },
                 )
                 for uid in wanted
@@ -110,23 +113,36 @@ class IncomingWriter:
     def _until_there(
         self, records: Sequence[str], forms: Sequence[str], plan: Callable[..., _Plan]
     ) -> tuple[list[dict[str, Any]], int, int]:
-        """Read, write what is wanting, read again. Returns the last rows read, rows written, rows left alone."""
+        """Read, write what is wanting, read again. Returns the last rows read, rows written, rows left alone.
+
+        An import of new rows is not repeated as it is, for it may have been carried out: it is read back first.
+        """
         written = unchanged = 0
+        carried_out = False
+        failure = Transient(
+            "Incoming does not keep what is written into it; who else is writing the same rows?"
+        )
         try:
             with self._lock.acquire(timeout=_LOCK_SECONDS):
                 for number in range(_ROUNDS):
                     rows = self._project.rows(records=records, forms=forms)
-                    todo = plan(rows, again=number > 0)
+                    todo = plan(rows, again=carried_out)
                     unchanged = todo.unchanged if number == 0 else unchanged
                     if not todo.writes and not todo.erasures:
                         return rows, written, unchanged
-                    written += self._project.write_rows([self._known(row) for row in todo.writes])
+                    written += len(todo.writes)
+                    try:
+                        self._project.write_rows([self._known(row) for row in todo.writes])
+                    except Transient as error:
+                        if not any(row.get(INSTANCE) == NEW for row in todo.writes):
+                            raise
+                        failure = error
+                        continue
+                    carried_out = True
                     self._project.write_rows(todo.erasures, overwrite=True)
         except Timeout as error:
             raise Transient("another process has been writing into Incoming for minutes") from error
-        raise Transient(
-            "Incoming does not keep what is written into it; somebody else may be writing the same rows"
-        )
+        raise failure
 
     def _known(self, row: dict[str, Any]) -> dict[str, Any]:
         """Only columns that the live dictionary has; `fiona redcap check` names the others."""
@@ -150,11 +166,8 @@ class IncomingWriter:
             for row in series_rows:
                 name = row["series_instance_uid"]
                 numbers = instances.having("series_instance_uid", name)
-                self._weigh_instance(plan, row, instances, numbers, again=again)
-                plan.erasures += [
-                    blank_row(instances.rows[number], RECORD, self._columns_of(SERIES))
-                    for number in numbers[1:]
-                ]
+                self._weigh_instance(plan, name, row, instances, numbers, again=again)
+                self._erase(plan, instances, numbers[1:], SERIES)
         return plan
 
     def _plan_transfers(
@@ -170,18 +183,35 @@ class IncomingWriter:
             for one in ones:
                 numbers = _same_transfer(instances, one)
                 row = {RECORD: uid, INSTRUMENT: TRANSFERS, **transfer_fields(one)}
+                for number in numbers[1:]:
+                    row = _with_what_the_double_knows(row, instances.rows[number])
                 if numbers:
                     _keep_newer_request(row, instances.rows[numbers[0]])
-                self._weigh_instance(plan, row, instances, numbers, again=again)
+                key = one.transfer_key or "\x1f".join((one.project, one.participant, one.event))
+                self._weigh_instance(plan, key, row, instances, numbers, again=again and len(numbers) < 2)
+                self._erase(plan, instances, numbers[1:], TRANSFERS)
         return plan
 
     def _weigh_instance(
-        self, plan: _Plan, row: dict[str, Any], instances: Instances, numbers: Sequence[int], *, again: bool
+        self,
+        plan: _Plan,
+        key: str,
+        row: dict[str, Any],
+        instances: Instances,
+        numbers: Sequence[int],
+        *,
+        again: bool,
     ) -> None:
-        number = numbers[0] if numbers else instances.next_free()
-        row = {**row, INSTANCE: number}
-        self._weigh(plan, row, instances.rows.get(number), again=again)
-        instances.rows.setdefault(number, row)
+        if numbers:
+            self._weigh(plan, {**row, INSTANCE: numbers[0]}, instances.rows[numbers[0]], again=again)
+            return
+        new = instances.add(key, row)
+        if new is not None:
+            plan.writes.append(new)
+
+    def _erase(self, plan: _Plan, instances: Instances, numbers: Sequence[int], form: str) -> None:
+        columns = self._columns_of(form)
+        plan.erasures += [blank_row(instances.rows[number], RECORD, columns) for number in numbers]
 
     def _weigh(self, plan: _Plan, row: dict[str, Any], stored: Row | None, *, again: bool) -> None:
         if stored is None or (not again and differs(self._known(row), stored)):
@@ -219,7 +249,7 @@ def _kept(base: dict[str, str], stored: Row | None) -> dict[str, str]:
 
 
 def _same_transfer(instances: Instances, one: TransferRow) -> list[int]:
-    """By the key, else the latest with equal project, name and event, as FIONA does."""
+    """Numbers of the rows with its key, else the latest with equal project, name and event, as FIONA does."""
     by_key = instances.having("transfer_key", one.transfer_key) if one.transfer_key else []
     names = {
         "transfer_project_name": one.project,
@@ -231,11 +261,24 @@ def _same_transfer(instances: Instances, one: TransferRow) -> list[int]:
         for number, row in sorted(instances.rows.items())
         if not row.get("transfer_key") and all(row.get(name, "") == value for name, value in names.items())
     ]
-    return by_key[:1] or same[-1:]
+    return by_key or same[-1:]
 
 
-def _keep_newer_request(row: dict[str, Any], stored: Row) -> None:
-    """A person may have asked again since: a request is never dated back."""
+def _with_what_the_double_knows(row: dict[str, Any], double: Row) -> dict[str, Any]:
+    """`row` before its double is erased: what the double tells of a later end, or of a later request, is kept."""
+    values = {
+        name: value for name, value in double.items() if name.startswith(TRANSFERS[:-1]) and value != ""
+    }
+    if str(values.get("transfer_date", "")) > str(row.get("transfer_date", "")):
+        row = {**row, **values}
+    _keep_newer_request(row, double, adopt=True)
+    return row
+
+
+def _keep_newer_request(row: dict[str, Any], stored: Row, *, adopt: bool = False) -> None:
+    """A person may have asked again since: a request is never dated back. `adopt` takes it over from another row."""
     if str(stored.get("transfer_requested_date", "")) > str(row.get("transfer_requested_date", "")):
         for name in ("transfer_requested_date", "transfer_requested_by"):
             row.pop(name, None)
+            if adopt and stored.get(name):
+                row[name] = stored[name]

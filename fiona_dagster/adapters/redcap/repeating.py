@@ -1,7 +1,9 @@
-"""Instance numbers of repeating instruments: found by a key of ours, never guessed.
+"""Instances of repeating instruments: found by a key of ours and numbered by REDCap, never guessed.
 
-REDCap's answer to an import never tells which instance was made, and two writers may choose the same number. So:
-read, keep the numbers that exist, give new keys the next free ones, write, and read again until nothing is missing.
+Two writers that take the number after the highest overwrite each other, and neither notices. So new rows are imported
+with the instance `new`, which REDCap numbers while it holds the record. Its answer never tells which number that was,
+and an answer may be lost: what was written is read back by its key, and of two rows with one key the lowest stays.
+An erased row keeps its number, lest a writer that still means to erase it should meet another row there.
 """
 
 from __future__ import annotations
@@ -14,19 +16,29 @@ INSTRUMENT, INSTANCE = "redcap_repeat_instrument", "redcap_repeat_instance"
 Row = Mapping[str, Any]
 
 
+NEW = "new"
+"""REDCap numbers the instance."""
+
+
 @dataclass
 class Instances:
-    """The instances of one repeating instrument of one record."""
+    """The instances of one repeating instrument of one record, and the rows about to be added to them, by key."""
 
     rows: dict[int, Row] = field(default_factory=dict)
+    added: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def having(self, column: str, value: str) -> list[int]:
         """Numbers of the instances with `value` in `column`, lowest first."""
         return sorted(number for number, row in self.rows.items() if row.get(column) == value)
 
-    def next_free(self) -> int:
-        """The number after the highest; gaps are left alone, they may be history."""
-        return max(self.rows, default=0) + 1
+    def add(self, key: str, row: Row) -> dict[str, Any] | None:
+        """The row to import under a number of REDCap's; None when `key` is added already, and now has these values."""
+        known = self.added.get(key)
+        if known is not None:
+            known.update(row)
+            return None
+        self.added[key] = {**row, INSTANCE: NEW}
+        return self.added[key]
 
 
 def base_rows(rows: Iterable[Row], record_field: str) -> dict[str, Row]:
@@ -55,11 +67,12 @@ def differs(wanted: Row, stored: Row) -> bool:
 def blank_row(stored: Row, record_field: str, columns: Sequence[str]) -> dict[str, Any]:
     """A row that, imported with `overwrite`, erases an instance that should not exist.
 
-    Deleting it would need a right that the gateway's user does not have on Incoming.
+    Its form status stays, as 0, so that REDCap does not give the number away again. Deleting it would free the number,
+    and need a right that the gateway's user does not have on Incoming.
     """
     return {
         record_field: stored[record_field],
         INSTRUMENT: stored[INSTRUMENT],
         INSTANCE: stored[INSTANCE],
-        **dict.fromkeys(columns, ""),
+        **{name: "0" if name.endswith("_complete") else "" for name in columns},
     }

@@ -18,6 +18,7 @@ from fiona_dagster.adapters.redcap.client import RedcapProject, batches
 from fiona_dagster.adapters.redcap.repeating import (
     INSTANCE,
     INSTRUMENT,
+    NEW,
     Instances,
     Row,
     blank_row,
@@ -79,15 +80,26 @@ class ResearchProjectWriter:
         return Populated(written, frozenset(unknown))
 
     def _until_there(self, wanted: Mapping[str, list[ImagingRow]]) -> int:
-        written = 0
-        for number in range(_ROUNDS):
+        written, carried_out = 0, False
+        failure = Transient("the project's REDCap does not keep what is written into it")
+        for _ in range(_ROUNDS):
             stored = self._project.rows(records=list(wanted), forms=self._place.forms)
-            writes, erasures = self._plan(wanted, stored, again=number > 0)
+            writes, erasures = self._plan(wanted, stored, again=carried_out)
             if not writes and not erasures:
                 return written
-            written += self._project.write_rows(writes)
+            written += len(writes)
+            try:
+                self._project.write_rows(writes)
+            except (
+                Transient
+            ) as error:  # rows that REDCap numbers may have been written: read back, then again
+                if not any(row.get(INSTANCE) == NEW for row in writes):
+                    raise
+                failure = error
+                continue
+            carried_out = True
             self._project.write_rows(erasures, overwrite=True)
-        raise Transient("the project's REDCap does not keep what is written into it")
+        raise failure
 
     def _plan(
         self, wanted: Mapping[str, list[ImagingRow]], stored: Sequence[Row], *, again: bool
@@ -110,9 +122,8 @@ class ResearchProjectWriter:
                 row = place.imaging_row(one, event)
                 numbers = found.having(STUDY_UID, str(row[STUDY_UID]))
                 if not numbers:
-                    row[INSTANCE] = found.next_free()
-                    found.rows[row[INSTANCE]] = row
-                    writes.append(row)
+                    new = found.add(str(row[STUDY_UID]), row)
+                    writes += [new] if new is not None else []
                 elif not again and differs(row, found.rows[numbers[0]]):
                     writes.append({**row, INSTANCE: numbers[0]})
                 for number in numbers[1:]:

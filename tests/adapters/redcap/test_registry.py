@@ -190,7 +190,8 @@ class TestRegistration:
             ]
         )
         registry.register([study(numbers=range(1, 3))])
-        assert instances(hospital, "series", "series_instance_uid") == {1: "1.2.3.1", 2: "1.2.3.2"}
+        assert instances(hospital, "series", "series_instance_uid") == {1: "1.2.3.1", 2: "1.2.3.2", 7: ""}
+        assert registry.register([study(numbers=range(1, 3))]).rows_written == 0
 
     def test_a_server_that_keeps_nothing_is_given_up(
         self, hospital: Hospital, monkeypatch: pytest.MonkeyPatch
