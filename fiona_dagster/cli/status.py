@@ -36,7 +36,8 @@ def status(as_json: bool, config_file: Path | None) -> None:
 
 def collect(gateway: Opened) -> dict[str, Any]:
     """The facts that `fiona status` shows, ready for JSON."""
-    from fiona_dagster.adapters.ledger.held import held_studies  # loads SQLAlchemy, which --help does not need
+    # loads SQLAlchemy, which --help does not need
+    from fiona_dagster.adapters.ledger.held import held_studies
 
     totals = gateway.ledger.inventory.totals()
     balance = totals.balance
