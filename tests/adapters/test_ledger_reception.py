@@ -15,8 +15,10 @@ from fiona_dagster.domain.reception import Peer, ReceivedInstance
 FIRST = ReceivedInstance(
     "ABCD", StudyInstanceUID("1.2"), SeriesInstanceUID("1.2.3"), SOPInstanceUID("1.2.3.1"), "1.2.840", "1.2.840.1",
     "CT", "a" * 64, 100, "site/archive/scp_1.2/1.2.3.1", 1000.0, Peer("SCANNER1", "FIONA", "10.0.0.1"),
-    patient_id="PAT1",
+    patient_id="PAT1", new=True,
 )  # fmt: skip
+AGAIN = replace(FIRST, new=False)
+"""The same once more, by a process that found its file there."""
 
 
 @pytest.fixture
@@ -52,11 +54,24 @@ def test_a_study_gets_a_key_and_counts_its_instances(ledger: Ledger) -> None:
 
 
 def test_a_resend_is_counted_once_each_time_whether_in_one_group_or_later(ledger: Ledger) -> None:
-    record(ledger, FIRST, FIRST)
-    record(ledger, FIRST)
+    record(ledger, FIRST, AGAIN)
+    record(ledger, AGAIN)
     assert rows(ledger, "select receptions from instance") == [(3,)]
     assert rows(ledger, "select instance_count from study") == [(1,)]
     assert rows(ledger, "select count(*) from transition") == [(1,)]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_resend_that_is_recorded_before_the_first_counts_for_both(ledger: Ledger, together: bool) -> None:
+    """One worker answers a resend and records it while another still has the first to record."""
+    if together:
+        record(ledger, AGAIN, FIRST)
+    else:
+        record(ledger, AGAIN)
+        record(ledger, FIRST)
+    assert rows(ledger, "select receptions from instance") == [(2,)]
+    record(ledger, AGAIN)
+    assert rows(ledger, "select receptions from instance") == [(3,)]
 
 
 def test_a_recovered_file_that_is_recorded_is_no_further_reception(ledger: Ledger) -> None:
@@ -67,13 +82,13 @@ def test_a_recovered_file_that_is_recorded_is_no_further_reception(ledger: Ledge
 
 def test_what_recovery_found_while_it_waited_to_be_recorded_is_one_reception(ledger: Ledger) -> None:
     record(ledger, FIRST, by=None)
-    record(ledger, replace(FIRST, new=True))
-    assert rows(ledger, "select receptions from instance") == [(1,)]
     record(ledger, FIRST)
+    assert rows(ledger, "select receptions from instance") == [(1,)]
+    record(ledger, AGAIN)
     assert rows(ledger, "select receptions from instance") == [(2,)]
     with ledger.begin() as connection:
         connection.execute(text("update instance set purged = true"))
-    record(ledger, replace(FIRST, new=True))
+    record(ledger, FIRST)
     assert rows(ledger, "select receptions, purged from instance") == [(3, 0)], (
         "it was purged and has come again"
     )
@@ -96,7 +111,7 @@ def test_other_content_under_a_known_uid_is_aside_even_in_another_study(
         record(ledger, FIRST)
         record(ledger, other)
     assert rows(ledger, "select sha256, aside from instance order by 1") == [("a" * 64, 0), ("b" * 64, 1)]
-    record(ledger, FIRST)
+    record(ledger, AGAIN)
     assert rows(ledger, "select aside, receptions from instance order by sha256") == [(0, 2), (1, 1)]
 
 

@@ -123,7 +123,7 @@ class Reception:
         for received, _ in arrivals:
             if _study_of(received) not in keys:
                 keys[_study_of(received)] = self._study(connection, received)
-        new = self._insert(connection, keys, [received for received, _ in arrivals])
+        new = self._insert(connection, keys, arrivals)
         self._count_again(connection, keys, arrivals, new)
         brought = {
             (association_id, keys[_study_of(received)])
@@ -215,12 +215,16 @@ class Reception:
         return StudyKey(str(found))
 
     def _insert(
-        self, connection: Connection, keys: _Keys, arrivals: Sequence[ReceivedInstance]
+        self, connection: Connection, keys: _Keys, arrivals: Sequence[tuple[ReceivedInstance, str | None]]
     ) -> dict[_Content, int]:
-        """Insert what is new, raise its studies' counts; returns the new rows' ids by content."""
+        """Insert what is new, raise its studies' counts; returns the new rows' ids by content.
+
+        What came again before its first reception was recorded by another process counts for both: the first will
+        find it here, and counts no more (see `_count_again`).
+        """
         rows = []
-        first = self._first_contents(connection, arrivals)
-        for received in arrivals:
+        first = self._first_contents(connection, [received for received, _ in arrivals])
+        for received, association_id in arrivals:
             # The archive notices other content where the first still lies: not in another study or after a purge.
             uid = received.site, received.sop_instance_uid
             if (
@@ -234,6 +238,7 @@ class Reception:
                     "modality": _storable(received.modality),
                     **asdict(received.peer),
                     "aside": received.aside or first[uid] != received.sha256,
+                    "receptions": 1 if received.new or association_id is None else 2,
                 }
             )
         inserted = connection.execute(
