@@ -91,5 +91,6 @@ def _facts(*, sop_class_uid: object, sop_instance_uid: object, transfer_syntax: 
 def _write_meta(stream: BinaryIO, facts: tuple[str, str, str]) -> None:
     """Preamble and prefix are written already."""
     association = getattr(threading.current_thread(), "assoc", None)  # the thread is the DUL service provider
-    source_ae = association.requestor.ae_title.strip() if association else ""
-    stream.write(file_meta(*facts, source_ae)[132:])
+    request = association.requestor.primitive if association else None
+    titles = (request.calling_ae_title, request.called_ae_title) if request else ("", "")
+    stream.write(file_meta(*facts, *(title.strip() for title in titles))[132:])

@@ -91,16 +91,18 @@ def _unrecorded(site: Site, spool: Spool, ledger: Ledger, found: Recovered) -> R
     batch: list[ReceivedInstance] = []
     recorded = unreadable = rebuilt = 0
     for study_uid, paths in _candidates(site, spool, ledger, since):
+        peer = peers.get(study_uid or "")
         for path in paths:
             try:
                 batch.append(_instance(site, spool, path, peers))
+                peer = batch[-1].peer
             except Reject:
                 unreadable += 1
             if len(batch) == _BATCH:
                 ledger.reception.record([(instance, None) for instance in batch])
                 recorded, batch = recorded + len(batch), []
         if study_uid and not fiona_layout.is_complete(site.layout, study_uid):
-            rebuilt += _rebuild(site.layout, study_uid, peers.get(study_uid))
+            rebuilt += _rebuild(site.layout, study_uid, peer)
     ledger.reception.record([(instance, None) for instance in batch])
     return replace(found, recorded=recorded + len(batch), unreadable=unreadable, rebuilt_studies=rebuilt)
 
@@ -124,7 +126,8 @@ def _candidates(
 def _instance(site: Site, spool: Spool, path: Path, peers: dict[str, Peer]) -> ReceivedInstance:
     meta, header = read_instance(path)
     study_uid = header.study_instance_uid
-    peer = peers.get(study_uid) or fiona_layout.study_peer(site.layout, study_uid) or _from_meta(meta)
+    known = peers.get(study_uid) or fiona_layout.study_peer(site.layout, study_uid)
+    peer = _peer(meta, known or fiona_layout.UNKNOWN_PEER)
     status = path.stat()
     return received_instance(
         header,
@@ -139,9 +142,18 @@ def _instance(site: Site, spool: Spool, path: Path, peers: dict[str, Peer]) -> R
     )
 
 
-def _from_meta(meta: Part10File) -> Peer:
+def _peer(meta: Part10File, of_study: Peer) -> Peer:
+    """Who sent a file, under which called AE title: it says so itself, where its study may have several senders."""
+    unknown = fiona_layout.UNKNOWN_PEER
+    if of_study != unknown and (
+        not meta.receiving_ae
+        or (of_study.calling_ae, of_study.called_ae) == (meta.source_ae, meta.receiving_ae)
+    ):
+        return of_study
     return replace(
-        fiona_layout.UNKNOWN_PEER, calling_ae=meta.source_ae or fiona_layout.UNKNOWN_PEER.calling_ae
+        unknown,
+        calling_ae=meta.source_ae or unknown.calling_ae,
+        called_ae=meta.receiving_ae or unknown.called_ae,
     )
 
 

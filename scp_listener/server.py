@@ -232,6 +232,7 @@ class Listener:
             request.sop_instance_uid,
             request.transfer_syntax_uid,
             opened.peer.calling_ae,
+            opened.peer.called_ae,
         )
         return begin_upload(self._incoming, meta, self._door, opened.peer.address)
 

@@ -176,6 +176,7 @@ class Intake:
             found.sop_instance_uid,
             found.transfer_syntax_uid,
             self._receiving.peer.calling_ae,
+            self._receiving.peer.called_ae,
         )
         part.upload = Upload.begin(self._receiving.folder, meta)
         rest = memoryview(bytes(part.head))[found.offset :]

@@ -35,17 +35,29 @@ class Part10File:
     sop_class_uid: str
     sop_instance_uid: str
     source_ae: str
+    receiving_ae: str
 
 
-def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae: str) -> bytes:
-    """Preamble, prefix and File Meta Information of a file that we write (PS3.10 section 7.1)."""
-    before, behind = _around_instance(sop_class_uid, transfer_syntax_uid, source_ae)
+def file_meta(
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    transfer_syntax_uid: str,
+    source_ae: str,
+    receiving_ae: str = "",
+) -> bytes:
+    """Preamble, prefix and File Meta Information of a file that we write (PS3.10 section 7.1).
+
+    `receiving_ae`, the called AE title, carries routing intent: it must outlive a crash before the record.
+    """
+    before, behind = _around_instance(sop_class_uid, transfer_syntax_uid, source_ae, receiving_ae)
     elements = before + _meta_text(0x0003, b"UI", sop_instance_uid) + behind
     return _PREAMBLE + _GROUP_LENGTH.pack(2, 0, b"UL", 4, len(elements)) + elements
 
 
 @lru_cache(maxsize=64)
-def _around_instance(sop_class_uid: str, transfer_syntax_uid: str, source_ae: str) -> tuple[bytes, bytes]:
+def _around_instance(
+    sop_class_uid: str, transfer_syntax_uid: str, source_ae: str, receiving_ae: str
+) -> tuple[bytes, bytes]:
     """What stands before and behind the SOP Instance UID: the same for every image of an Association."""
     before = _meta_element(0x0001, b"OB", b"\x00\x01") + _meta_text(0x0002, b"UI", sop_class_uid)
     behind = b"".join(
@@ -55,7 +67,9 @@ def _around_instance(sop_class_uid: str, transfer_syntax_uid: str, source_ae: st
             (0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
             (0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
             (0x0016, b"AE", source_ae),
+            (0x0018, b"AE", receiving_ae),
         )
+        if value or element != 0x0018
     )
     return before, behind
 
@@ -84,7 +98,8 @@ def read_file_meta(stream: BinaryIO) -> Part10File:
         values[element] = meta[at : at + size].decode("ascii", "replace").strip("\0 ")
         at += size
     return Part10File(
-        len(head) + length, *(values.get(element, "") for element in (0x0010, 0x0002, 0x0003, 0x0016))
+        len(head) + length,
+        *(values.get(element, "") for element in (0x0010, 0x0002, 0x0003, 0x0016, 0x0018)),
     )
 
 

@@ -115,17 +115,20 @@ def test_a_refused_file_is_kept_with_its_reason(spool: Spool, layout: Layout) ->
 def test_pydicom_reads_the_file_meta_that_we_write(tmp_path: Path) -> None:
     data = encoded(instance(1))
     path = tmp_path / "one"
-    path.write_bytes(file_meta("1.2.840.10008.5.1.4.1.1.2", UID, "1.2.840.10008.1.2.1", "ODD") + data)
+    path.write_bytes(file_meta("1.2.840.10008.5.1.4.1.1.2", UID, "1.2.840.10008.1.2.1", "ODD", "PRJ") + data)
     meta = dcmread(path).file_meta
     assert meta.FileMetaInformationGroupLength > 0
     assert meta.MediaStorageSOPInstanceUID == UID
     assert meta.ImplementationClassUID == IMPLEMENTATION_CLASS_UID
     assert meta.SourceApplicationEntityTitle == "ODD"
+    assert meta.ReceivingApplicationEntityTitle == "PRJ"
     with path.open("rb") as stream:
         found = read_file_meta(stream)
         assert stream.read() == data
     assert found.offset == path.stat().st_size - len(data)
-    assert (found.transfer_syntax_uid, found.source_ae) == ("1.2.840.10008.1.2.1", "ODD")
+    assert (found.transfer_syntax_uid, found.source_ae, found.receiving_ae) == (
+        "1.2.840.10008.1.2.1", "ODD", "PRJ",
+    )  # fmt: skip
 
 
 def test_the_hash_covers_the_data_set_alone(tmp_path: Path) -> None:

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 from pydicom import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 from sqlalchemy import text
 
 from fiona_dagster.adapters import fiona_layout
 from fiona_dagster.adapters.ledger import Ledger
+from fiona_dagster.adapters.received_files import file_meta
 from fiona_dagster.adapters.spool import Spool
 from fiona_dagster.adapters.uploads import Upload
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.reception import Peer
 from fiona_dagster.settings import Site
 from scp_listener.recovery import Recovered, recover
-from tests.scp_listener.instances import SERIES, STUDY, instance, write
+from tests.scp_listener.instances import SERIES, STUDY, encoded, instance, write
 
 PEER = Peer("SCANNER1", "PROJ", "10.0.0.1")
 
@@ -108,6 +110,26 @@ def test_the_sender_is_known_from_the_series_json_or_the_file(site: Site, ledger
         ("unknown", "unknown") if other < archived else ("SCANNER1", "PROJ"),
         ("SCANNER1", "PROJ") if other < archived else ("unknown", "unknown"),
     ]
+
+
+def test_the_called_ae_title_outlives_a_crash_before_anything_but_the_file_was_written(
+    site: Site, ledger: Ledger
+) -> None:
+    spool, image = Spool(site.layout), instance(1)
+    names = str(image.SOPClassUID), str(image.SOPInstanceUID), ExplicitVRLittleEndian
+    path = spool.incoming("gone") / "upload.dcm"
+    path.write_bytes(file_meta(*names, "SCANNER1", "PROJ") + encoded(image))
+    with closing(Upload.complete(path)) as complete:
+        spool.place(complete, STUDY, str(image.SOPInstanceUID))
+    assert recover(site, ledger).recorded == 1
+    assert rows(ledger, "select calling_ae, called_ae from study") == [("SCANNER1", "PROJ")]
+    found = fiona_layout.study_peer(site.layout, STUDY)
+    assert found is not None
+    assert (found.calling_ae, found.called_ae) == ("SCANNER1", "PROJ")
+    other = placed(site.layout, instance(2))
+    other.write_bytes(file_meta(names[0], other.name, names[2], "CT2", "ELSE") + encoded(instance(2)))
+    assert recover(site, ledger).recorded == 1
+    assert ("CT2", "ELSE") in rows(ledger, "select calling_ae, called_ae from instance")
 
 
 def test_a_file_that_is_not_dicom_is_counted_and_looked_at_again(site: Site, ledger: Ledger) -> None:

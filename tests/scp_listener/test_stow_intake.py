@@ -50,7 +50,9 @@ class Keeping:
         content = upload.path.read_bytes()
         assert request.sop_instance_uid == "1.2.3"
         self.found.append(
-            content[len(file_meta("1.2.840.10008.5.1.4.1.1.2", "1.2.3", "1.2.840.10008.1.2.1", "AE")) :]
+            content[
+                len(file_meta("1.2.840.10008.5.1.4.1.1.2", "1.2.3", "1.2.840.10008.1.2.1", "AE", "PROJ")) :
+            ]
         )
         upload.unlink()
         return Stored(Status.SUCCESS)
