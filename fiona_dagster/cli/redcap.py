@@ -80,6 +80,18 @@ def provision(
 
 
 @redcap.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--role", "roles", multiple=True, help="Only this role; may be given several times.")
+def files(folder: Path, roles: tuple[str, ...]) -> None:
+    """Write the gateway's projects as dictionaries (CSV) and as project XML, to be uploaded in REDCap's web pages."""
+    from fiona_dagster.domain.dictionaries import ROLES
+    from fiona_dagster.embedded.project_files import write_project_files
+
+    for path in write_project_files(folder, roles=roles or ROLES):
+        click.echo(path)
+
+
+@redcap.command()
 @click.option(
     "--config", "config_file", type=click.Path(path_type=Path, dir_okay=False),
     help="config.json (default: $FIONA_CONFIG, else $FIONA_DATADIR/config/config.json).",

@@ -35,6 +35,9 @@ _ESSENTIAL = {
     "CouplingList": ("record_id", "cl_accessionnumber", "cl_projectname", "cl_subjectid"),
     "Routing": ("record_id", "routing_active", "routing_dest_project"),
     "DataTransferProjects": ("record_id", "project_name", "project_patient_naming", "project_active"),
+    "AutoID": ("record_id", "autoid_project_name", "autoid_hash", "autoid_value"),
+    "WhatIsInIDS7": ("ids7_patient_id", "ids7_date_stamp"),
+    "AutomationRules": ("record_id", "rule_trigger", "rule_action"),
 }
 _PROJECT_LISTS = ("destinations", "export_profiles", "rewritepixelexclusions")
 """Repeating forms of which a project takes every row."""

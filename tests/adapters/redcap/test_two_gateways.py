@@ -57,11 +57,11 @@ class Line(BaseAdapter):
     """The way of one gateway to the server. `fate` is asked before each call, and waits for its turn."""
 
     def __init__(self, server: Server) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.server, self.fate = server, lambda: "well"
 
     def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
-        fate = self.fate()
+        fate = self.fate()  # type: ignore[no-untyped-call]
         if fate == "refused" or not self.server.running:
             raise requests.ConnectionError("refused")
         made = requests.Response()
@@ -126,6 +126,10 @@ def hospital(provisioned: Path, tmp_path_factory: pytest.TempPathFactory) -> Hos
     return Hospital(server, (gateways[0], gateways[1]), token)
 
 
+class Over(BaseException):
+    """The example has ended."""
+
+
 class Turns:
     """Lets one gateway go on to its next call at a time."""
 
@@ -133,6 +137,7 @@ class Turns:
         self._waiting = threading.Semaphore(0)
         self._go = [threading.Semaphore(0) for _ in gateways]
         self._fates = ["well"] * len(gateways)
+        self._over = False
         self.live = set(range(len(gateways)))
         self.failures: list[BaseException] = []
         for number, (gateway, work) in enumerate(zip(gateways, works, strict=True)):
@@ -143,6 +148,8 @@ class Turns:
     def _turn(self, number: int) -> str:
         self._waiting.release()
         self._go[number].acquire()
+        if self._over:
+            raise Over
         return self._fates[number]
 
     def _run(self, number: int, work: Callable[[], None]) -> None:
@@ -152,6 +159,12 @@ class Turns:
             self.failures.append(error)
         self.live.discard(number)
         self._waiting.release()
+
+    def end(self) -> None:
+        """Whoever still works lets go of everything."""
+        self._over = True
+        for number in sorted(self.live):
+            self.give(number, "refused")
 
     def give(self, number: int, fate: str) -> None:
         self._fates[number] = fate
@@ -230,18 +243,21 @@ def test_nothing_is_lost_doubled_or_overwritten(
         hospital.gateways, [work(one, own) for one, own in zip(hospital.gateways, news, strict=True)]
     )
     seen: dict[tuple[str, int], str] = {}
-    for who, what in itertools.chain(events, [("start", 0)], _in_turns(turns)):
-        if who == "stop":
-            hospital.server.running = False
-        elif who == "start":
-            hospital.server.restart()
-        elif who == "person":
-            asked[PROJECTS[what]] = f"2026-02-02 09:{len(asked) + len(seen):02}"
-            _ask_for(hospital, uid, PROJECTS[what], asked[PROJECTS[what]])
-        elif who in turns.live:
-            turns.give(who, what)
-        for place, key in _keys(hospital.rows(uid)).items():
-            assert seen.setdefault(place, key) == key or not key, "a row was overwritten"
+    try:
+        for who, what in itertools.chain(events, [("start", 0)], _in_turns(turns)):
+            if who == "stop":
+                hospital.server.running = False
+            elif who == "start":
+                hospital.server.restart()
+            elif who == "person":
+                asked[PROJECTS[what]] = f"2026-02-02 09:{len(asked) + len(seen):02}"
+                _ask_for(hospital, uid, PROJECTS[what], asked[PROJECTS[what]])
+            elif who in turns.live:
+                turns.give(who, what)
+            for place, key in _keys(hospital.rows(uid)).items():
+                assert seen.setdefault(place, key) == key or not key, "a row was overwritten"
+    finally:
+        turns.end()
     assert not turns.failures
     rows = hospital.rows(uid)
     _check_end(rows, uid, [one for own in news for one in own])
