@@ -17,6 +17,7 @@ def defs() -> dg.Definitions:
         notification,
         packaging,
         project_records,
+        reconciliation,
         registration,
         retirement,
         retrieval,
@@ -50,6 +51,7 @@ def defs() -> dg.Definitions:
     ]
     housekeeping_assets = [
         housekeeping.reconciliation,
+        reconciliation.four_accounts,
         housekeeping.disk_cleanup,
         housekeeping.retired_partitions,
         project_records.project_records,

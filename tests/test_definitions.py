@@ -17,6 +17,7 @@ from tests.postgres import running_postgres
 ROOT = Path(__file__).resolve().parents[1]
 PHASES = {"intake", "transfer", "export"}
 HOUSEKEEPING = {
+    "four_accounts_job",
     "reconciliation_job",
     "disk_cleanup_job",
     "project_records_job",
@@ -52,7 +53,7 @@ def test_every_sensor_schedule_and_job_says_what_it_does(definitions: dg.Definit
     repository = definitions.get_repository_def()
     jobs = [repository.get_job(name) for name in PHASES | HOUSEKEEPING]
     found = [*repository.sensor_defs, *repository.schedule_defs, *jobs]
-    assert len(found) == 7 + 5 + 10
+    assert len(found) == 7 + 7 + 11
     assert [one.name for one in found if not (one.description or "").endswith(".")] == []
 
 

@@ -46,6 +46,10 @@ COMMANDS = {
     ),
     "project": ("fiona_dagster.cli.project:project", "Projects: their approvals, what they have, their end."),
     "queue": ("fiona_dagster.cli.queue:queue", "What is on its way to archives: list, cancel, retry."),
+    "reconcile": (
+        "fiona_dagster.cli.reconcile:reconcile",
+        "Where REDCap, received, released and research PACS differ, and what to do.",
+    ),
     "redcap": ("fiona_dagster.cli.redcap:redcap", "The embedded REDCap; check or provision a live one."),
     "release": (
         "fiona_dagster.cli.release:release",

@@ -46,6 +46,17 @@ class Kind(StrEnum):
     STRANGER_IN_PACS = "in the research PACS, released by nobody"
 
 
+IN_REDCAP = frozenset({
+    Kind.NOT_REGISTERED, Kind.NOT_RECEIVED, Kind.OTHER_COUNT, Kind.UNANSWERED, Kind.TRANSFER_MISSING,
+    Kind.OTHER_STATUS, Kind.OTHER_COPY,
+})  # fmt: skip
+"""Differences that only one who has read Incoming can see."""
+IN_ARCHIVE = frozenset({
+    Kind.NOT_IN_PACS, Kind.FEWER_IN_PACS, Kind.MORE_IN_PACS, Kind.OTHER_PROJECT, Kind.RETIRED_IN_PACS,
+    Kind.STRANGER_IN_PACS,
+})  # fmt: skip
+"""Differences that only one whom the research PACS answered can see."""
+
 NEXT_ACTIONS: Mapping[Kind, tuple[str, str]] = {
     Kind.NOT_REGISTERED: ("gateway", "materialise incoming_record of the study again; see its last run"),
     Kind.NOT_RECEIVED: ("data manager", "have the source send the study again, or delete the record"),

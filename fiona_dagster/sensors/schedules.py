@@ -12,12 +12,15 @@ from dagster import (
 
 _TIMES = {
     "reconciliation": "*/15 * * * *",
+    "four_accounts": "23 1-23 * * *",  # FIONA's getAllPatients2, parseAllPatients, whatIsInIDS7: hourly
     "project_records": "7-59/15 * * * *",  # FIONA's populateProjects; a delivery tells its project at once
     "disk_cleanup": "30 * * * *",  # clearOldFiles.sh: hourly at :30
     "retired_copies": "45 * * * *",
     "retired_partitions": "2 3 * * *",  # with clearStaleLinks.sh
 }
+_NIGHT = {"four_accounts": "0 0 * * *"}  # FIONA's whatIsNotInIDS7 --force; the research PACS is asked for everything
 _PURPOSES = {
+    "four_accounts": "Compares REDCap, ledger, releases and research PACS, and keeps WhatIsInIDS7.",
     "reconciliation": "Compares the ledger with the files on disk, and tells REDCap what it missed.",
     "project_records": "Tells the projects' own REDCap of studies that it missed, and of approvals that end.",
     "disk_cleanup": "Deletes confirmed studies and packages above the disk limits, stale links and leftovers.",
@@ -37,12 +40,25 @@ JOBS = [
 ]
 
 SCHEDULES = [
-    ScheduleDefinition(
-        name=f"{name}_schedule",
-        job=job,
-        cron_schedule=cron,
-        default_status=DefaultScheduleStatus.RUNNING,
-        description=_PURPOSES[name],
-    )
-    for (name, cron), job in zip(_TIMES.items(), JOBS, strict=True)
+    *(
+        ScheduleDefinition(
+            name=f"{name}_schedule",
+            job=job,
+            cron_schedule=cron,
+            default_status=DefaultScheduleStatus.RUNNING,
+            description=_PURPOSES[name],
+        )
+        for (name, cron), job in zip(_TIMES.items(), JOBS, strict=True)
+    ),
+    *(
+        ScheduleDefinition(
+            name=f"{name}_by_night_schedule",
+            job=next(job for job in JOBS if job.name == f"{name}_job"),
+            cron_schedule=cron,
+            default_status=DefaultScheduleStatus.RUNNING,
+            description=f"{_PURPOSES[name]} Everything, not only what is recent.",
+            run_config={"ops": {name: {"config": {"whole": True}}}},
+        )
+        for name, cron in _NIGHT.items()
+    ),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -56,23 +57,23 @@ def agreeing(number: int = 3) -> Accounts:
     )
 
 
-def row(a: Accounts, **changes: object) -> Accounts:
+def row(a: Accounts, **changes: Any) -> Accounts:
     assert a.registered
     return replace(a, registered={**a.registered, "1.1": replace(a.registered["1.1"], **changes)})
 
 
-def told(a: Accounts, **changes: object) -> Accounts:
+def told(a: Accounts, **changes: Any) -> Accounts:
     assert a.registered
     (first,) = a.registered["1.1"].transfers
     return row(a, transfers=(replace(first, **changes),))
 
 
-def without(mapping: object, key: str) -> dict[str, object]:
+def without(mapping: object, key: str) -> dict[str, Any]:
     assert isinstance(mapping, dict)
     return {name: value for name, value in mapping.items() if name != key}
 
 
-def first(a: Accounts, **changes: object) -> Accounts:
+def first(a: Accounts, **changes: Any) -> Accounts:
     return replace(a, transfers=[replace(a.transfers[0], **changes), *a.transfers[1:]])
 
 
@@ -82,7 +83,7 @@ def archived(a: Accounts, uid: str, project: str = "HEART", images: int | None =
 
 PENDING = RegisteredTransfer("", "BRAIN", "B1", "", TransferStatus.REQUESTED, WHEN, pending=True)
 PLANTED: dict[Kind, Callable[[Accounts], Accounts]] = {
-    Kind.NOT_REGISTERED: lambda a: replace(a, registered=without(a.registered, "1.1")),  # type: ignore[arg-type]
+    Kind.NOT_REGISTERED: lambda a: replace(a, registered=without(a.registered, "1.1")),
     Kind.NOT_RECEIVED: lambda a: replace(
         a, registered={**(a.registered or {}), "1.8": RegisteredRow("1.8", 3, ours=True)}
     ),
@@ -98,7 +99,7 @@ PLANTED: dict[Kind, Callable[[Accounts], Accounts]] = {
     Kind.TRANSFER_MISSING: lambda a: row(a, transfers=()),
     Kind.OTHER_STATUS: lambda a: told(a, status=TransferStatus.FAILED),
     Kind.OTHER_COPY: lambda a: told(a, copies=("9.1", "9.9")),
-    Kind.NOT_IN_PACS: lambda a: replace(a, archived=without(a.archived, "9.1"), gone={"9.1"}),  # type: ignore[arg-type]
+    Kind.NOT_IN_PACS: lambda a: replace(a, archived=without(a.archived, "9.1"), gone={"9.1"}),
     Kind.FEWER_IN_PACS: lambda a: archived(a, "9.1", images=1),
     Kind.MORE_IN_PACS: lambda a: archived(a, "9.1", images=3),
     Kind.OTHER_PROJECT: lambda a: archived(a, "9.1", project="BRAIN"),

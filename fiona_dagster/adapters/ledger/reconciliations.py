@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, distinct, func, insert, or_, select, update
+from sqlalchemy import Row, and_, delete, distinct, func, insert, select, update
 
 from fiona_dagster.adapters.ledger.reconciliation_schema import archived_study, difference
 from fiona_dagster.adapters.ledger.schema import release, sent_copy, series, study, transfer
@@ -36,6 +36,7 @@ class LedgerAccount:
     released: dict[str, int] = field(repr=False)
     sent: frozenset[str] = field(repr=False)
     versions: dict[str, tuple[object, ...]] = field(repr=False)
+    changed_at: dict[int, float]
     unsettled: frozenset[str]
 
 
@@ -137,6 +138,7 @@ class Reconciliations:
             numbers,
             frozenset(uid for uids in under.values() for uid in uids),
             versions,
+            {row.id: row.changed_at for row in transfers},
             frozenset(unsettled),
         )  # fmt: skip
 
@@ -174,36 +176,35 @@ class Reconciliations:
                     delete(archived_study).where(archived_study.c.destination == destination, some)
                 )
 
-    def replace(self, found: Iterable[Difference], kinds: Collection[Kind], *, now: float) -> None:
-        """Keep the differences of one pass; of `kinds`, those that were not found again are over."""
+    def replace(
+        self, found: Iterable[Difference], is_judged: Callable[[Difference], bool], *, now: float
+    ) -> None:
+        """Keep the differences of a pass; of earlier ones, those that were judged and not found again are over."""
         with self._ledger.begin() as connection:
-            known = {_identity(row): row.id for row in connection.execute(select(difference))}
+            known = {_identity(row): row for row in connection.execute(select(difference))}
             for one in found:
                 row = _row(one)
-                number = known.get(_identity_of(row))
-                if number is None:
+                before = known.pop(tuple(row[name] for name in _IDENTITY), None)
+                if before is None:
                     connection.execute(insert(difference), {**row, "first_seen_at": now, "last_seen_at": now})
                 else:
-                    same = difference.c.id == number
+                    same = difference.c.id == before.id
                     connection.execute(
                         update(difference).where(same).values(detail=one.detail, last_seen_at=now)
                     )
-            over = and_(difference.c.kind.in_([one.name for one in kinds]), difference.c.last_seen_at < now)
-            connection.execute(delete(difference).where(over))
+            for old in known.values():
+                if is_judged(_difference(old)):
+                    connection.execute(delete(difference).where(difference.c.id == old.id))
 
     def standing(self, number: int | None = None) -> list[StandingDifference]:
         """The differences that stand, in order of kind; or the one of that number."""
-        mine = or_(number is None, difference.c.id == (number or 0))
+        query = select(difference).order_by(difference.c.id)
+        if number is not None:
+            query = query.where(difference.c.id == number)
         with self._ledger.read() as connection:
-            rows = connection.execute(select(difference).where(mine).order_by(difference.c.id)).all()
+            rows = connection.execute(query).all()
         found = [
-            StandingDifference(
-                row.id,
-                Difference(Kind[row.kind], row.study_key, row.transfer_id, row.project, row.detail, row.uid),
-                row.first_seen_at,
-                row.last_seen_at,
-            )
-            for row in rows
+            StandingDifference(row.id, _difference(row), row.first_seen_at, row.last_seen_at) for row in rows
         ]
         order = list(Kind)
         return sorted(found, key=lambda one: (order.index(one.difference.kind), one.id))
@@ -218,9 +219,9 @@ def _row(one: Difference) -> dict[str, object]:
             "uid": one.uid, "subject": "" if named else one.detail[:64], "detail": one.detail}  # fmt: skip
 
 
-def _identity_of(row: dict[str, object]) -> tuple[object, ...]:
-    return tuple(row[name] for name in _IDENTITY)
+def _difference(row: Row[Any]) -> Difference:
+    return Difference(Kind[row.kind], row.study_key, row.transfer_id, row.project, row.detail, row.uid)
 
 
-def _identity(row: object) -> tuple[object, ...]:
+def _identity(row: Row[Any]) -> tuple[object, ...]:
     return tuple(getattr(row, name) for name in _IDENTITY)
