@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 import zipfile
 from collections.abc import Iterator
@@ -21,12 +22,15 @@ from fiona_dagster.adapters.cleanup import remove_copies, remove_study
 from fiona_dagster.adapters.dicom_scu import query_instances
 from fiona_dagster.adapters.ledger.schema import audit, release
 from fiona_dagster.adapters.reconciliation import discrepancies
+from fiona_dagster.adapters.redcap import client
+from fiona_dagster.assets.registry_updates import tell_registry
 from fiona_dagster.cli.main import fiona
 from fiona_dagster.domain.phases import Phase
 from fiona_dagster.domain.registration import TransferStatus
 from fiona_dagster.domain.routing import TransferRequest
 from fiona_dagster.domain.transfer import CLEANED_UP, Balance, Transfer, TransferState
 from fiona_dagster.embedded.pacs import Faults
+from fiona_dagster.embedded.redcap.server import RedcapServer
 from tests.gateway import Gateway, failures, running_gateway
 
 
@@ -270,17 +274,36 @@ def test_a_pacs_that_loses_images_is_found_out_and_gets_them_again(gateway: Gate
     assert in_pacs(gateway, only_transfer(gateway, "ct-thorax")) == 12
 
 
-def test_redcap_being_down_stops_registration_and_nothing_else(gateway: Gateway) -> None:
-    coupled = gateway.receive("sr-report")
-    gateway.run(Phase.INTAKE, coupled.key)
-    gateway.run(Phase.TRANSFER, coupled.key)
+def test_redcap_being_down_stops_registration_and_nothing_else_and_is_made_up_for(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day without REDCap: routed studies go on to the end, new ones are received and wait in the ledger."""
+    monkeypatch.setattr(client, "_wait", lambda _seconds: None)
+    routed = gateway.receive("sr-report")
+    gateway.run(Phase.INTAKE, routed.key)
+    gateway.run(Phase.TRANSFER, routed.key)
+    port = int(gateway.redcap.page_url.rstrip("/").rpartition(":")[2])
     gateway.redcap.stop()
-    gateway.run(Phase.EXPORT, coupled.key)
+    gateway.run(Phase.TRANSFER, routed.key)  # again: de-identified, verified and forwarded without REDCap
+    gateway.run(Phase.EXPORT, routed.key)
     assert only_transfer(gateway, "sr-report").state == TransferState.DELIVERED
     new = gateway.receive("ct-thorax")
     gateway.run(Phase.INTAKE, new.key, succeeds=False)
     assert gateway.ledger.studies.get(new.key).revision == 1
     assert gateway.ledger.studies.unregistered() == [(new.key, 1)]
+    with RedcapServer(gateway.redcap.database.path, port=port):
+        gateway.settle()
+        assert only_transfer(gateway, "ct-thorax").state == TransferState.DELIVERED
+        study = gateway.ledger.studies.get(routed.key)
+        for key in gateway.ledger.transfers.untold():  # as reconciliation does
+            tell_registry(gateway.resource, gateway.ledger.studies.get(key), logging.getLogger(__name__))
+        told = gateway.resource.registry.client("Incoming").rows()
+    done = str(int(TransferStatus.DONE))
+    assert {row["study_instance_uid"]: row["transfer_status"] for row in told if row["transfer_key"]} == {
+        study.study_instance_uid: done,
+        new.study_instance_uid: done,
+    }
+    assert gateway.ledger.transfers.untold() == []
 
 
 def test_redcap_is_told_what_became_of_a_study_and_knows_the_patient_only_as_a_hash(gateway: Gateway) -> None:
