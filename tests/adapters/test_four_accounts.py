@@ -9,19 +9,23 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner
 
 from fiona_dagster.adapters.dicom_scu import Timeouts, send
 from fiona_dagster.adapters.reconciliation_inventory import InventoryTaker
 from fiona_dagster.adapters.reconciliation_pass import PassReport, reconcile
+from fiona_dagster.adapters.reconciliation_registry import MOST_GONE, keep_inventory
 from fiona_dagster.adapters.redcap.client import RedcapProject
+from fiona_dagster.assets.reconciliation import four_accounts
 from fiona_dagster.cli.main import fiona
 from fiona_dagster.domain.errors import Transient
 from fiona_dagster.domain.reconciliation import Kind
 from fiona_dagster.embedded.pacs import EmbeddedPacs
 from fiona_dagster.embedded.pacs_faults import Faults
 from fiona_dagster.embedded.samples import write_samples
+from fiona_dagster.sensors.schedules import SCHEDULES
 from tests.factories import received
 from tests.gateway import Gateway, running_gateway
 from tests.peers import orthanc
@@ -151,6 +155,38 @@ def test_every_planted_difference_is_named_and_none_invented(hospital: Gateway) 
     assert uid.stdout.strip() == stranger.study_instance_uid
     table = CliRunner().invoke(fiona, ["reconcile", "--config", str(hospital.config_file)])
     assert "agree" not in table.stdout
+
+
+def test_that_many_studies_vanish_at_once_is_believed_to_a_person_only(hospital: Gateway) -> None:
+    registry, inventory = hospital.resource.registry, client(hospital, "WhatIsInIDS7")
+    assert registry is not None
+    gone = {f"1.2.9.{number}" for number in range(MOST_GONE + 1)}
+    inventory.write_rows([{"record_id": uid, "ids7_number_of_series": "1"} for uid in sorted(gone)])
+    doubted = keep_inventory(registry, {}, gone, known=(), day="2026-01-01", believe=False)
+    assert (doubted.deleted, doubted.doubted) == (0, len(gone))
+    assert gone <= inventory_rows(hospital).keys()
+    believed = keep_inventory(registry, {}, gone, known=(), day="2026-01-01", believe=True)
+    assert (believed.deleted, believed.doubted) == (len(gone), 0)
+    assert not gone & inventory_rows(hospital).keys()
+
+
+def test_the_night_s_run_in_dagster_asks_for_everything_and_shows_no_patient_data(hospital: Gateway) -> None:
+    (night,) = (one for one in SCHEDULES if one.name == "four_accounts_by_night_schedule")
+    config = night.evaluate_tick(dg.build_schedule_context()).run_requests
+    assert config is not None
+    result = dg.materialize(
+        [four_accounts],
+        instance=hospital.instance,
+        resources={"gateway": hospital.resource},
+        run_config=config[0].run_config,
+    )
+    (event,) = result.asset_materializations_for_node("four_accounts")
+    assert event.metadata["whole"].value is True
+    (check,) = result.get_asset_check_evaluations()
+    shown = str([event.metadata, check.metadata])
+    for sample in hospital.samples.values():
+        assert sample.study_instance_uid not in shown
+        assert sample.patient_id not in shown
 
 
 @pytest.fixture(scope="module")
