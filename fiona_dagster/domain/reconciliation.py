@@ -80,7 +80,7 @@ NEXT_ACTIONS: Mapping[Kind, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class ReceivedStudy:
-    """The ledger's account of a study. `images`: in its classified series; `requested`: some transfer exists."""
+    """The ledger's account of a study. `images`: in its classified series."""
 
     key: str
     study_instance_uid: str = field(repr=False)

@@ -18,7 +18,7 @@ _TIMES = {
     "retired_copies": "45 * * * *",
     "retired_partitions": "2 3 * * *",  # with clearStaleLinks.sh
 }
-_NIGHT = {"four_accounts": "0 0 * * *"}  # FIONA's whatIsNotInIDS7 --force; the research PACS is asked for everything
+_NIGHT = {"four_accounts": "0 0 * * *"}  # whatIsNotInIDS7 --force; the archive is asked for everything
 _PURPOSES = {
     "four_accounts": "Compares REDCap, ledger, releases and research PACS, and keeps WhatIsInIDS7.",
     "reconciliation": "Compares the ledger with the files on disk, and tells REDCap what it missed.",
