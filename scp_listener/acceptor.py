@@ -21,6 +21,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from scp_listener.data_phase import Uploads
 from scp_listener.log import LOG
+from scp_listener.threshold import Threshold
 from scp_listener.tls import ServerTls
 
 QUEUE = 128
@@ -44,14 +45,10 @@ class Acceptor(ThreadedAssociationServer):
     sweep: Callable[[], None] = staticmethod(lambda: None)
     uploads: Uploads | None = None
     tls: ServerTls | None = None
-    may_connect: Callable[[int], bool] = staticmethod(lambda _beginning: True)
-    """Asked with the number of connections that have not become Associations yet."""
+    threshold = Threshold(QUEUE)
+    """Where connections are counted; the ports of a process share one."""
     turned_away: Callable[[str, str], None] = staticmethod(lambda _reason, _address: None)
     """Told why a connection ended before its Association, and from which address it came."""
-
-    def __init__(self, *arguments: Any, **more: Any) -> None:
-        self._beginning, self._turn = 0, threading.Lock()
-        super().__init__(*arguments, **more)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         assert isinstance(self.socket, socket.socket)  # noqa: S101  pynetdicom types it as optional
@@ -66,33 +63,35 @@ class Acceptor(ThreadedAssociationServer):
             raise
         return connection, address
 
-    def verify_request(self, _request: Any, client_address: Any) -> bool:
-        if self.may_connect(self._beginning):
-            return True
-        self.turned_away("as many connections are open as may be", str(client_address[0]))
-        return False
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        served, ended = self.threshold.arrived(request, str(client_address[0]))
+        if ended is not None:
+            self.turned_away("a connection that asked for nothing gave way to another", ended)
+        if not served:
+            self.turned_away("as many connections are open as may be", str(client_address[0]))
+        return served
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        self._count(1)
         try:
             super().process_request(request, client_address)
         except BaseException:
-            self._count(-1)
+            self.threshold.gone(request)
             raise
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._count(-1)
-
-    def _count(self, change: int) -> None:
-        with self._turn:
-            self._beginning += change
-
     def finish_request(self, request: Any, client_address: Any) -> None:
-        keep_watch(request)
-        super().finish_request(self.tls.secure(request) if self.tls else request, client_address)
+        connection = request
+
+        def became(secure: socket.socket) -> None:
+            nonlocal connection
+            self.threshold.became(request, secure)
+            connection = secure
+
+        try:
+            keep_watch(request)
+            super().finish_request(self.tls.secure(request, became) if self.tls else request, client_address)
+        except BaseException:
+            self.threshold.gone(connection)
+            raise
 
     def service_actions(self) -> None:
         super().service_actions()

@@ -30,6 +30,7 @@ from fiona_dagster.domain.reception import Peer, is_enabled
 from scp_listener import pynetdicom_hooks
 from scp_listener.occupancy import Place
 from scp_listener.streamed_association import hang_up
+from scp_listener.threshold import Threshold
 from scp_listener.tls import SecureSocket
 
 NEGOTIATION_SECONDS = 60.0
@@ -53,6 +54,7 @@ class _Guest:
     entered: bool = False
     services: frozenset[Service] = ALL_SERVICES
     message_since: float | None = None
+    connection: socket.socket | None = None
 
 
 @dataclass
@@ -84,24 +86,25 @@ class Door:
         self._rates: dict[str, _Rates] = {}
         self._turn = threading.Lock()
         self._room_until = 0.0
-
-    def may_connect(self, beginning: int) -> bool:
-        """Whether one more connection may be served at all, beside `beginning` that are not known here yet."""
-        return (
-            len(self._guests) + beginning
-            < self.limits.associations * _CONNECTIONS_FOR_EACH + _SPARE_CONNECTIONS
-        )
+        self.threshold = Threshold(self.limits.associations * _CONNECTIONS_FOR_EACH + _SPARE_CONNECTIONS)
 
     def connected(self, association: Any) -> None:
         """Somebody has connected."""
-        association.dul.socket.socket.settimeout(
-            self.limits.idle_seconds
-        )  # for a peer that vanishes within a PDU
+        connection: socket.socket = association.dul.socket.socket
+        connection.settimeout(self.limits.idle_seconds)  # for a peer that vanishes within a PDU
         with self._turn:
-            self._guests[association] = _Guest(time.monotonic())
+            self._guests[association] = _Guest(time.monotonic(), connection=connection)
+
+    def closed(self, association: Any) -> None:
+        """A connection has ended; its Association is counted out by `sweep`."""
+        guest = self._guests.get(association)
+        if guest is not None and guest.connection is not None:
+            self.threshold.gone(guest.connection)
 
     def requested(self, association: Any) -> bool:
         """An Association is asked for: whether it may go on, with what it may do; else it was rejected."""
+        connection = association.dul.socket.socket
+        self.threshold.asked(connection)
         verdict = self._verdict(association)
         if not isinstance(verdict, Rejection):
             with self._turn:
@@ -115,6 +118,7 @@ class Door:
         self._refuse(status, verdict.reason, peer_of(association))
         association.acse.send_reject(*verdict.codes)
         association.kill()  # returns when the rejection is sent
+        self.threshold.asked(connection, rejected=True)
         return False
 
     def may(self, association: Any, service: Service) -> bool:
@@ -200,6 +204,7 @@ class Door:
         connection = association.dul.socket.socket if association.dul.socket else None
         if connection is not None:
             connection.close()
+        self.closed(association)
         with self._turn:
             self._guests.pop(association, None)
             if guest.entered:

@@ -159,6 +159,7 @@ class Listener:
                 *([(evt.EVT_PDU_SENT, send_provider_home)] if self._manner.streamed else []),
                 (evt.EVT_CONN_OPEN, lambda event: self._door.connected(event.assoc)),
                 (evt.EVT_CONN_CLOSE, wake_association),
+                (evt.EVT_CONN_CLOSE, lambda event: self._door.closed(event.assoc)),
                 (evt.EVT_REQUESTED, self._requested),
                 (evt.EVT_ESTABLISHED, self._established),
                 (evt.EVT_C_STORE, self._c_store),
@@ -169,7 +170,7 @@ class Listener:
         )
         server.tls = tls
         server.uploads = self if self._manner.streamed else None
-        server.may_connect, server.turned_away = self._door.may_connect, self._turned_away
+        server.threshold, server.turned_away = self._door.threshold, self._turned_away
         if not self._servers:
             server.sweep = self._sweep
         threading.Thread(target=server.serve_forever, name="acceptor", daemon=True).start()

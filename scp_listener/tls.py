@@ -125,8 +125,11 @@ class ServerTls:
         self._seen = self._times()
         self._context = server_context(settings)
 
-    def secure(self, connection: socket.socket) -> SecureSocket:
-        """Agree on TLS with who has connected; `connection` is of no further use.
+    def secure(
+        self, connection: socket.socket, became: Callable[[SecureSocket], None] = lambda _: None
+    ) -> SecureSocket:
+        """Agree on TLS with who has connected; `connection` is of no further use, and `became` is told what has taken
+        its place before anything is agreed upon.
 
         Raises:
             OSError: it was not agreed upon in time.
@@ -134,6 +137,7 @@ class ServerTls:
         connection.settimeout(HANDSHAKE_SECONDS)
         made = self._current().wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         assert isinstance(made, SecureSocket)  # noqa: S101
+        became(made)
         try:
             made.do_handshake()
         except BaseException:

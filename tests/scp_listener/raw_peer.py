@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 
@@ -83,6 +84,15 @@ class RawPeer:
         """The next PDU."""
         head = self._exactly(6)
         return head + self._exactly(int.from_bytes(head[2:6], "big"))
+
+    def is_over(self) -> bool:
+        """Whether the other side has hung up by now."""
+        if not select.select([self.socket], [], [], 0)[0]:
+            return False
+        try:
+            return self.socket.recv(1, socket.MSG_PEEK) == b""
+        except OSError:
+            return True
 
     def end(self) -> bytes:
         """Send nothing more; everything until the other side hangs up, which it must."""

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.uid import CTImageStorage
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import
 
 from fiona_dagster.domain.dimse_status import Status
 from tests.scp_listener.conftest import Running, wait_for
@@ -214,12 +216,15 @@ def test_a_data_set_may_come_in_single_bytes_and_values_in_one_pdu(listener: Run
 
 
 def test_connections_that_ask_for_nothing_keep_nobody_out(listener: Running) -> None:
-    silent = [RawPeer(listener.port) for _ in range(70)]
+    silent = [RawPeer(listener.port) for _ in range(200)]  # 2 x 64 + 16 have a place
+    for kind in (CTImageStorage, Verification, CTImageStorage):
+        association = associate(listener.port, kind)
+        assert association.is_established
+        assert kind == Verification or send(association, instance(9)) == 0
+        association.release()
+    assert not silent[-1].is_over(), "there is a place for it until another one needs it"
     for peer in silent:
         peer.socket.close()
-    association = associate(listener.port)
-    assert association.is_established
-    association.release()
 
 
 def _status(received: bytes) -> int | None:

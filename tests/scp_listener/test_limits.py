@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -287,16 +288,36 @@ def test_a_connection_that_trickles_its_request_is_ended(make: Make, monkeypatch
         assert slow.recv(100) == b""
 
 
-def test_connections_beyond_all_measure_are_closed_at_once(make: Make) -> None:
+def test_the_oldest_connection_that_asks_for_nothing_gives_way(make: Make) -> None:
     rig = make(replace(ROOM, associations=1))
     connections = [socket.create_connection(("127.0.0.1", rig.port), timeout=10) for _ in range(24)]
-    ended, _, _ = select.select(connections, [], [], 10)
-    assert ended
-    assert all(one.recv(1) == b"" for one in ended)
+    assert not rejected(rig.port), "2 x 1 + 16 have a place"
+    wait_for(lambda: len(_ended(connections)) == 7, 10, lambda: str(len(_ended(connections))))
+    assert _ended(connections) == connections[:7]
     for one in connections:
         one.close()
     wait_for(lambda: not rejected(rig.port), 10, lambda: "they are counted for ever")
-    assert rig.refusals()[0xA700, "as many connections are open as may be"] >= 1
+    assert rig.refusals()[0xA700, "a connection that asked for nothing gave way to another"] == 7
+
+
+def test_one_who_keeps_connections_open_keeps_nobody_out_and_ends_no_association(make: Make) -> None:
+    rig = make(replace(ROOM, associations=2))
+    working = associate(rig.port)
+    with ExitStack() as kept:
+        for _ in range(60):
+            kept.enter_context(socket.create_connection(("127.0.0.1", rig.port), timeout=10))
+        for number in range(8):
+            echo = associate(rig.port, Verification)
+            assert echo.is_established
+            echo.release()
+            assert send(working, instance(number)) == 0
+            kept.enter_context(socket.create_connection(("127.0.0.1", rig.port), timeout=10))
+    working.release()
+    assert working.is_released
+
+
+def _ended(connections: list[socket.socket]) -> list[socket.socket]:
+    return [one for one in select.select(connections, [], [], 0)[0] if one.recv(1, socket.MSG_PEEK) == b""]
 
 
 def test_without_descriptors_or_threads_a_connection_waits_or_ends_and_the_next_is_served(
