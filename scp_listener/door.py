@@ -10,10 +10,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fiona_dagster.adapters.dicom_scu.acse import own_pass_of
 from fiona_dagster.domain.access import (
     ALL_SERVICES,
     Call,
@@ -69,7 +70,8 @@ class _Rates:
 
 
 class Door:
-    """One for each process of a listener; `control` is FIONA's control file as it reads now."""
+    """One for each process of a listener; `control` is FIONA's control file as it reads now, `is_pass` uses a pass of
+    the gateway itself up."""
 
     def __init__(
         self,
@@ -79,9 +81,11 @@ class Door:
         control: Callable[[], str | None],
         *,
         share: int,
+        is_pass: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._rules, self.limits = settings.access, settings.limits
         self._place, self._refuse, self.control, self._share = place, refuse, control, share
+        self._is_pass = is_pass
         self._guests: dict[Any, _Guest] = {}
         self._rates: dict[str, _Rates] = {}
         self._turn = threading.Lock()
@@ -215,6 +219,9 @@ class Door:
         if not is_enabled(self.control()):
             return Rejection.SWITCHED_OFF
         call = _call(association)
+        shown = own_pass_of(association.requestor.user_identity) if call.from_here else ""
+        if shown:
+            call = replace(call, is_own=self._is_pass(shown))
         contexts = association.requestor.primitive.presentation_context_definition_list
         proposed = {service_of(str(context.abstract_syntax)) for context in contexts}
         verdict = admit_call(self._rules, call, proposed)

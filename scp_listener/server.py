@@ -17,6 +17,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import
 
 from fiona_dagster.adapters.ledger import Ledger
+from fiona_dagster.adapters.own_calls import OwnCalls
 from fiona_dagster.adapters.received_files import file_meta
 from fiona_dagster.adapters.spool import Spool
 from fiona_dagster.adapters.uploads import Upload
@@ -86,12 +87,15 @@ class Listener:
         self._recorder = SparingRecorder(ledger.reception, site=site.name, worker=worker)
         self._side_files = SideFiles(site.layout, self._recorder.clerk)
         self._store = Store(site.name, self._spool, self._recorder, self._side_files)
+        own_calls = OwnCalls(site.layout.own_calls)
+        own_calls.prepare()
         self._door = Door(
             site.receiver,
             self._company.occupancy.place(self._company.row),
             self._refused,
             lambda: control_file(site.layout.enabled),
             share=self._company.count,
+            is_pass=own_calls.redeem,
         )
         may = {one: partial(self._door.may, service=one) for one in Service}
         control = self._door.control

@@ -13,15 +13,20 @@ from typing import TYPE_CHECKING
 import click
 
 from fiona_dagster.cli.opening import Opened, config_option, now, open_gateway, whoami
-from fiona_dagster.domain.errors import ConfigurationError, FionaError
+from fiona_dagster.domain.errors import ConfigurationError, FionaError, Permanent
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from fiona_dagster.adapters.ledger.archived import Selection
-    from fiona_dagster.settings import DicomPeer
+    from fiona_dagster.adapters.own_calls import OwnCalls
+    from fiona_dagster.settings import DicomPeer, Site
 
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+_REJECTED = (
+    " (our own receiver, with a pass: it must run on this machine with this data directory, be of this version, and "
+    "its ACCESS.called must name the AE title that is called)"
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Batch:
     files: tuple[Path, ...] = field(repr=False)
     label: str = ""
     """The study key of what is archived; files that are named by path have none."""
+    own_calls: OwnCalls | None = None
+    """Where the receiver is ours and names its callers, what lets us in among them."""
 
 
 @click.command()
@@ -105,10 +112,12 @@ def send(
         default = None
     else:
         settings = load_settings(config_file)
-        default = receiver or (settings.site(site) if site else settings.default_site).peer
+        ours = settings.site(site) if site else settings.default_site
+        default = receiver or ours.peer
+        own_calls = None if receiver else _own_calls(ours)
         by_study, foreign = _studies(_files(paths))
         title = calling or settings.calling_ae_title
-        batches = [Batch(default, title, tuple(files)) for files in by_study.values()]
+        batches = [Batch(default, title, tuple(files), own_calls=own_calls) for files in by_study.values()]
     problems = Counter[str]() if dry_run else _send_all(batches, console)
     _tell(console, foreign, problems, gone)
     total, failed = sum(len(one.files) for one in batches), sum(problems.values())
@@ -153,8 +162,15 @@ def _archived(
         files = tuple(site.layout.datadir / path for path in one.paths)
         if files:
             title = calling or one.calling_ae or gateway.settings.calling_ae_title
-            batches.append(Batch(peer, title, files, one.key))
+            own_calls = None if receiver else _own_calls(site)
+            batches.append(Batch(peer, title, files, one.key, own_calls))
     return batches, sum(one.purged for one in parts)
+
+
+def _own_calls(site: Site) -> OwnCalls | None:
+    from fiona_dagster.adapters.own_calls import OwnCalls
+
+    return OwnCalls(site.layout.own_calls) if site.receiver.access.callers else None
 
 
 def _tell(console: Console, foreign: Sequence[tuple[Path, str]], problems: Counter[str], gone: int) -> None:
@@ -222,10 +238,15 @@ def _send_all(batches: Sequence[Batch], console: Console) -> Counter[str]:
             progress.update(task, description=f"{one.label} to {one.peer}".strip())
             try:
                 report = send_files(
-                    one.files, one.peer, one.calling, progress=lambda _: progress.advance(task)
-                )
+                    one.files, one.peer, one.calling, progress=lambda _: progress.advance(task),
+                    own_pass=one.own_calls.issue if one.own_calls else None,
+                )  # fmt: skip
             except FionaError as error:
-                problems[str(error)] += len(one.files)
+                why = _REJECTED if one.own_calls and isinstance(error, Permanent) else ""
+                problems[f"{error}{why}"] += len(one.files)
             else:
                 problems.update(outcome.problem for outcome in report.failed)
+            finally:
+                if one.own_calls:
+                    one.own_calls.withdraw()
     return problems

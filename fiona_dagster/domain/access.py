@@ -86,7 +86,8 @@ class AccessRules:
 
 @dataclass(frozen=True)
 class Call:
-    """Who calls whom. `names` of the verified certificate; `from_here`: from this machine itself."""
+    """Who calls whom. `names` of the verified certificate; `from_here`: from this machine itself; `is_own`: with a pass
+    that only the gateway's user can make."""
 
     calling_ae: str
     called_ae: str
@@ -94,6 +95,7 @@ class Call:
     is_tls: bool = False
     names: frozenset[str] = frozenset()
     from_here: bool = False
+    is_own: bool = False
 
 
 def service_of(abstract_syntax_uid: str) -> Service:
@@ -114,7 +116,8 @@ def admit_call(
 ) -> frozenset[Service] | Rejection:
     """The services that a caller may use, or why it is rejected.
 
-    The machine itself may always ask by C-ECHO whether its receiver answers: that is the gateway's own heartbeat.
+    The machine itself may always ask by C-ECHO whether its receiver answers: that is the gateway's own heartbeat. The
+    gateway itself may send again what others sent, under their AE titles and from here: it shows a pass instead.
     """
     if call.from_here and set(proposed) <= {Service.VERIFICATION}:
         return frozenset({Service.VERIFICATION})
@@ -122,6 +125,9 @@ def admit_call(
         return Rejection.CALLED_AE_TITLE
     if not rules.callers:
         return ALL_SERVICES
+    if call.from_here and call.is_own:
+        own = frozenset({Service.VERIFICATION, Service.STORAGE})
+        return own if own.intersection(proposed) else Rejection.SERVICES
     lines = [one for one in rules.callers if one.is_called(call.calling_ae)]
     for wrong, fits in (
         (Rejection.CALLING_AE_TITLE, lambda _: True),

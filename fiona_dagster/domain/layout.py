@@ -7,6 +7,7 @@
     <DATADIR>/site/srs/<Manufacturer>/<StudyInstanceUID>/<SOPInstanceUID>         links, Modality SR only
     <DATADIR>/site/.arrived/                     touch files, one a study and one a series
     <DATADIR>/site/.incoming/                    files being received; same file system, renamed into place
+    <DATADIR>/site/.own-calls/                   passes of `fiona send` for its own receiver; the gateway's user alone
     <DATADIR>/site/output/<key>/<project>/       de-identified copies before release
     <DATADIR>/quarantine/{refused,aside}/        what was refused, and other content under a known UID
     <DATADIR>/outbox/                            packages, their .md5 and manifest
@@ -70,6 +71,11 @@ class Layout:
     def retrieving(self) -> Path:
         """Where an instance of a C-GET lies while our receiver takes it over."""
         return self.site / ".retrieving"
+
+    @property
+    def own_calls(self) -> Path:
+        """Passes by which the receiver knows calls of its own gateway."""
+        return self.site / ".own-calls"
 
     def scans(self, state: str) -> Path:
         """FIONA's active-scans, finished-scans and failed-scans: an empty file named by the Study Instance UID."""

@@ -17,6 +17,8 @@ from fiona_dagster.adapters.dicom_scu import send as send_files
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.schema import association, audit, instance, revision, study, transition
 from fiona_dagster.cli.send import send
+from fiona_dagster.domain.access import access_from
+from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.embedded.pacs import EmbeddedPacs
 from fiona_dagster.embedded.samples import SampleStudy, write_samples
 from fiona_dagster.settings import Settings, load_settings
@@ -35,6 +37,7 @@ class Archive:
     settings: Settings
     ledger: Ledger
     samples: dict[str, SampleStudy]
+    listener: Listener
 
     def run(self, *arguments: object) -> tuple[Result, dict[str, Any]]:
         words = [*map(str, arguments), "--config", str(self.config)]
@@ -82,7 +85,7 @@ def archive_in(folder: Path, samples: dict[str, SampleStudy]) -> Iterator[Archiv
     ledger = Ledger(settings.ledger_url)
     listener = Listener(settings.default_site, Ledger(settings.ledger_url), worker="test")
     listener.start()
-    made = Archive(config, settings, ledger, samples)
+    made = Archive(config, settings, ledger, samples, listener)
     try:
         for name, calling, called in (("ct-thorax", "CT1", "RESEARCH"), ("sr-report", "RIS", "FIONA")):
             peer = replace(settings.default_site.peer, ae_title=called)
@@ -138,6 +141,37 @@ def test_studies_are_chosen_by_patient_uid_days_and_a_pattern_of_the_sender(arch
     with archive.ledger.begin() as connection:
         connection.execute(study.update().where(study.c.key == sr_key).values(last_received_at=1000.0))
     assert chosen("--last", 1) == {ct_key}
+
+
+def test_the_gateway_reaches_its_own_receiver_whatever_its_callers_must_show(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [{"aetitle": "CT1", "tls": True}, {"aetitle": "RIS", "addresses": ["10.0.0.1"]}]
+    rules = access_from({"callers": lines}, place="t")[0]
+    monkeypatch.setattr(archive.listener._door, "_rules", rules)
+    own = json.loads(archive.config.read_text())
+    security = {"certificate": "/none.pem", "key": "/none.key"}
+    archive.config.write_text(json.dumps({**own, "ACCESS": {"callers": lines}, "TLS": security}))
+    before = archive.what_counts()
+    result, summary = archive.run("--last", 1)
+    assert result.exit_code == 0, result.stderr
+    assert summary["stored"] == sum(len(archive.samples[name].files) for name in ("ct-thorax", "sr-report"))
+    assert archive.what_counts() == before
+    passes = archive.settings.layout.own_calls
+    assert list(passes.iterdir()) == []
+    peer = replace(archive.settings.default_site.peer, ae_title="FIONA")
+    with pytest.raises(Permanent, match="rejected"):
+        send_files(archive.samples["ct-thorax"].files, peer, "CT1")
+    with pytest.raises(Permanent, match="rejected"):
+        send_files(archive.samples["ct-thorax"].files, peer, "CT1", own_pass=lambda: "0" * 64)
+    passes.chmod(0o750)
+    result, summary = archive.run("--study", archive.key("sr-report"))
+    assert (result.exit_code, summary["stored"]) == (1, 0)
+    assert "our own receiver, with a pass" in " ".join(result.stderr.split())
+    passes.rmdir()
+    result, _ = archive.run("--study", archive.key("sr-report"))
+    assert result.exit_code == 1
+    assert "ACCESS.callers" in " ".join(result.stderr.split())
 
 
 def test_a_dry_run_sends_nothing_and_says_where_it_would_go(archive: Archive) -> None:

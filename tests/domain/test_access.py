@@ -72,6 +72,13 @@ LIST = rules(
             {Service.VERIFICATION},
         ),
         (replace(CALL, calling_ae="HEARTBEAT", from_here=True), STORAGE, Rejection.CALLING_AE_TITLE),
+        (
+            replace(CALL, calling_ae="ANY", from_here=True, is_own=True),
+            STORAGE,
+            {Service.VERIFICATION, Service.STORAGE},
+        ),
+        (replace(CALL, calling_ae="ANY", from_here=True, is_own=True), {Service.QUERY}, Rejection.SERVICES),
+        (replace(CALL, calling_ae="ANY", is_own=True), STORAGE, Rejection.CALLING_AE_TITLE),
     ],
 )
 def test_a_caller_is_judged_by_title_address_certificate_and_what_it_asks_for(

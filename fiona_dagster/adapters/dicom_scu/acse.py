@@ -9,6 +9,8 @@ from fiona_dagster.domain.errors import Permanent, Transient
 from fiona_dagster.settings import DicomPeer
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
+OWN_USER = "fiona"
+"""The user name beside a pass of `own_calls`."""
 _TRANSIENT, _SERVICE_USER, _PRESENTATION = 2, 1, 3
 _CALLING_NOT_RECOGNISED, _CALLED_NOT_RECOGNISED = 3, 7
 
@@ -19,11 +21,13 @@ def associate_request(
     proposed: Sequence[tuple[str, Sequence[str]]],
     maximum_pdu: int,
     scp_of: Collection[str] = (),
+    own_pass: str = "",
 ) -> bytes:
     """An encoded A-ASSOCIATE-RQ PDU.
 
     `proposed`: abstract syntax and transfer syntaxes of each context, at most 128. `scp_of`: SOP Classes of which we
-    would be the SCP, in a C-GET (SCP/SCU Role Selection, PS3.7 D.3.3.4).
+    would be the SCP, in a C-GET (SCP/SCU Role Selection, PS3.7 D.3.3.4). `own_pass`: of `own_calls`, for our own
+    receiver (User Identity Negotiation, PS3.7 D.3.3.7).
     """
     from pydicom.uid import UID
     from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION, build_context
@@ -54,7 +58,26 @@ def associate_request(
     request.calling_ae_title, request.called_ae_title = calling, called
     request.presentation_context_definition_list = contexts
     request.user_information = [longest, implementation, version, *map(_role, dict.fromkeys(scp_of))]
+    if own_pass:
+        request.user_information.append(_identity(own_pass))
     return bytes(A_ASSOCIATE_RQ(request).encode())
+
+
+def _identity(own_pass: str) -> Any:
+    from pynetdicom.pdu_primitives import UserIdentityNegotiation
+
+    identity = UserIdentityNegotiation()
+    identity.user_identity_type = 2  # user name and passcode
+    identity.primary_field, identity.secondary_field = OWN_USER.encode(), own_pass.encode()
+    identity.positive_response_requested = False
+    return identity
+
+
+def own_pass_of(identity: Any) -> str:
+    """The pass in the user identity of a request (pynetdicom's primitive, or None); empty where there is none."""
+    if identity is None or identity.user_identity_type != 2 or identity.primary_field != OWN_USER.encode():
+        return ""
+    return bytes(identity.secondary_field or b"").decode("ascii", "replace")
 
 
 def _role(sop_class_uid: str) -> Any:

@@ -75,6 +75,7 @@ class Association:
         proposed: Sequence[tuple[str, Sequence[str]]],
         timeouts: Timeouts,
         scp_of: Collection[str] = (),
+        own_pass: str = "",
     ) -> None:
         """Connect and negotiate.
 
@@ -84,6 +85,7 @@ class Association:
             proposed: abstract syntax and transfer syntaxes of each Presentation Context, at most 128.
             timeouts: in seconds.
             scp_of: SOP Classes whose instances the peer shall store at us, for a C-GET.
+            own_pass: of `own_calls`, where the peer is our own receiver.
 
         Raises:
             Transient: refused connection, timeout, abort, rejected for now.
@@ -107,7 +109,7 @@ class Association:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if peer.tls is not None:
                 self._socket = secured(self._socket, peer.host, str(peer), peer.tls)
-            self._negotiate(calling, proposed, scp_of)
+            self._negotiate(calling, proposed, scp_of, own_pass)
         except BaseException:  # whatever ends it, nothing stays open behind it; it is raised again
             self._socket.close()
             raise
@@ -262,9 +264,15 @@ class Association:
         self._socket.close()
 
     def _negotiate(
-        self, calling: str, proposed: Sequence[tuple[str, Sequence[str]]], scp_of: Collection[str]
+        self,
+        calling: str,
+        proposed: Sequence[tuple[str, Sequence[str]]],
+        scp_of: Collection[str],
+        own_pass: str,
     ) -> None:
-        self.send(acse.associate_request(self.peer.ae_title, calling, proposed, MAXIMUM_PDU, scp_of))
+        self.send(
+            acse.associate_request(self.peer.ae_title, calling, proposed, MAXIMUM_PDU, scp_of, own_pass)
+        )
         kind, body = self._pdu(time.monotonic() + self.timeouts.acse)
         pdu = _PDU_HEAD.pack(kind, len(body)) + body
         if kind == _A_ASSOCIATE_RJ:

@@ -53,6 +53,7 @@ def send(
     associations: int = 1,
     transcode: bool = False,
     stop: Callable[[], bool] | None = None,
+    own_pass: Callable[[], str] | None = None,
 ) -> SendReport:
     """Store the files at `peer`, in one Association (further ones beyond 128 Presentation Contexts).
 
@@ -68,11 +69,12 @@ def send(
         associations: so many at the same time; a peer that takes fewer gets fewer.
         transcode: what it refuses in its own Transfer Syntax is sent uncompressed, if it takes that.
         stop: asked before each file; once true, nothing more is sent, and what was not is to be tried again.
+        own_pass: makes a pass of `own_calls` for each Association, where `peer` is our own receiver.
 
     Raises:
         Transient, Permanent, ConfigurationError: no Association came about, so that nothing was sent.
     """
-    sending = _Sending(peer, calling, timeouts or Timeouts(), progress, transcode, stop)
+    sending = _Sending(peer, calling, timeouts or Timeouts(), progress, transcode, stop, own_pass)
     readable: list[Numbered] = []
     for index, path in enumerate(paths):
         try:
@@ -89,11 +91,12 @@ class _Sending:
 
     def __init__(
         self, peer: DicomPeer, calling: str, timeouts: Timeouts, progress: Callable[[SendOutcome], None] | None,
-        transcode: bool, stop: Callable[[], bool] | None,
+        transcode: bool, stop: Callable[[], bool] | None, own_pass: Callable[[], str] | None,
     ) -> None:  # fmt: skip
         self.outcomes: dict[int, SendOutcome] = {}
         self._peer, self._calling, self._timeouts = peer, calling, timeouts
         self._progress, self._transcode, self._stop = progress, transcode, stop
+        self._own_pass = own_pass
         self._established = False
         self._lock = threading.Lock()
 
@@ -135,7 +138,8 @@ class _Sending:
             problems.append(error)
 
     def _associate(self, proposed: Proposed) -> Association:
-        association = Association(self._peer, self._calling, proposed, self._timeouts)
+        own_pass = self._own_pass() if self._own_pass is not None else ""
+        association = Association(self._peer, self._calling, proposed, self._timeouts, own_pass=own_pass)
         self._established = True
         return association
 
