@@ -19,10 +19,11 @@ from typing import Any
 
 from pynetdicom.transport import ThreadedAssociationServer
 
+from fiona_dagster.domain.dimse_status import Status
 from scp_listener.data_phase import Uploads
 from scp_listener.log import LOG
 from scp_listener.threshold import Threshold
-from scp_listener.tls import ServerTls
+from scp_listener.tls import ServerTls, refusal_reason
 
 QUEUE = 128
 """Connections that may wait to be accepted."""
@@ -47,8 +48,9 @@ class Acceptor(ThreadedAssociationServer):
     tls: ServerTls | None = None
     threshold = Threshold(QUEUE)
     """Where connections are counted; the ports of a process share one."""
-    turned_away: Callable[[str, str], None] = staticmethod(lambda _reason, _address: None)
-    """Told why a connection ended before its Association, and from which address it came."""
+    turned_away: Callable[..., None] = staticmethod(lambda *_: None)
+    """Told why a connection ended before its Association, from which address it came, and the Status where it is not
+    out of resources."""
 
     def get_request(self) -> tuple[socket.socket, Any]:
         assert isinstance(self.socket, socket.socket)  # noqa: S101  pynetdicom types it as optional
@@ -110,12 +112,12 @@ class Acceptor(ThreadedAssociationServer):
 
     def handle_error(self, _request: Any, client_address: Any) -> None:
         error = sys.exc_info()[1]
-        reason = "a connection failed before its Association"
+        reason, status = "a connection failed before its Association", Status.OUT_OF_RESOURCES
         if isinstance(error, RuntimeError):
             reason = "the receiver is out of threads"
-        elif isinstance(error, ssl.SSLError | BlockingIOError) and self.tls:
-            reason = "TLS was not agreed upon"
-        self.turned_away(reason, str(client_address[0]))
+        elif isinstance(error, ssl.SSLError | BlockingIOError | ConnectionError) and self.tls:
+            reason, status = refusal_reason(error), Status.REFUSED_NOT_AUTHORISED
+        self.turned_away(reason, str(client_address[0]), status)
 
 
 class SharedAcceptor(Acceptor):

@@ -261,8 +261,8 @@ class Listener:
     def _refused(self, status: Status, reason: str, peer: Peer) -> None:
         self._recorder.refused(Refusal(self._site.name, int(status), reason, time.time(), peer))
 
-    def _turned_away(self, reason: str, address: str) -> None:
-        self._refused(Status.OUT_OF_RESOURCES, reason, Peer("", "", address))
+    def _turned_away(self, reason: str, address: str, status: Status = Status.OUT_OF_RESOURCES) -> None:
+        self._refused(status, reason, Peer("", "", address))
 
     def _c_store(self, event: Any) -> Dataset | int:
         """The end of pynetdicom's own data phase: an upload on the disk, and what the request said of it."""

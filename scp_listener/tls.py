@@ -112,6 +112,49 @@ class SecureSocket(ssl.SSLSocket):
             raise BlockingIOError(errno.EAGAIN, "nothing moved in time")
 
 
+_CAUSES = (
+    ("CERTIFICATE_HAS_EXPIRED", "the peer's certificate has expired"),
+    ("PEER_DID_NOT_RETURN_A_CERTIFICATE", "the peer showed no certificate"),
+    ("CERTIFICATE_VERIFY_FAILED", "the peer's certificate was not accepted"),
+    ("UNSUPPORTED_PROTOCOL", "the peer knows no version of TLS from 1.2"),
+    ("VERSION_TOO_LOW", "the peer knows no version of TLS from 1.2"),
+    ("NO_SHARED_CIPHER", "the peer knows no cipher suite of the profile"),
+    ("NO_SUITABLE_SIGNATURE_ALGORITHM", "the peer knows no signature that our certificate can make"),
+    ("UNKNOWN_CA", "the peer does not know the authority of our certificate"),
+    ("CERTIFICATE_EXPIRED", "the peer says that our certificate has expired"),
+    ("BAD_CERTIFICATE", "the peer does not accept our certificate"),
+    ("CERTIFICATE_UNKNOWN", "the peer does not accept our certificate"),
+    ("HTTP_REQUEST", "the peer does not speak TLS"),
+    ("WRONG_VERSION_NUMBER", "the peer does not speak TLS"),
+    ("RECORD_LAYER_FAILURE", "the peer does not speak TLS"),
+)
+"""OpenSSL's names of reasons, the first that is found in one."""
+_VERIFICATION = {
+    10: "the peer's certificate has expired",
+    9: "the peer's certificate is not valid yet",
+    18: "the peer's certificate is signed by itself alone",
+    19: "the peer's certificate is of an authority that client_ca does not name",
+    20: "the peer's certificate is of an authority that client_ca does not name",
+    21: "the peer's certificate is of an authority that client_ca does not name",
+    26: "the peer's certificate is not for clients",
+}
+"""OpenSSL's X509_V_ERR numbers (x509_vfy.h)."""
+
+
+def refusal_reason(error: OSError) -> str:
+    """Why TLS was not agreed upon, in words for the ledger; nothing of a certificate is in them."""
+    if isinstance(error, BlockingIOError):
+        cause = "the peer did not answer in time"
+    elif isinstance(error, ssl.SSLCertVerificationError):
+        cause = _VERIFICATION.get(error.verify_code, "the peer's certificate was not accepted")
+    elif isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionError):
+        cause = "the peer hung up"
+    else:
+        name = getattr(error, "reason", None) or ""
+        cause = next((words for one, words in _CAUSES if one in name), "the handshake failed")
+    return f"TLS was not agreed upon: {cause}"
+
+
 class ServerTls:
     """Makes connections of a site's second port secure; a certificate that was renewed counts from then on."""
 

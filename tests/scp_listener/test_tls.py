@@ -22,7 +22,7 @@ from fiona_dagster.domain.transport_security import ClientCertificate, Profile, 
 from fiona_dagster.settings import standalone_site
 from scp_listener.manner import Manner
 from scp_listener.server import Listener
-from scp_listener.tls import ServerTls, server_context
+from scp_listener.tls import ServerTls, refusal_reason, server_context
 from tests.certificates import Authority, Pair
 from tests.conftest import need_program
 from tests.scp_listener.conftest import wait_for
@@ -139,9 +139,28 @@ def test_whoever_cannot_agree_on_tls_is_turned_away_and_keeps_nobody_out(
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     with socket.create_connection(("127.0.0.1", rig.port), timeout=10) as bare, pytest.raises(ssl.SSLError):
         old.wrap_socket(bare)
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    with socket.create_connection(("127.0.0.1", rig.port), timeout=10) as bare, pytest.raises(ssl.SSLError):
+        old.wrap_socket(bare)
     assert call("echoscu", rig.port, client, authority).returncode == 0
     silent.close()
-    assert rig.refusals() == {"TLS was not agreed upon"}
+    said = {reason.removeprefix("TLS was not agreed upon: ") for reason in rig.refusals()}
+    assert said >= {
+        "the peer's certificate is of an authority that client_ca does not name",
+        "the peer showed no certificate",
+        "the peer does not speak TLS",
+        "the peer knows no cipher suite of the profile",
+        "the peer knows no version of TLS from 1.2",
+    }
+    with rig.ledger.begin() as connection:
+        assert connection.execute(text("select distinct status from refusal")).scalars().all() == [0x0124]
+
+
+def test_an_expired_certificate_is_named() -> None:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_code = 10
+    assert refusal_reason(error) == "TLS was not agreed upon: the peer's certificate has expired"
 
 
 def test_an_open_association_is_aborted_at_a_stop_and_a_half_sent_image_leaves_nothing(
