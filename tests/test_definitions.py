@@ -91,10 +91,13 @@ def test_what_a_person_materialises_by_hand_is_in_process_too(definitions: dg.De
 def test_everything_that_asks_for_runs_is_on_from_the_start(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
     assert {one.name for one in repository.sensor_defs} == {
-        "arrivals", "decisions", "late_decisions", "outbox", "heartbeat", "retrievals",
+        "arrivals", "decisions", "late_decisions", "outbox", "heartbeat", "retrievals", "notices",
     }  # fmt: skip
     assert all(one.default_status == dg.DefaultSensorStatus.RUNNING for one in repository.sensor_defs)
-    assert {one.job.name for one in repository.schedule_defs} == HOUSEKEEPING - {"retrieval_job"}
+    assert {one.job.name for one in repository.schedule_defs} == HOUSEKEEPING - {
+        "retrieval_job",
+        "told_people_job",
+    }
     assert all(one.default_status == dg.DefaultScheduleStatus.RUNNING for one in repository.schedule_defs)
 
 

@@ -128,7 +128,9 @@ class _Work:
         subject = NoteSubject(
             study, self._transfer.participant, f"{self._transfer.transfer_key}/{self._retirement.at}"
         )
-        uid, content = rejection_note(subject, rejected, self._retirement.cause.note_title, at=self._retirement.at)
+        uid, content = rejection_note(
+            subject, rejected, self._retirement.cause.note_title, at=self._retirement.at
+        )
         if uid == self._retirement.note_uid:
             return True, ""
         with tempfile.TemporaryDirectory(dir=self._settings.layout.output) as folder:

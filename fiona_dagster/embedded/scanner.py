@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fiona_dagster.adapters.dicom_scu import SendReport, send
-from fiona_dagster.embedded.pacs import EmbeddedPacs, Faults
+from fiona_dagster.embedded.pacs import EmbeddedPacs
+from fiona_dagster.embedded.pacs_faults import Faults
 from fiona_dagster.settings import DicomPeer
 
 if TYPE_CHECKING:

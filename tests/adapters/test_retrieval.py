@@ -19,7 +19,7 @@ from fiona_dagster.adapters.retrieval_pass import retrieve
 from fiona_dagster.adapters.retrieval_work import active_sources, work_of
 from fiona_dagster.domain.procedures import CreatedProcedure, ProcedureChange, ProcedureState
 from fiona_dagster.domain.retrieval import GIVE_UP_SECONDS, SETTLE_SECONDS, Account, Origin, RetrievalState
-from fiona_dagster.embedded.pacs import Faults
+from fiona_dagster.embedded.pacs_faults import Faults
 from fiona_dagster.embedded.samples import SampleStudy, write_samples
 from fiona_dagster.embedded.scanner import EmbeddedScanner
 from fiona_dagster.settings import DicomPeer, Settings, Site, load_settings

@@ -29,7 +29,7 @@ from fiona_dagster.domain.phases import Phase
 from fiona_dagster.domain.registration import TransferStatus
 from fiona_dagster.domain.routing import TransferRequest
 from fiona_dagster.domain.transfer import CLEANED_UP, Balance, Transfer, TransferState
-from fiona_dagster.embedded.pacs import Faults
+from fiona_dagster.embedded.pacs_faults import Faults
 from fiona_dagster.embedded.redcap.server import RedcapServer
 from tests.gateway import Gateway, failures, running_gateway
 

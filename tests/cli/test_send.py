@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 from pynetdicom import evt
 
 from fiona_dagster.cli.send import send
-from fiona_dagster.embedded.pacs import EmbeddedPacs, Faults
+from fiona_dagster.embedded.pacs import EmbeddedPacs
+from fiona_dagster.embedded.pacs_faults import Faults
 from fiona_dagster.embedded.samples import SampleStudy, write_samples
 from tests.cli.test_main import run as run_as_called
 from tests.conftest import free_port

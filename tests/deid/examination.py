@@ -61,7 +61,7 @@ def working_folder() -> Path:
     return Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
 
 
-def examine(content: bytes, *, verify: bool = False) -> Examined:
+def examine(content: bytes, *, verify: bool = False, profile: Profile = PROFILE) -> Examined:
     """De-identify one file on its own; with `verify`, let verification judge it.
 
     Raises:
@@ -70,7 +70,7 @@ def examine(content: bytes, *, verify: bool = False) -> Examined:
     folder = working_folder()
     try:
         with limited(LONGEST_SECONDS):
-            return _examine(content, folder, verify=verify)
+            return _examine(content, folder, verify=verify, profile=profile)
     except BrokenPromise:
         raise
     except Exception as error:
@@ -79,11 +79,11 @@ def examine(content: bytes, *, verify: bool = False) -> Examined:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _examine(content: bytes, folder: Path, *, verify: bool) -> Examined:
+def _examine(content: bytes, folder: Path, *, verify: bool, profile: Profile) -> Examined:
     path = folder / "original.dcm"
     path.write_bytes(content)
     sources, asked = [SourceInstance(path, 1, "")], request(folder / "out")
-    result = deidentify_study(sources, asked, KEY, PROFILE)
+    result = deidentify_study(sources, asked, KEY, profile)
     (one,) = result.instances
     if one.disposition not in DISPOSITIONS or (one.disposition != "released") != bool(one.reason):
         raise BrokenPromise(f"disposition {one.disposition} with reason '{one.reason}'")
@@ -91,9 +91,13 @@ def _examine(content: bytes, folder: Path, *, verify: bool) -> Examined:
     if len(files) != (one.disposition == "released"):
         raise BrokenPromise(f"{len(files)} files lie there, but the instance is {one.disposition}")
     copy = Copy(files[0].read_bytes()) if files else None
-    return Examined(one.disposition, one.reason, _verdict(result, sources, asked) if verify else None, copy)
+    return Examined(
+        one.disposition, one.reason, _verdict(result, sources, asked, profile) if verify else None, copy
+    )
 
 
-def _verdict(result: DeidentifiedStudy, sources: list[SourceInstance], asked: object) -> bool:
-    verdict = verify_release(result, sources, asked, KEY, PROFILE)  # type: ignore[arg-type]
+def _verdict(
+    result: DeidentifiedStudy, sources: list[SourceInstance], asked: object, profile: Profile
+) -> bool:
+    verdict = verify_release(result, sources, asked, KEY, profile)  # type: ignore[arg-type]
     return isinstance(verdict, VerifiedStudy)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fiona_dagster.domain.deid.profile import Code, Profile
 from fiona_dagster.domain.deid.table import annex_e
 from tests.deid import objects, pixels, planting
 from tests.deid.answer_key import Level
@@ -94,9 +95,11 @@ def _quiet() -> None:
 
 
 def test_what_the_properties_look_for_is_in_their_originals_and_these_are_released() -> None:
-    kept = Element(0x00181210, "SH", MARK.encode())  # ConvolutionKernel stays: here the mark must be found
+    element = Element(0x00181210, "SH", MARK.encode())
+    kept = Profile(overrides=((element.tag, Code.KEEP),))  # here the mark must be found
     for syntax in (IMPLICIT, EXPLICIT, BIG, DEFLATED):
-        assert examine(part10(whole([kept]), syntax)).holds(MARK)
+        assert examine(part10(whole([element]), syntax), profile=kept).holds(MARK)
+        assert not examine(part10(whole([element]), syntax)).holds(MARK)
 
 
 @settings(max_examples=150)

@@ -22,8 +22,9 @@ from fiona_dagster.adapters.dicom_scu import (
     read_stored_instance,
     send,
 )
-from fiona_dagster.embedded.pacs import EmbeddedPacs, Faults
+from fiona_dagster.embedded.pacs import EmbeddedPacs
 from fiona_dagster.embedded.pacs_commitment import STORAGE_COMMITMENT, WELL_KNOWN_INSTANCE
+from fiona_dagster.embedded.pacs_faults import Faults
 from fiona_dagster.embedded.pacs_responses import leave_responses_to_the_sender
 from fiona_dagster.embedded.samples import SampleStudy, write_samples
 from fiona_dagster.settings import DicomPeer

@@ -7,7 +7,8 @@ import pytest
 
 from fiona_dagster.adapters.dicom_scu import count_instances, query_instances
 from fiona_dagster.domain.errors import Transient
-from fiona_dagster.embedded.pacs import EmbeddedPacs, Faults
+from fiona_dagster.embedded.pacs import EmbeddedPacs
+from fiona_dagster.embedded.pacs_faults import Faults
 from fiona_dagster.embedded.samples import SampleStudy, write_samples
 from fiona_dagster.embedded.scanner import EmbeddedScanner
 from fiona_dagster.settings import DicomPeer

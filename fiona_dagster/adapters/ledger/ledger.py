@@ -17,8 +17,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 
 from fiona_dagster.adapters.ledger import acceptance_schema as _acceptance_schema  # noqa: F401 — its table
 from fiona_dagster.adapters.ledger import delivery_schema as _delivery_schema  # noqa: F401
-from fiona_dagster.adapters.ledger import project_schema as _project_schema  # noqa: F401 — its tables
 from fiona_dagster.adapters.ledger import notice_schema as _notice_schema  # noqa: F401 — its table
+from fiona_dagster.adapters.ledger import project_schema as _project_schema  # noqa: F401 — its tables
 from fiona_dagster.adapters.ledger import reception_schema as _reception_schema  # noqa: F401 — its tables
 from fiona_dagster.adapters.ledger import reconciliation_schema as _reconciliation_schema  # noqa: F401
 from fiona_dagster.adapters.ledger import retirement_schema as _retirement_schema  # noqa: F401
