@@ -67,7 +67,7 @@ def import_file(file: Path, good_lines: bool, config_file: Path | None) -> None:
 
 @coupling.command(name="list")
 @click.option("--project", default="", help="Only this project's.")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @config_option
 def list_entries(project: str, as_json: bool, config_file: Path | None) -> None:
     """Number, project, last day and state of each entry: waiting, used or expired. No names and numbers of studies."""

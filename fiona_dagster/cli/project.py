@@ -31,7 +31,7 @@ def project() -> None:
 
 
 @project.command(name="list")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @config_option
 def list_projects(as_json: bool, config_file: Path | None) -> None:
     """State, approval, participants, studies and room for auto-IDs of every project."""

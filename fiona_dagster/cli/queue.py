@@ -28,7 +28,7 @@ def queue() -> None:
 
 @queue.command("list")
 @click.option("--all", "everything", is_flag=True, help="Also what was confirmed or cancelled.")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @config_option
 def list_(everything: bool, as_json: bool, config_file: Path | None) -> None:
     """Show it, oldest first, with the destinations that are left alone at present."""

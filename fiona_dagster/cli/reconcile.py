@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--whole", is_flag=True, help="With --now: ask the research PACS for everything, as by night.")
 @click.option("--believe-gone", is_flag=True, help="With --now: many studies were deleted there on purpose.")
 @click.option("--show", "number", type=int, help="The Study Instance UID behind a difference (audited).")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @config_option
 def reconcile(
     at_once: bool,

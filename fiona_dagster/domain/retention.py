@@ -117,6 +117,10 @@ def why_study_stays(study: StudyStanding, *, now: float) -> str | None:
         (study.aside_count > 0, "instances with other content under a known UID wait for a person"),
         (not study.ended, "it is being worked on"),
         (not study.transfers, "it went nowhere yet"),
+        (
+            all(one.state is TransferState.RETIRED for one in study.transfers),
+            "its copies were taken back and it went nowhere else: assign it or give it up",
+        ),
     )
     for stays, reason in checks:
         if stays:

@@ -250,7 +250,7 @@ def test_a_crash_between_noting_and_sending_over_another_sends_again(
         raise RuntimeError("the process was killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr("fiona_dagster.adapters.forwarding.send", crash)
+        patched.setattr("fiona_dagster.adapters.image_peers.send", crash)
         gateway.run(Phase.TRANSFER, key, succeeds=False)
     with gateway.ledger.read() as connection:
         assert {row.sha256 for row in connection.execute(sent_copy.select())} == {""}

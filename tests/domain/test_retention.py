@@ -63,6 +63,14 @@ def test_whatever_is_unconfirmed_stays_with_its_reason(standing: StudyStanding, 
     assert reason in decision.reason
 
 
+def test_a_copy_taken_back_is_missing_nowhere_but_alone_it_is_no_delivery() -> None:
+    gone = TransferStanding("PROJ1", TransferState.RETIRED, 0, 0)
+    there = replace(STUDY.transfers[0], project="PROJ2")
+    assert why_study_stays(replace(STUDY, transfers=(gone, there)), now=NOW) is None
+    assert "went nowhere else" in (why_study_stays(replace(STUDY, transfers=(gone,)), now=NOW) or "")
+    assert why_study_stays(replace(STUDY, transfers=(gone,), given_up=True), now=NOW) is None
+
+
 def test_a_person_may_give_up_a_held_study_but_not_one_that_is_still_arriving() -> None:
     held = replace(STUDY, held_reason="no rule", transfers=(), ended=False, given_up=True)
     assert why_study_stays(held, now=NOW) is None
@@ -118,11 +126,13 @@ def test_no_full_disk_ever_deletes_what_is_not_confirmed(
         assert arrived == study.instance_count
         assert ended
         assert not held
+        standing = [t for t in transfers if t.state is not TransferState.RETIRED]
+        assert standing
         assert all(
             t.state is TransferState.DELIVERED
             and min(t.confirmed_revision, t.delivered_revision) >= revision
             and not t.unconfirmed_instances
-            for t in transfers
+            for t in standing
         )
 
 
