@@ -16,6 +16,7 @@ from dagster import (
 from dagster import MetadataValue as Value
 
 from fiona_dagster.adapters.ledger.studies import StudyRecord
+from fiona_dagster.assets.costs import Spent
 from fiona_dagster.assets.descriptions import INTAKE, OWNER, SCANNER, stage_tags
 from fiona_dagster.assets.failures import NETWORK_RETRIES, reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
@@ -66,6 +67,7 @@ def arrived_study(
     revision of the same study, under the same key.
     """
     with reporting_failures():
+        spent = Spent()
         ledger, now = gateway.ledger, gateway.moment()
         study = ledger.studies.get(context.partition_key)
         site = gateway.settings.site(study.site)
@@ -104,6 +106,7 @@ def arrived_study(
             metadata={
                 **_metadata(arrived, moving, study.first_received_at, study.last_received_at),
                 **_completeness(finding, announced),
+                **spent.metadata,
             }
         )
         yield _check(arrived.instance_count, announced, note, passed=arrived.missing == 0)

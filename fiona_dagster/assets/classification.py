@@ -3,6 +3,7 @@
 from dagster import AssetExecutionContext, MaterializeResult, TableColumn, TableRecord, TableSchema, asset
 from dagster import MetadataValue as Value
 
+from fiona_dagster.assets.costs import Spent
 from fiona_dagster.assets.descriptions import INTAKE, OWNER, stage_tags
 from fiona_dagster.assets.failures import reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
@@ -36,11 +37,11 @@ def classified_series(context: AssetExecutionContext, gateway: GatewayResource) 
     JSON, where scripts of the site find them, and go to REDCap with the registration.
     """
     with reporting_failures():
+        spent = Spent()
         from fiona_dagster.adapters.classification import classify_received
 
         ledger = gateway.ledger
         study = ledger.studies.get(context.partition_key)
-        started = gateway.now()
         rules = gateway.rules
         covered = ledger.studies.instances(study.key)[: study.arrived_count]
         found = classify_received(rules, study, covered, gateway.settings.site(study.site).layout)
@@ -55,7 +56,7 @@ def classified_series(context: AssetExecutionContext, gateway: GatewayResource) 
                 "modalities": ", ".join(sorted({one.modality for one in found})),
                 "rules": len(rules.types),
                 "types": _table(found),
-                "seconds": round(gateway.now() - started, 2),
+                **spent.metadata,
             }
         )
 

@@ -4,6 +4,7 @@ from dagster import AssetExecutionContext, MaterializeResult, asset
 from dagster import MetadataValue as Value
 
 from fiona_dagster.adapters.ledger.deliveries import DeliveryRecord
+from fiona_dagster.assets.costs import Spent
 from fiona_dagster.assets.descriptions import EXPORT, OWNER, stage_tags
 from fiona_dagster.assets.failures import NETWORK_RETRIES, reporting_failures
 from fiona_dagster.assets.packaging import build_packages
@@ -33,6 +34,7 @@ def delivered_package(context: AssetExecutionContext, gateway: GatewayResource) 
     packages from the outbox.
     """
     with reporting_failures():
+        spent = Spent()
         ledger = gateway.ledger
         study = ledger.studies.get(context.partition_key)
         receipts: list[tuple[Transfer, DeliveryReceipt]] = []
@@ -65,6 +67,7 @@ def delivered_package(context: AssetExecutionContext, gateway: GatewayResource) 
                 "bytes": sum(receipt.size_bytes for _, receipt in receipts),
                 "already_there": sum(receipt.sent_bytes == 0 for _, receipt in receipts),
                 "where": Value.md("\n".join(lines) or "in the outbox"),
+                **spent.metadata,
             }
         )
 

@@ -8,6 +8,7 @@ from dagster import AssetExecutionContext, MaterializeResult, asset
 from dagster import MetadataValue as Value
 
 from fiona_dagster.adapters.ledger.deliveries import DeliveryRecord
+from fiona_dagster.assets.costs import Spent
 from fiona_dagster.assets.descriptions import OWNER, TRANSFER, stage_tags
 from fiona_dagster.assets.failures import NETWORK_RETRIES, reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
@@ -47,6 +48,7 @@ def research_pacs_copy(context: AssetExecutionContext, gateway: GatewayResource)
     left alone for a while and delays no other.
     """
     with reporting_failures():
+        spent = Spent()
         ledger = gateway.ledger
         study = ledger.studies.get(context.partition_key)
         receipts: list[tuple[Transfer, ForwardReceipt]] = []
@@ -65,7 +67,7 @@ def research_pacs_copy(context: AssetExecutionContext, gateway: GatewayResource)
         tell_registry(gateway, study, context.log)
         if later:
             raise _all_of(later)
-        return MaterializeResult(metadata=_metadata(receipts))
+        return MaterializeResult(metadata={**_metadata(receipts), **spent.metadata})
 
 
 @dataclass

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dagster import AssetExecutionContext, MaterializeResult, asset
 from dagster import MetadataValue as Value
 
+from fiona_dagster.assets.costs import Spent
 from fiona_dagster.assets.descriptions import EXPORT, OWNER, stage_tags
 from fiona_dagster.assets.exports import export_context
 from fiona_dagster.assets.failures import reporting_failures
@@ -37,7 +38,7 @@ def outbox_package(
     destination which has it need not get it again.
     """
     with reporting_failures():
-        started = gateway.now()
+        spent = Spent()
         packages = build_packages(gateway, context.partition_key)
         if not packages:
             context.log.info("nothing is confirmed by the research PACS yet")
@@ -49,7 +50,7 @@ def outbox_package(
                 "bytes": sum(package.size_bytes for _, package in packages),
                 "files": Value.md("\n".join(f"- `{p.name}` md5 `{p.md5}`" for _, p in packages)),
                 "outbox": Value.path(str(gateway.settings.layout.outbox)),
-                "seconds": round(gateway.now() - started, 2),
+                **spent.metadata,
             }
         )
 

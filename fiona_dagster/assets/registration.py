@@ -5,6 +5,7 @@ from typing import Any
 from dagster import AssetExecutionContext, MaterializeResult, asset
 from dagster import MetadataValue as Value
 
+from fiona_dagster.assets.costs import Spent
 from fiona_dagster.assets.descriptions import INTAKE, OWNER, stage_tags
 from fiona_dagster.assets.failures import NETWORK_RETRIES, reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
@@ -28,12 +29,12 @@ def incoming_record(context: AssetExecutionContext, gateway: GatewayResource) ->
     the next free instance, read back and never guessed.
     """
     with reporting_failures():
+        spent = Spent()
         ledger = gateway.ledger
         study = ledger.studies.get(context.partition_key)
         registry = gateway.registry
         metadata: dict[str, Any] = {"revision": study.revision, "registry": "none is configured"}
         if registry is not None:
-            started = gateway.now()
             receipt = registry.register([registration_of(gateway, study)])
             metadata = {
                 "revision": study.revision,
@@ -41,7 +42,6 @@ def incoming_record(context: AssetExecutionContext, gateway: GatewayResource) ->
                 "rows_written": receipt.rows_written,
                 "rows_unchanged": receipt.rows_unchanged,
                 "registry": Value.url(registry.url),
-                "seconds": round(gateway.now() - started, 2),
             }
         ledger.studies.register(study.key, study.revision, now=gateway.now(), run_id=context.run.run_id)
-        return MaterializeResult(metadata=metadata)
+        return MaterializeResult(metadata={**metadata, **spent.metadata})

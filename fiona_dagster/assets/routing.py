@@ -9,6 +9,7 @@ from dagster import MetadataValue as Value
 
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.studies import StudyRecord
+from fiona_dagster.assets.costs import Spent
 from fiona_dagster.assets.descriptions import COUPLING_LIST, OWNER, TRANSFER, stage_tags
 from fiona_dagster.assets.failures import NETWORK_RETRIES, reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
@@ -48,6 +49,7 @@ def transfer_decision(context: AssetExecutionContext, gateway: GatewayResource) 
     unless the project takes no new data any more. What a workstation made of released copies follows their study.
     """
     with reporting_failures():
+        spent = Spent()
         ledger, now = gateway.ledger, gateway.now()
         study = ledger.studies.get(context.partition_key)
         projects = gateway.projects()
@@ -85,6 +87,7 @@ def transfer_decision(context: AssetExecutionContext, gateway: GatewayResource) 
                     "\n".join(f"- {t.project} ({t.source}): {t.state}" for t in transfers) or "none"
                 ),
                 **({"note": found.note} if found.note else {}),
+                **spent.metadata,
             }
         )
 
