@@ -4,7 +4,8 @@
 
 Both send the same files in one Association to the same kind of receiver, which is started anew for every measurement
 and has to have every file afterwards. Only the ratios carry over to other machines. `--responses` sends so many small
-instances over one Association and counts the answers.
+instances to a storescp, tuned and as it comes, and a tenth to pynetdicom, and counts the answers; `--sets ""` does that
+alone.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(name)
         import pynetdicom  # noqa: F401 — a gateway that sends has it in memory already
 
-        lost = sum(_compare(folder, one, options) for one in options.sets.split(","))
+        lost = sum(_compare(folder, one, options) for one in options.sets.split(",") if one)
         if options.responses:
             lost += _answers(folder, options.responses)
     return 1 if lost else 0
@@ -109,19 +110,59 @@ def _dcmsend(source: Path, tuned: bool, port: int) -> None:
 
 
 def _answers(folder: Path, count: int) -> int:
-    """Send one small instance `count` times over one Association; returns how many answers did not come."""
-    command = [sys.executable, "benchmarks/generate.py", str(folder), "one", "tiny"]
-    subprocess.run(command, check=True, cwd=_ROOT, env=dict(os.environ, PYTHONPATH=str(_ROOT)))
-    (file,) = (folder / "one").iterdir()
-    (receiver,) = receivers(frozenset({"storescp tuned"}), 1)
-    place = folder / "answers"
-    place.mkdir()
-    with receiving(receiver, place) as running:
-        began = time.perf_counter()
-        report = send([file] * count, DicomPeer("ANY-SCP", HOST, running.port), "BENCH")
-        seconds = time.perf_counter() - began
-    print(f"{count} C-STORE requests in {seconds:.0f} s: {len(report.failed)} answer(s) lost", flush=True)
-    return len(report.failed)
+    """Send one small instance `count` times to each kind of peer, half over one Association, half over four at once.
+
+    Returns how many answers did not come. The peers keep nothing: what is looked at is the answers.
+    """
+    file = folder / "small.dcm"
+    _small_instance(file)
+    storescp, lost = shutil.which("storescp") or "storescp", 0
+    python = [sys.executable, "-m", "pynetdicom", "storescp", "--ignore", "-q"]
+    quick = {"TCP_NODELAY": "1"}
+    kinds = (
+        ("storescp, no delay", [storescp, "--fork", "--ignore", "-pdu", "131072"], quick, count),
+        ("storescp, as it comes", [storescp, "--fork", "--ignore"], {}, count),
+        ("pynetdicom", python, {}, count // 10),  # ten times as slow
+    )
+    for name, command, environment, share in kinds:
+        receiver = Receiver(
+            name, "keeps nothing", lambda port, _, command=command: [*command, str(port)], lambda _: 0,
+            environment=environment,
+        )  # fmt: skip
+        place = folder / name.replace(" ", "-")
+        place.mkdir()
+        with receiving(receiver, place) as running:
+            peer = DicomPeer("ANY-SCP", HOST, running.port)
+            for associations in (1, 4):
+                asked = share // 2
+                began = time.perf_counter()
+                report = send([file] * asked, peer, "BENCH", associations=associations)
+                seconds = time.perf_counter() - began
+                good = sum(one.status == 0 for one in report.outcomes)
+                lost += asked - good
+                print(
+                    f"{name}, {associations} Association(s): {asked} C-STORE requests in {seconds:.0f} s, "
+                    f"{asked - good} answer(s) lost",
+                    flush=True,
+                )
+    return lost
+
+
+def _small_instance(path: Path) -> None:
+    from pydicom import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+    content = Dataset()
+    content.file_meta = FileMetaDataset()
+    content.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    content.SOPClassUID, content.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
+    content.StudyInstanceUID, content.SeriesInstanceUID = generate_uid(), generate_uid()
+    content.PatientID, content.Modality = "ANSWERS", "OT"
+    content.Rows = content.Columns = 16
+    content.BitsAllocated = content.BitsStored = 8
+    content.HighBit, content.PixelRepresentation, content.SamplesPerPixel = 7, 0, 1
+    content.PhotometricInterpretation, content.PixelData = "MONOCHROME2", bytes(256)
+    content.save_as(path, enforce_file_format=True)
 
 
 if __name__ == "__main__":

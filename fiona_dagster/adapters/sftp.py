@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from fiona_dagster.adapters.packages import manifest_file
 from fiona_dagster.adapters.sftp_checksum import holds
 from fiona_dagster.adapters.sftp_server_sums import server_says
-from fiona_dagster.adapters.ssh_session import sftp_session
+from fiona_dagster.adapters.sftp_writing import REQUEST_BYTES, RemoteWriter
+from fiona_dagster.adapters.ssh_patience import STALLED_SECONDS
+from fiona_dagster.adapters.ssh_session import patient, sftp_session
 from fiona_dagster.domain.delivery import (
     DeliveryReceipt,
     RemoteFile,
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that are there so far and their total."""
-_REQUEST = 32768
-"""Bytes a request: the size that every server must take (draft-ietf-secsh-filexfer-02, section 3)."""
 _PIECE = 1 << 20
 
 
@@ -51,6 +51,7 @@ def deliver(
     progress: Progress | None = None,
     clock: Callable[[], float] = time.time,
     terms: DeliveryTerms | None = None,
+    patience: float = STALLED_SECONDS,
 ) -> DeliveryReceipt:
     """Bring a package and its `.md5` to an SFTP server and read both back.
 
@@ -62,13 +63,14 @@ def deliver(
         progress: told while the package is sent.
         clock: seconds since the epoch, for the receipt.
         terms: what an upload may use of the line, and FIONA's companions of a package.
+        patience: seconds that the session may stand still while we wait for the server.
 
     Raises:
         Permanent: host key, login, permission, folder, or a package that is gone or is not the recorded one.
         Transient: network, time-out, full disk, or a copy that differs: the next call goes on from there.
     """
-    with sftp_session(destination, secret) as client:
-        sent = _Delivery(client, package, destination.path, terms or DeliveryTerms()).run(progress)
+    with sftp_session(destination, secret, patience=patience) as client:
+        sent = _Delivery(client, package, destination.path, terms or DeliveryTerms(), patience).run(progress)
     return DeliveryReceipt(
         transfer_id=transfer_id,
         destination=destination.name,
@@ -110,8 +112,12 @@ def send_only(client: SFTPClient, package: Package, folder: str) -> None:
 class _Delivery:
     """One package on its way over one session."""
 
-    def __init__(self, client: SFTPClient, package: Package, folder: str, terms: DeliveryTerms) -> None:
+    def __init__(
+        self, client: SFTPClient, package: Package, folder: str, terms: DeliveryTerms,
+        patience: float = STALLED_SECONDS,
+    ) -> None:  # fmt: skip
         self._client, self._package, self._terms = client, package, terms
+        self._patience = patience
         self._folder = folder
         self._final = _place(folder, package.name)
         self._part = _place(folder, part_name(package.name))
@@ -160,18 +166,19 @@ class _Delivery:
         done, began = offset, time.monotonic()
         with (
             _local(self._package) as local,
+            patient(self._client, self._patience) as patience,
             self._client.open(self._part, "r+b" if offset else "wb") as remote,
         ):
-            remote.set_pipelined(True)
             local.seek(offset)
-            remote.seek(offset)
-            while piece := local.read(_PIECE):
-                for start in range(0, len(piece), _REQUEST):
-                    remote.write(piece[start : start + _REQUEST])
+            writer = RemoteWriter(self._client, remote, offset, acknowledged=patience.step)
+            while piece := local.read(_piece_bytes(self._terms.bytes_per_second)):
+                patience.step()
+                writer.write(piece)
                 done += len(piece)
                 time.sleep(pause(done - offset, time.monotonic() - began, self._terms.bytes_per_second))
                 if progress:
                     progress(done, self._package.size_bytes)
+            writer.finish()
 
     def _confirm_part(self) -> None:
         """Read the part back; what is not the package is removed, or left to go on from if it is only short."""
@@ -238,6 +245,13 @@ class _Delivery:
             if self._size(target) is not None:
                 self._client.remove(target)
             self._client.rename(source, target)
+
+
+def _piece_bytes(bytes_per_second: float) -> int:
+    """What is sent between two pauses: seconds' worth, so that a slow line is not taken for one that stands still."""
+    if bytes_per_second <= 0:
+        return _PIECE
+    return max(REQUEST_BYTES, min(_PIECE, int(bytes_per_second * 5)))
 
 
 def _place(folder: str, name: str) -> str:

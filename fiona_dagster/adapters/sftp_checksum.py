@@ -13,6 +13,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from fiona_dagster.adapters.sftp_reading import read_remote
+from fiona_dagster.adapters.ssh_patience import Patience
 
 if TYPE_CHECKING:
     from paramiko import SFTPClient
@@ -50,7 +51,10 @@ def _by_command(client: SFTPClient, place: str) -> str:
         return ""
     path = client.normalize(place)
     try:
-        with own.get_transport().open_session() as channel:
+        with (
+            Patience(own.get_transport(), COMMAND_SECONDS + 60.0, "md5sum at the destination did not answer"),
+            own.get_transport().open_session() as channel,
+        ):
             channel.settimeout(COMMAND_SECONDS)
             channel.exec_command(f"md5sum -b -- {shlex.quote(path)}")
             channel.shutdown_write()  # a forced internal-sftp ends here instead of waiting for us

@@ -11,17 +11,15 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from fiona_dagster.adapters.sftp_packets import FIRST_ID, STATUS, Answers
+
 if TYPE_CHECKING:
     from paramiko import Channel, SFTPClient
 
-_READ, _STATUS, _DATA = 5, 101, 103
+_READ, _DATA = 5, 103
 _STATUS_EOF = 1
 _REQUEST_BYTES = 32768
 _UNDER_WAY = 64
-_FIRST_ID = 1 << 31
-"""Far from paramiko's own numbers on the same channel, which begin at 1."""
-_RECEIVE_BYTES = 1 << 20
-"""Taking all that has come in one go is what spares paramiko's buffer its moves."""
 
 
 def read_remote(client: SFTPClient, place: str) -> Iterator[bytes]:
@@ -45,8 +43,8 @@ def read_remote(client: SFTPClient, place: str) -> Iterator[bytes]:
 class _Reader:
     def __init__(self, channel: Channel, handle: bytes) -> None:
         self._channel, self._handle = channel, handle
-        self._next_id = _FIRST_ID
-        self._buffer, self._start = bytearray(), 0
+        self._next_id = FIRST_ID
+        self._answers = Answers(channel)
         self._early: dict[int, tuple[int, bytes]] = {}
 
     def content(self, size: int) -> Iterator[bytes]:
@@ -84,33 +82,13 @@ class _Reader:
     def _answer(self, number: int) -> bytes | None:
         """The data of an answer; None at the end of the file. Answers to others wait until they are asked for."""
         while number not in self._early:
-            kind, identity, body = self._packet()
-            if identity >= _FIRST_ID:
+            kind, identity, body = self._answers.next()
+            if identity >= FIRST_ID:
                 self._early[identity] = kind, body
         kind, body = self._early.pop(number)
         if kind == _DATA:
             return body[4:]
-        status = struct.unpack_from(">I", body)[0] if kind == _STATUS else -1
+        status = struct.unpack_from(">I", body)[0] if kind == STATUS else -1
         if status == _STATUS_EOF:
             return None
         raise OSError(f"the server answered a read with status {status}")
-
-    def _packet(self) -> tuple[int, int, bytes]:
-        """Kind, request number and the rest of the next packet."""
-        self._need(4)
-        length = struct.unpack_from(">I", self._buffer, self._start)[0]
-        self._need(4 + length)
-        kind, identity = struct.unpack_from(">BI", self._buffer, self._start + 4)
-        end = self._start + 4 + length
-        body = bytes(memoryview(self._buffer)[self._start + 9 : end])
-        self._start = end
-        return kind, identity, body
-
-    def _need(self, count: int) -> None:
-        while len(self._buffer) - self._start < count:
-            received = self._channel.recv(_RECEIVE_BYTES)
-            if not received:
-                raise EOFError
-            del self._buffer[: self._start]
-            self._start = 0
-            self._buffer += received

@@ -16,6 +16,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fiona_dagster.adapters.ssh_patience import STALLED_SECONDS, Patience
 from fiona_dagster.domain.errors import FionaError, Permanent, Transient
 from fiona_dagster.domain.project import Destination
 
@@ -23,19 +24,21 @@ if TYPE_CHECKING:
     from paramiko import HostKeys, PKey, SFTPClient, Transport
 
 CONNECT_SECONDS = 15.0
-ANSWER_SECONDS = 60.0
 _CIPHERS_FIRST = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 """Authenticated encryption in one pass of AES-NI: 1.4 times the throughput of AES-CTR with a separate MAC."""
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")
 
 
 @contextmanager
-def sftp_session(destination: Destination, secret: str) -> Iterator[SFTPClient]:
+def sftp_session(
+    destination: Destination, secret: str, *, patience: float = STALLED_SECONDS
+) -> Iterator[SFTPClient]:
     """An open SFTP session, closed at the end; errors inside the block become ours as well.
 
     Args:
         destination: host, port, user and known_hosts (a file's path, or its lines).
         secret: the password, or a private key as PEM text.
+        patience: seconds until a server that does not answer is given up.
 
     Raises:
         Permanent: host key, login or a permission was refused, a folder is missing, or a value cannot be used.
@@ -46,17 +49,30 @@ def sftp_session(destination: Destination, secret: str) -> Iterator[SFTPClient]:
     with _errors_of(destination):
         transport = _transport(destination)
         try:
-            _log_in(transport, destination, secret)
-            client = paramiko.SFTPClient.from_transport(transport)
+            with Patience(transport, patience, f"{_name(destination)} did not answer"):
+                _log_in(transport, destination, secret)
+                client = paramiko.SFTPClient.from_transport(transport)
             if client is None:
                 raise Transient(f"{_name(destination)} opened no SFTP channel")
             channel = client.get_channel()
             if channel is not None:
-                channel.settimeout(ANSWER_SECONDS)
+                channel.settimeout(patience)
             with client:
                 yield client
         finally:
             transport.close()
+
+
+def patient(client: SFTPClient, seconds: float, what: str = "the destination took nothing") -> Patience:
+    """For a block that waits for the server of an open session: see `Patience`.
+
+    Raises:
+        EOFError: the session has ended.
+    """
+    channel = client.get_channel()
+    if channel is None:
+        raise EOFError
+    return Patience(channel.get_transport(), seconds, what)
 
 
 @contextmanager

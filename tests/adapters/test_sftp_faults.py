@@ -6,17 +6,22 @@ import hashlib
 import io
 import os
 import socket
+import struct
 import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from fiona_dagster.adapters import sftp
 from fiona_dagster.adapters.packages import manifest_file
+from fiona_dagster.adapters.sftp_packets import FIRST_ID
+from fiona_dagster.adapters.sftp_writing import RemoteWriter
 from fiona_dagster.domain.delivery import pause
 from fiona_dagster.domain.delivery_settings import DeliveryTerms
 from fiona_dagster.domain.errors import Transient
@@ -40,7 +45,9 @@ class Line:
     def __init__(self, port: int) -> None:
         self._target = port
         self.cut_after: int | None = None
+        self.freeze_after: int | None = None
         self.sent = 0
+        self._thawed = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._serve)]
@@ -66,6 +73,8 @@ class Line:
                     if self.cut_after is not None and self.sent > self.cut_after:
                         self.cut_after = None
                         break
+                    if self.freeze_after is not None and self.sent > self.freeze_after:
+                        self._thawed.wait()  # nothing is taken any more, and nothing is closed
                 other.sendall(piece)
         except OSError:
             pass
@@ -76,6 +85,7 @@ class Line:
                 end.close()
 
     def close(self) -> None:
+        self._thawed.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
@@ -118,6 +128,73 @@ def test_a_line_that_is_cut_at_every_twentieth_of_an_upload_never_shows_half_a_p
         assert receipt.sent_bytes <= SIZE - there  # it may have written on what had come before the cut
         assert is_whole(folder, package)
         assert names(folder) == [package.name, f"{package.name}.md5"]
+
+
+@pytest.mark.parametrize("after", [2_600, 400_000, 2_000_000])
+def test_a_server_that_freezes_is_given_up_and_the_upload_goes_on_from_there(
+    sshd: Sshd, line: Line, tmp_path: Path, after: int
+) -> None:
+    folder = sshd.root / f"frozen-{after}"
+    folder.mkdir()
+    package = a_package(tmp_path / "outbox", size=12_000_000)  # more than all buffers on the way
+    line.freeze_after = after
+    with pytest.raises(Transient):
+        sftp.deliver(
+            package, destination(sshd, folder.name, line.port), sshd.key, transfer_id=1, patience=1.5
+        )
+    assert not (folder / package.name).exists()
+    receipt = sftp.deliver(package, destination(sshd, folder.name), sshd.key, transfer_id=1)
+    assert is_whole(folder, package)
+    assert receipt.sent_bytes < package.size_bytes or after < 400_000
+
+
+def test_answers_in_any_order_are_taken_and_a_refused_write_leaves_nothing_under_way() -> None:
+    channel = ScriptedChannel()
+    taken: list[int] = []
+    writer = RemoteWriter(
+        cast("Any", channel),
+        cast("Any", SimpleNamespace(handle=b"h")),
+        0,
+        acknowledged=lambda: taken.append(1),
+    )
+    writer.write(bytes(3 * 32768))
+    channel.answer(FIRST_ID + 2, 0)
+    channel.answer(7, 0)  # to a request of paramiko's
+    channel.answer(FIRST_ID, 0)
+    channel.answer(FIRST_ID + 1, 0)
+    writer.finish()
+    assert len(taken) == 4
+    writer.write(bytes(2 * 32768))
+    channel.answer(FIRST_ID + 3, 4)
+    channel.answer(FIRST_ID + 4, 0)
+    with pytest.raises(OSError, match="failure"):
+        writer.finish()
+    assert not channel.recv_ready()
+
+
+class ScriptedChannel:
+    """A channel whose answers stand ready."""
+
+    def __init__(self) -> None:
+        self._answers = bytearray()
+
+    def get_channel(self) -> ScriptedChannel:
+        return self
+
+    def sendall(self, content: bytes) -> None:
+        assert len(content) <= 32768
+
+    def recv_ready(self) -> bool:
+        return bool(self._answers)
+
+    def recv(self, size: int) -> bytes:
+        content = bytes(self._answers[:size])
+        del self._answers[:size]
+        return content
+
+    def answer(self, identity: int, status: int) -> None:
+        body = struct.pack(">BII", 101, identity, status)
+        self._answers += struct.pack(">I", len(body)) + body
 
 
 def test_a_disk_that_is_full_at_the_far_end_is_told_and_the_upload_goes_on_when_there_is_room(

@@ -1,0 +1,90 @@
+"""Writes a remote file with many requests under way, straight into paramiko's channel.
+
+paramiko's own pipelined write sends without a bound, or waits until every answer is there before it goes on, and in the
+order in which it asked: a server may answer in any. Packets: draft-ietf-secsh-filexfer-02, section 6.4 (write).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fiona_dagster.adapters.sftp_packets import FIRST_ID, STATUS, Answers
+
+if TYPE_CHECKING:
+    from paramiko import SFTPClient, SFTPFile
+
+_WRITE, _OK = 6, 0
+_STATUS_NAMES = {3: "permission denied", 4: "failure", 7: "connection lost", 8: "not supported"}
+REQUEST_BYTES = 32768
+"""The size that every server must take (section 3)."""
+_UNDER_WAY = 96
+_SSH_PACKET = 32768
+"""A request and its head are longer than this; sent one by one each would cost a second, nearly empty packet."""
+
+
+class RemoteWriter:
+    """Writes in order from `offset`; the client must not be used for anything else before `finish`.
+
+    Every method raises:
+        PermissionError, OSError: as the server says.
+        EOFError: the connection ended.
+        TimeoutError: no answer in the channel's time.
+    """
+
+    def __init__(
+        self, client: SFTPClient, remote: SFTPFile, offset: int, *, acknowledged: Callable[[], None]
+    ) -> None:
+        """`acknowledged` is called whenever the server has taken something."""
+        channel = client.get_channel()
+        if channel is None:
+            raise EOFError
+        self._channel, self._answers = channel, Answers(channel)
+        self._handle: Any = remote.handle  # bytes, whatever the type stubs say
+        self._offset, self._next_id = offset, FIRST_ID
+        self._waiting: set[int] = set()
+        self._acknowledged = acknowledged
+
+    def write(self, piece: bytes) -> None:
+        """Send a piece; waits while too many requests are under way."""
+        requests = []
+        for start in range(0, len(piece), REQUEST_BYTES):
+            data = piece[start : start + REQUEST_BYTES]
+            body = struct.pack(">BII", _WRITE, self._next_id, len(self._handle)) + self._handle
+            body += struct.pack(">QI", self._offset, len(data))
+            requests += [struct.pack(">I", len(body) + len(data)), body, data]
+            self._waiting.add(self._next_id)
+            self._next_id += 1
+            self._offset += len(data)
+        content = b"".join(requests)
+        for start in range(0, len(content), _SSH_PACKET):
+            self._channel.sendall(content[start : start + _SSH_PACKET])
+            while self._answers.is_there:
+                self._take()
+        while len(self._waiting) > _UNDER_WAY:
+            self._take()
+
+    def finish(self) -> None:
+        """Wait until everything was answered."""
+        while self._waiting:
+            self._take()
+
+    def _take(self) -> None:
+        kind, identity, body = self._answers.next()
+        self._acknowledged()
+        if identity not in self._waiting:
+            return  # to a request of paramiko's, which nobody waits for any more
+        self._waiting.remove(identity)
+        status = struct.unpack_from(">I", body)[0] if kind == STATUS else -1
+        if status != _OK:
+            self._drain()
+            if status == 3:
+                raise PermissionError
+            raise OSError(f"the server answered a write with {_STATUS_NAMES.get(status, status)}")
+
+    def _drain(self) -> None:
+        """Take the answers that are still under way: they would confuse whoever uses the channel next."""
+        while self._waiting:
+            _, identity, _ = self._answers.next()
+            self._waiting.discard(identity)
