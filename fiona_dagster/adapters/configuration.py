@@ -14,6 +14,7 @@ from fiona_dagster.adapters.projects_file import ProjectRow, project_rows
 from fiona_dagster.domain.dictionaries import role_dictionary
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 from fiona_dagster.domain.pixels.policy import EXCLUSIONS
+from fiona_dagster.domain.pixels.templates import device_templates
 from fiona_dagster.domain.project import Project, project_from_fields
 from fiona_dagster.domain.project_life import EndStep
 from fiona_dagster.domain.rules.ruleset import RuleSet, default_rules, load_rules
@@ -128,12 +129,12 @@ def _written_catalogue(settings: Settings, ledger: Ledger, redcap: RedcapRegistr
 
 
 def _with_templates(settings: Settings, catalogue: Catalogue) -> Catalogue:
-    """The projects that have pixels masked get the site's templates, or are blocked by a mistake in these."""
+    """The projects that have pixels masked get the site's templates and ours, or are blocked by a mistake in these."""
     masking = {name: one for name, one in catalogue.projects.items() if one.pixels.masks_any}
     if not masking:
         return catalogue
     try:
-        templates = load_templates(settings.layout.pixel_templates)
+        templates = load_templates(settings.layout.pixel_templates) + device_templates()
     except ConfigurationError as error:
         others = {name: one for name, one in catalogue.projects.items() if name not in masking}
         return Catalogue(others, (*catalogue.blocked, *((name, str(error)) for name in sorted(masking))))

@@ -12,6 +12,7 @@ from fiona_dagster.adapters.configuration import classification_rules, project_c
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.domain.dictionaries import role_dictionary
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
+from fiona_dagster.domain.pixels.templates import device_templates
 from fiona_dagster.settings import Settings, load_settings
 
 
@@ -177,7 +178,8 @@ def test_projects_that_mask_have_the_sites_templates_and_its_mistakes(tmp_path: 
     file.parent.mkdir(exist_ok=True)
     file.write_text("- {name: a, when: {Rows: 6, Columns: 8}, mask: [[0, 0, 8, 1]]}\n")
     projects = catalogue(tmp_path, ledger).projects
-    assert [one.name for one in projects["LUNGS"].pixels.templates] == ["a"]
+    first, *ours = projects["LUNGS"].pixels.templates
+    assert (first.name, tuple(ours)) == ("a", device_templates())
     assert len(projects["LUNGS"].pixels.exclusions) == 1
     assert projects["BRAIN"].pixels.templates == ()
     file.write_text("- {name: a}\n")

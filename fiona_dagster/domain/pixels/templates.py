@@ -17,6 +17,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from fiona_dagster.domain.errors import ConfigurationError
@@ -71,6 +73,15 @@ class Template:
 def fitting(templates: Iterable[Template], described: Mapping[str, str]) -> Template | None:
     """The first template that fits an object."""
     return next((one for one in templates if one.fits(described)), None)
+
+
+@cache
+def device_templates() -> tuple[Template, ...]:
+    """Those that come with the gateway, of scanners whose places are published; a site's own stand before them."""
+    import yaml
+
+    path = Path(__file__).with_name("device_templates.yaml")
+    return parse_templates(yaml.safe_load(path.read_text(encoding="utf-8")), path.name)
 
 
 def parse_templates(content: object, place: str) -> tuple[Template, ...]:

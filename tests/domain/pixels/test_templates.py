@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fiona_dagster.domain.errors import ConfigurationError
-from fiona_dagster.domain.pixels.templates import fitting, parse_templates, proposed
+from fiona_dagster.domain.pixels.templates import device_templates, fitting, parse_templates, proposed
 
 GOOD: dict[str, Any] = {
     "name": "a", "when": {"Manufacturer": "MAKER.*", "Rows": 600, "Columns": 800}, "mask": [[0, 0, 800, 40]],
@@ -63,3 +63,14 @@ def test_a_proposed_template_fits_its_own_device_and_no_other() -> None:
     assert proposed("mine", DEVICE, [], [(0, 0, 9, 9)]).keep == ((0, 0, 9, 9),)
     with pytest.raises(ConfigurationError, match="which device"):
         proposed("mine", {"Rows": "600", "Columns": "800"}, [(1, 2, 3, 4)])
+
+
+def test_devices_whose_places_are_published_have_templates_that_leave_the_rest_to_be_read() -> None:
+    ours = device_templates()
+    assert len(ours) > 20
+    assert all(one.read and one.regions and one.mask for one in ours)
+    seen = {"Manufacturer": "ACUSON", "ManufacturerModelName": "SEQUOIA", "Modality": "US", "Rows": "480"}
+    fits = fitting(ours, {**seen, "Columns": "640"})
+    assert fits is not None
+    assert fits.mask == ((0, 0, 640, 30),)
+    assert fitting(ours, {**seen, "Columns": "800"}) is None
