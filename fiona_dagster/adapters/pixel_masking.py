@@ -27,7 +27,11 @@ from fiona_dagster.domain.deid.text import all_text
 from fiona_dagster.domain.errors import FionaError, Hold
 from fiona_dagster.domain.pixels.masked_attributes import follow
 from fiona_dagster.domain.pixels.masks import MARGIN, Mask, Masking, around, of_template, settled
-from fiona_dagster.domain.pixels.suspicion import overlay_bits, ultrasound_regions
+from fiona_dagster.domain.pixels.suspicion import (
+    is_of_the_image_alone,
+    overlay_bits,
+    ultrasound_regions,
+)
 from fiona_dagster.domain.pixels.templates import ATTRIBUTES, fitting
 from fiona_dagster.domain.pixels.texts import TextJudge
 
@@ -43,14 +47,16 @@ _NUMBERS = frozenset({"Rows", "Columns"})
 def suspected_series(treated: Sequence[Treated]) -> dict[int, str]:
     """What is to be read, by position: every instance of a series of which one is suspected, with the series' reason.
 
-    The reason that most of its images have is the series'. What is held for another reason stays held.
+    The reason that most of its images have is the series'. What is held for another reason stays held. A scout is read
+    and says nothing of the slices beside it.
     """
     raised: dict[str, Counter[str]] = {}
-    for one in treated:
-        if one.suspicion:
+    alone = {n: one.suspicion for n, one in enumerate(treated) if is_of_the_image_alone(one.suspicion)}
+    for position, one in enumerate(treated):
+        if one.suspicion and position not in alone:
             raised.setdefault(one.series, Counter())[one.suspicion] += 1
     reasons = {series: min(found, key=lambda r: (-found[r], r)) for series, found in raised.items()}
-    return {
+    return alone | {
         position: reasons[one.series]
         for position, one in enumerate(treated)
         if one.series in reasons and (one.suspicion or one.instance.disposition == "released")

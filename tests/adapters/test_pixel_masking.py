@@ -149,6 +149,14 @@ def test_a_series_is_read_as_a_whole_and_other_series_are_not(
     assert study.counts()["released"] == 1
 
 
+@pytest.mark.usefixtures("play")
+def test_a_scout_is_read_and_the_slices_beside_it_are_not(tmp_path: Path) -> None:
+    scout = image(1, suspected=False)
+    scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    _, study = made(sources(tmp_path / "in", scout, image(2, suspected=False)), tmp_path)
+    assert [one.masking is not None for one in study.instances] == [True, False]
+
+
 def test_one_image_that_cannot_be_masked_is_held_and_costs_no_other(tmp_path: Path, play: Play) -> None:
     broken = image(2)
     broken.PixelData = broken.PixelData[:-100]

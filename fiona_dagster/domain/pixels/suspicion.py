@@ -26,11 +26,15 @@ CHECK_BURNED_IN_INFO = "CHECKBURNEDINFO"
 """FIONA's class of series whose pixels are rewritten; a site defines it in classifyRules.json."""
 _SHADOW = "(shadow) "
 """How FIONA's own copies of rewritten series begin: they are not rewritten again."""
-_PREFIX = "pixels may carry burned-in text: "
+MAY_CARRY_TEXT, SAYS_YES = "pixels may carry", "BurnedInAnnotation is YES"
+"""What the reasons begin with, and one of them."""
+_PREFIX = f"{MAY_CARRY_TEXT} burned-in text: "
 _BURNED_IN_ANNOTATION = 0x00280301
 _PHOTOMETRIC_INTERPRETATION, _IMAGE_TYPE = 0x00280004, 0x00080008
 _NAMES = {0x00080008: "ImageType", 0x00080060: "Modality", 0x00080064: "ConversionType"}
 _DEVICE = {"Manufacturer": 0x00080070, "ManufacturerModelName": 0x00081090}
+_MODALITY = 0x00080060
+_LOOKED_AT = {"Modality": _MODALITY, "ImageType": 0x00080008}
 _OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 _REGIONS = 0x00186011
 _REGION_BORDERS = (0x00186018, 0x0018601A, 0x0018601C, 0x0018601E)
@@ -43,9 +47,10 @@ def pixel_text_reason(  # noqa: PLR0911 — one sentence a rule, in their order
     """Why the pixels may carry burned-in text, or ''.
 
     Burned In Annotation decides where it speaks; else the object type, the photometric interpretation of objects
-    that are grey by nature (colour is a copy of a screen), and the values listed in `burned_in.csv`; in projects that
-    have pixels masked also those of `where_to_look.csv`, which would be too many to hold. Images that the project
-    excludes keep their pixels, but for overlays in them. `classified` is what `classified_reason` says.
+    that are grey by nature (colour is a copy of a screen), and the values listed in `burned_in.csv`. What the project
+    has masked is looked at also where `where_to_look.csv` says so, which would be too many to hold, and where an
+    object type that mostly carries text says NO. Images that the project excludes keep their pixels, but for overlays.
+    `classified` is what `classified_reason` says.
     """
     if overlay_bits(dataset):
         return _PREFIX + "an overlay lies in unused bits of the pixel data"
@@ -53,16 +58,18 @@ def pixel_text_reason(  # noqa: PLR0911 — one sentence a rule, in their order
         return ""
     annotation = first_text(dataset, _BURNED_IN_ANNOTATION).upper()
     if annotation == "YES":
-        return _PREFIX + "BurnedInAnnotation is YES"
+        return _PREFIX + SAYS_YES
     if row.pixel_text == "slide":
         return "" if flavor(dataset) == "VOLUME" else _PREFIX + "an image of a slide that is no VOLUME"
     if row.pixel_text == "none" or (annotation == "NO" and not policy.masks_any):
         return ""
-    why = "" if annotation == "NO" else _listed(dataset, row)
+    masked = policy.masks_any and policy.masks(row.kind, first_text(dataset, _MODALITY))
+    believed = annotation == "NO" and not (masked and row.pixel_text == "possible")
+    why = "" if believed else _listed(dataset, row)
     if not why and classified:
         return classified
-    if not why and policy.masks_any:
-        why = _device(dataset) or ("" if annotation == "NO" else _looked_at(dataset))
+    if not why and masked:
+        why = _device(dataset) or ("" if believed else _looked_at(dataset))
     return _PREFIX + why if why else ""
 
 
@@ -71,6 +78,11 @@ def classified_reason(classify_types: Sequence[str], series_description: str) ->
     if CHECK_BURNED_IN_INFO not in classify_types or series_description.startswith(_SHADOW):
         return ""
     return _PREFIX + f"classified as {CHECK_BURNED_IN_INFO}"
+
+
+def is_of_the_image_alone(reason: str) -> bool:
+    """Whether a reason says nothing of the other images of a series: a scout in a series of slices."""
+    return reason in {_PREFIX + why for _, why in _where_to_look().get("ImageType", ())}
 
 
 def flavor(dataset: DataSet) -> str:
@@ -135,8 +147,12 @@ def _device(dataset: DataSet) -> str:
 
 
 def _looked_at(dataset: DataSet) -> str:
-    modality = first_text(dataset, 0x00080060).upper()
-    return next((why for one, why in _where_to_look().get("Modality", ()) if one == modality), "")
+    for attribute in ("Modality", "ImageType"):
+        values = {value.upper() for value in all_text(dataset, _LOOKED_AT[attribute])}
+        for one, why in _where_to_look().get(attribute, ()):
+            if one in values:
+                return why
+    return ""
 
 
 def _is_colour(dataset: DataSet) -> bool:

@@ -10,6 +10,7 @@ from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.pixels.policy import Exclusion, PixelPolicy, pixel_policy
 from fiona_dagster.domain.pixels.suspicion import (
     classified_reason,
+    is_of_the_image_alone,
     overlay_bits,
     pixel_text_reason,
     ultrasound_regions,
@@ -34,10 +35,29 @@ def test_an_ordinary_slice_is_not_looked_at() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"Modality": "XA"}, {"Modality": "RF"}, {"Manufacturer": "VIDAR Systems"}]
+    "values",
+    [
+        {"Modality": "XA"},
+        {"Modality": "CR"},
+        {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]},
+        {"Manufacturer": "VIDAR Systems"},
+    ],
 )
 def test_more_is_looked_at_where_it_can_be_masked_than_is_held(values: dict[str, object]) -> None:
     assert reason(**values)
+    assert reason(PixelPolicy(), **values) == ""
+    assert reason(PixelPolicy(mode="secondary_and_ultrasound"), **values) == ""  # would be held
+
+
+def test_a_scout_says_nothing_of_its_series() -> None:
+    assert is_of_the_image_alone(reason(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
+    assert not is_of_the_image_alone(reason(Modality="XA"))
+
+
+def test_ultrasound_is_not_believed_when_it_says_no_where_it_can_be_masked() -> None:
+    values = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.6.1", "Modality": "US", "BurnedInAnnotation": "NO"}
+    assert reason(**values)
+    assert reason(PixelPolicy(mode="secondary_and_ultrasound"), **values)
     assert reason(PixelPolicy(), **values) == ""
 
 
