@@ -9,8 +9,11 @@ from typing import Protocol
 
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.studies import StudyRecord
+from fiona_dagster.domain.classification import ClassifiedSeries
 from fiona_dagster.domain.errors import FionaError
+from fiona_dagster.domain.pixels.series_state import burned_in_states, is_redacted, tells_of_pixels
 from fiona_dagster.domain.registration import (
+    BurnedIn,
     PendingTransfer,
     StudyRegistration,
     StudyStatus,
@@ -41,6 +44,7 @@ def registration_of(gateway: GatewayResource, study: StudyRecord) -> StudyRegist
     """The study as Incoming is to know it: patient identifiers only as keyed hashes."""
     key = gateway.keyring.site_key()
     transfers = gateway.ledger.transfers.of_study(study.key)
+    series = tuple(gateway.ledger.studies.series(study.key))
     return StudyRegistration(
         study_instance_uid=study.study_instance_uid,
         institution=study.institution_name,
@@ -56,7 +60,8 @@ def registration_of(gateway: GatewayResource, study: StudyRecord) -> StudyRegist
         last_instance_date=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(study.last_received_at)),
         sender_ip=study.address,
         status=_study_status(transfers),
-        series=tuple(gateway.ledger.studies.series(study.key)),
+        series=series,
+        burned_in=_burned_in(gateway.ledger, study, series, transfers),
     )
 
 
@@ -74,6 +79,9 @@ def tell_registry(gateway: GatewayResource, study: StudyRecord, log: Log | loggi
         return 0
     try:
         written = registry.record_transfer([_row(ledger, study, one) for one in news])
+        registration = registration_of(gateway, study)
+        if registration.burned_in:
+            registry.register([registration])
     except FionaError as error:
         log.warning("REDCap was not told of %d transfer(s), later: %s", len(news), error)
         return 0
@@ -119,11 +127,23 @@ def _row(ledger: Ledger, study: StudyRecord, transfer: Transfer) -> TransferRow:
         transfer_date=_minute(transfer.changed_at) if done else None,
         deidentification_failed=failed and not sending,
         send_failed=failed and sending,
+        pixels_redacted=is_redacted(rows),
         mapped_uid=",".join(sorted({one.study_instance_uid for one in rows})) or None,
         messages=(transfer.reason,) if transfer.reason else (),
         num_files=len(rows) if rows else None,
         attempts=transfer.attempts,
     )
+
+
+def _burned_in(
+    ledger: Ledger, study: StudyRecord, series: Sequence[ClassifiedSeries], transfers: Sequence[Transfer]
+) -> dict[str, BurnedIn]:
+    rows = [row for one in transfers for row in ledger.transfers.release_rows(one.id)]
+    rows = [row for row in rows if tells_of_pixels(row)]
+    series_of = (
+        {one.id: one.series_instance_uid for one in ledger.studies.instances(study.key)} if rows else {}
+    )
+    return burned_in_states(series, series_of, rows)
 
 
 def _study_status(transfers: list[Transfer]) -> StudyStatus:

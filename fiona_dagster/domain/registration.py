@@ -38,6 +38,15 @@ class StudyStatus(IntEnum):
     PURGED = 6
 
 
+class BurnedIn(IntEnum):
+    """`series_burned_in`: text in the pixels of a series, as far as anybody has looked."""
+
+    NONE = 0
+    SUSPECTED = 1
+    PRESENT = 2
+    REDACTED = 3
+
+
 class StudySource(IntEnum):
     """`study_source`."""
 
@@ -75,6 +84,7 @@ class StudyRegistration:
         arrival_date: first instance, `YYYY-mm-dd HH:MM`; what Incoming already has is kept.
         last_instance_date: latest instance, `YYYY-mm-dd HH:MM:SS`.
         expires: `YYYY-mm-dd`, or empty.
+        burned_in: what is known of text in pixels, by Series Instance UID; of others nothing is said.
     """
 
     study_instance_uid: str = field(repr=False)
@@ -94,6 +104,7 @@ class StudyRegistration:
     status: StudyStatus = StudyStatus.COMPLETE
     source: StudySource = StudySource.C_STORE
     expires: str = ""
+    burned_in: Mapping[str, BurnedIn] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -205,7 +216,12 @@ def incoming_rows(study: StudyRegistration) -> tuple[dict[str, str], list[dict[s
         "study_expires": study.expires,
         f"{STUDIES}_complete": "2",
     }
-    return base, [_series_row(study.study_instance_uid, one) for one in series]
+    rows = [_series_row(study.study_instance_uid, one) for one in series]
+    for row in rows:
+        known = study.burned_in.get(row["series_instance_uid"])
+        if known is not None:
+            row["series_burned_in"] = str(int(known))
+    return base, rows
 
 
 def transfer_fields(row: TransferRow) -> dict[str, str]:

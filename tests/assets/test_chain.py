@@ -26,7 +26,7 @@ from fiona_dagster.adapters.redcap import client
 from fiona_dagster.assets.registry_updates import tell_registry
 from fiona_dagster.cli.main import fiona
 from fiona_dagster.domain.phases import Phase
-from fiona_dagster.domain.registration import TransferStatus
+from fiona_dagster.domain.registration import BurnedIn, TransferStatus
 from fiona_dagster.domain.routing import TransferRequest
 from fiona_dagster.domain.transfer import CLEANED_UP, Balance, Transfer, TransferState
 from fiona_dagster.embedded.pacs_faults import Faults
@@ -319,6 +319,8 @@ def test_redcap_is_told_what_became_of_a_study_and_knows_the_patient_only_as_a_h
     assert transfers[0]["transfer_status"] == str(
         int(TransferStatus.FAILED)
     )  # held: its pixels may carry text
+    series = [row for row in rows if row.get("redcap_repeat_instrument") == "series"]
+    assert {row["series_burned_in"] for row in series} == {str(int(BurnedIn.SUSPECTED))}
 
 
 def test_ultrasound_may_carry_text_and_is_held_unless_the_project_vouches_for_it(gateway: Gateway) -> None:
