@@ -25,8 +25,11 @@ def deliver(
         Transient: the destination does not answer now.
         Permanent, ConfigurationError: it will not take it.
     """
+    terms = settings.delivery.terms(destination.name)
     if destination.type == "folder":
-        return folder_destination.deliver(package, destination, transfer_id=transfer_id, clock=clock)
+        return folder_destination.deliver(
+            package, destination, transfer_id=transfer_id, clock=clock, terms=terms
+        )
     secret = settings.secret(destination.secret_ref)
     return sftp.deliver(
         package,
@@ -34,7 +37,7 @@ def deliver(
         secret,
         transfer_id=transfer_id,
         clock=clock,
-        terms=settings.delivery.terms(destination.name),
+        terms=terms,
     )
 
 

@@ -13,14 +13,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fiona_dagster.adapters.durable import rename_durably, write_durably
+from fiona_dagster.adapters.packages import local_manifest
 from fiona_dagster.domain.delivery import (
     DeliveryReceipt,
     RemoteFile,
     Upload,
+    beside,
     part_name,
     plan_upload,
     worth_reading,
 )
+from fiona_dagster.domain.delivery_settings import DeliveryTerms
 from fiona_dagster.domain.errors import Permanent, Transient
 from fiona_dagster.domain.packaging import Package, md5_line
 from fiona_dagster.domain.project import Destination
@@ -34,8 +37,10 @@ def deliver(
     *,
     transfer_id: int,
     clock: Callable[[], float] = time.time,
+    terms: DeliveryTerms | None = None,
 ) -> DeliveryReceipt:
-    """Copy a package and its `.md5` into the destination's folder and read the copy back.
+    """Copy a package and its `.md5` into the destination's folder and read the copy back; `terms` as by SFTP, as far as
+    they ask for FIONA's triple.
 
     Raises:
         Permanent: the folder is missing or closed to us, or the package is gone or is not the recorded one.
@@ -56,9 +61,12 @@ def deliver(
                 raise Transient("the copy that was read back differs from the package: it is copied again")
             rename_durably(part, final)
             sent = package.size_bytes
-        line, beside = md5_line(package.name, package.md5).encode(), folder / f"{package.name}.md5"
-        if _size(beside) is None or beside.read_bytes() != line:
-            write_durably(beside, line)
+        line = md5_line(package.name, package.md5).encode()
+        md5, md5sum, manifest = (folder / one for one in beside(package.name))
+        triple = terms is not None and terms.triples
+        for place, content in [(manifest, local_manifest(package)), (md5sum, line)] if triple else []:
+            _put(place, content)
+        _put(md5, line)  # last: whoever waits for it finds everything
     except PermissionError:
         raise _closed(destination) from None
     except OSError as error:
@@ -103,6 +111,11 @@ def _closed(destination: Destination) -> Permanent:
     return Permanent(
         f"destination '{destination.name}' is closed to us: give our user the right to write there"
     )
+
+
+def _put(place: Path, content: bytes) -> None:
+    if _size(place) is None or place.read_bytes() != content:
+        write_durably(place, content)
 
 
 def _size(path: Path) -> int | None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fiona_dagster.adapters.packages import manifest_file
+from fiona_dagster.adapters.packages import local_manifest
 from fiona_dagster.adapters.sftp_checksum import holds
 from fiona_dagster.adapters.sftp_server_sums import server_says
 from fiona_dagster.adapters.sftp_writing import REQUEST_BYTES, RemoteWriter
@@ -175,7 +175,9 @@ class _Delivery:
                 patience.step()
                 writer.write(piece)
                 done += len(piece)
-                time.sleep(pause(done - offset, time.monotonic() - began, self._terms.bytes_per_second))
+                seconds = pause(done - offset, time.monotonic() - began, self._terms.bytes_per_second)
+                if seconds:
+                    time.sleep(seconds)
                 if progress:
                     progress(done, self._package.size_bytes)
             writer.finish()
@@ -208,7 +210,7 @@ class _Delivery:
         md5, md5sum, manifest = beside(name)
         triple = []
         if self._terms.triples:
-            triple = [(manifest, _local_manifest(self._package)), (md5sum, line)]
+            triple = [(manifest, local_manifest(self._package)), (md5sum, line)]
         return [*triple, (md5, line)]
 
     def _beside(self, name: str, content: bytes) -> None:
@@ -256,13 +258,6 @@ def _piece_bytes(bytes_per_second: float) -> int:
 
 def _place(folder: str, name: str) -> str:
     return posixpath.join(folder or ".", name)
-
-
-def _local_manifest(package: Package) -> bytes:
-    try:
-        return manifest_file(package.path).read_bytes()
-    except OSError as error:
-        raise Permanent(f"the manifest is not in the outbox ({error.strerror}): build it again") from None
 
 
 def _local(package: Package) -> Any:

@@ -20,8 +20,8 @@ _STATUS_NAMES = {3: "permission denied", 4: "failure", 7: "connection lost", 8: 
 REQUEST_BYTES = 32768
 """The size that every server must take (section 3)."""
 _UNDER_WAY = 96
-_SSH_PACKET = 32768
-"""A request and its head are longer than this; sent one by one each would cost a second, nearly empty packet."""
+_OF_THE_LIBRARY = 64
+"""paramiko leaves so much of a packet free; anything longer costs a second, nearly empty packet."""
 
 
 class RemoteWriter:
@@ -41,6 +41,8 @@ class RemoteWriter:
         if channel is None:
             raise EOFError
         self._channel, self._answers = channel, Answers(channel)
+        longest: Any = channel.out_max_packet_size  # an int, whatever the type stubs say
+        self._packet_bytes = max(1024, longest - _OF_THE_LIBRARY)
         self._handle: Any = remote.handle  # bytes, whatever the type stubs say
         self._offset, self._next_id = offset, FIRST_ID
         self._waiting: set[int] = set()
@@ -58,8 +60,8 @@ class RemoteWriter:
             self._next_id += 1
             self._offset += len(data)
         content = b"".join(requests)
-        for start in range(0, len(content), _SSH_PACKET):
-            self._channel.sendall(content[start : start + _SSH_PACKET])
+        for start in range(0, len(content), self._packet_bytes):
+            self._channel.sendall(content[start : start + self._packet_bytes])
             while self._answers.is_there:
                 self._take()
         while len(self._waiting) > _UNDER_WAY:

@@ -8,6 +8,8 @@ import paramiko
 import pytest
 
 from fiona_dagster.adapters import folder_destination, sftp
+from fiona_dagster.adapters.packages import manifest_file
+from fiona_dagster.domain.delivery_settings import DeliveryTerms
 from fiona_dagster.domain.errors import Permanent, Transient
 from fiona_dagster.domain.packaging import Package, md5_line
 from fiona_dagster.domain.project import Destination
@@ -306,6 +308,19 @@ def test_a_folder_gets_the_package_its_md5_and_nothing_twice(package: Package, t
     assert _whole(folder, package)
     assert "takes, gives back" in folder_destination.check(destination)
     assert len(list(folder.iterdir())) == 2
+
+
+def test_a_folder_gets_fionas_triple_where_it_is_asked_for(package: Package, tmp_path: Path) -> None:
+    folder, stem = tmp_path / "share", package.name.removesuffix(".zip")
+    folder.mkdir()
+    destination, terms = Destination("share", "folder", path=str(folder)), DeliveryTerms(triples=True)
+    with pytest.raises(Permanent, match="manifest"):
+        folder_destination.deliver(package, destination, transfer_id=7, terms=terms)
+    manifest_file(package.path).write_bytes(b"{}")
+    folder_destination.deliver(package, destination, transfer_id=7, terms=terms)
+    assert {one.name for one in folder.iterdir()} == {
+        package.name, f"{package.name}.md5", f"{stem}.md5sum", f"{stem}.json",
+    }  # fmt: skip
 
 
 def test_a_share_that_is_not_mounted_is_not_made(package: Package, tmp_path: Path) -> None:

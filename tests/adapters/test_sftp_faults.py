@@ -175,6 +175,8 @@ def test_answers_in_any_order_are_taken_and_a_refused_write_leaves_nothing_under
 class ScriptedChannel:
     """A channel whose answers stand ready."""
 
+    out_max_packet_size = 32768
+
     def __init__(self) -> None:
         self._answers = bytearray()
 
@@ -182,7 +184,7 @@ class ScriptedChannel:
         return self
 
     def sendall(self, content: bytes) -> None:
-        assert len(content) <= 32768
+        assert len(content) <= self.out_max_packet_size - 64, "more would be split"
 
     def recv_ready(self) -> bool:
         return bool(self._answers)
