@@ -30,6 +30,7 @@ from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.image_destinations import ImageDestination, research_pacs_from
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.notification import NotifySettings, notify_settings
+from fiona_dagster.domain.outbox_settings import OutboxTerms, outbox_terms
 from fiona_dagster.domain.outgoing_security import OutgoingSecurity, outgoing_security_from
 from fiona_dagster.domain.receiver import receiver_warnings
 from fiona_dagster.domain.sites import (
@@ -85,6 +86,7 @@ class Settings:
     keep_partitions_days: float = 30.0
     max_partitions: int = 10_000
     delivery: DeliverySettings = DeliverySettings()  # noqa: RUF009 — frozen
+    outbox: OutboxTerms = OutboxTerms()  # noqa: RUF009 — frozen
     notify: NotifySettings = NotifySettings()  # noqa: RUF009 — frozen
     pacs_takes_rejection_notes: bool = False
     """Whether the research PACS hides what a rejection note names (IHE RAD, IOCM)."""
@@ -199,6 +201,8 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
         peer = replace(peer, tls=outgoing if terms.tls else None)
     delivery, unknown = delivery_settings(content, place=place)
     warnings += unknown
+    outbox, unknown = outbox_terms(content, place=place)
+    warnings += unknown
     notify, unknown = notify_settings(content, place=place)
     warnings += unknown
     return Settings(
@@ -216,6 +220,7 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
         projects_file=_optional_path(content.get("PROJECTS")) or layout.config / "projects.yaml",
         pacs_takes_rejection_notes=flag_of(pacs, "REJECTIONNOTES", place=f"{place}: RESEARCHPACS"),
         delivery=delivery,
+        outbox=outbox,
         notify=notify,
         disk_limit_percent=number_of(content, "DISKLIMITPERCENT", 80.0, place=place, most=100.0),
         keep_partitions_days=number_of(content, "KEEPPARTITIONSDAYS", 30.0, place=place),

@@ -157,15 +157,17 @@ def leftovers(outbox: Path) -> tuple[Leftover, ...]:
     return tuple(found)
 
 
-def remove_exports(layout: Layout, names: Collection[str]) -> CleanupReport:
-    """Delete packages with their `.md5` and manifest, or unfinished work, by their names in the outbox.
+def remove_exports(layout: Layout, names: Collection[str], *, delivered: bool = False) -> CleanupReport:
+    """Delete packages with their `.md5` and manifest, or unfinished work, by their names in the outbox,
+    or in the folder of it that holds what was delivered.
 
     Raises:
         Permanent: a name is not that of an entry of the outbox.
     """
     report = CleanupReport()
+    folder = layout.delivered if delivered else layout.outbox
     for name in names:
-        path = _inside(layout.outbox / name, layout.outbox)
+        path = _inside(folder / name, folder)
         if path.name != name or name in (".", ".."):
             raise Permanent("a name leads out of the outbox: nothing more was deleted")
         # The zip goes last: its manifest and MD5 never name a package that is gone.

@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any
 from fiona_dagster.adapters.bids import written
 from fiona_dagster.adapters.durable import rename_durably, write_durably
 from fiona_dagster.adapters.encryption import Encryption, check_password, encrypted, encrypted_name, md5_of
-from fiona_dagster.adapters.export_parts import converter, proof_entry, study_part
+from fiona_dagster.adapters.export_parts import converter, is_derived, proof_entry, study_part
 from fiona_dagster.adapters.package_sources import Source, Verifier, converted_sources, pieces
 from fiona_dagster.adapters.packages import generators, manifest_file, md5_file
 from fiona_dagster.adapters.stored_zip import StoredZip
@@ -31,9 +31,11 @@ from fiona_dagster.domain.errors import FionaError, Permanent, Transient
 from fiona_dagster.domain.exports.bids import Participant, dataset_files
 from fiona_dagster.domain.exports.changes import ExportContext
 from fiona_dagster.domain.exports.profiles import ExportProfile
+from fiona_dagster.domain.exports.statement import STATEMENT_FILE, statement_of
 from fiona_dagster.domain.packaging import COMMENT_FILE, Entry, ExportType, Package, md5_line
 
 if TYPE_CHECKING:
+    from fiona_dagster.adapters.signing import SigningKey
     from fiona_dagster.domain.exports.collections import Place
     from fiona_dagster.domain.verification import VerifiedStudy
 
@@ -60,6 +62,7 @@ def build_collection(
     *,
     password: str = "",
     encryption: Encryption | None = None,
+    site: SigningKey | None = None,
 ) -> Package:
     """Pack studies of one project, in their order, into one zip or, encrypted, into a zip or 7z that holds it.
 
@@ -80,7 +83,7 @@ def build_collection(
         descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
         with os.fdopen(descriptor, "w+b") as stream:
             with _container(stream, name, password, encryption) as inside:
-                writing = _Collection(inside, profile, project, outbox)
+                writing = _Collection(inside, profile, project, outbox, site)
                 try:
                     for one in studies:
                         writing.add(one)
@@ -118,7 +121,13 @@ def _container(stream: IO[bytes], name: str, password: str, encryption: Encrypti
 class _Collection:
     """The zip while it is written."""
 
-    def __init__(self, stream: Any, profile: ExportProfile, project: str, outbox: Path) -> None:
+    def __init__(
+        self, stream: Any, profile: ExportProfile, project: str, outbox: Path, site: SigningKey | None
+    ) -> None:
+        self._site = site
+        self._sums: dict[str, str] = {}
+        self._proofs: set[str] = set()
+        self._methods: set[str] = set()
         self._profile, self._project, self._outbox = profile, project, outbox
         self._archive = StoredZip(stream)
         self._converter = converter(profile)
@@ -157,6 +166,8 @@ class _Collection:
             entries = proof_entry(study.study_instance_uid, profile, one.proof, alone=False)
             for name, content in entries.items():
                 self._text(name, content)
+                self._proofs.add(name)
+            self._methods.add(study.method_digest)
         self._studies += 1
 
     def close(self) -> str:
@@ -170,13 +181,28 @@ class _Collection:
             self._text(COMMENT_FILE, self._comment().encode())
         end = {"studies": self._studies, "content_sha256": self.content_sha256}
         self._manifest.write(f"],\n{json.dumps(end)[1:]}\n".encode())
-        size, crc = 0, 0
+        size, crc, digest = 0, 0, hashlib.sha256()
         self._manifest.seek(0)
         for piece in pieces(self._manifest):
             size, crc = size + len(piece), zlib.crc32(piece, crc)
+            digest.update(piece)
         self._manifest.seek(0)
         self._archive.add(MANIFEST_FILE, size, crc, pieces(self._manifest))
+        self._sign(digest.hexdigest())
         return self._archive.close()
+
+    def _sign(self, manifest_sha256: str) -> None:
+        """The statement: of the manifest, which has the files, and of what it does not list."""
+        if self._site is None or not self._proofs or not is_derived(self._profile):
+            return
+        files = [(name, one) for name, one in self._sums.items() if name not in self._proofs]
+        content = statement_of(
+            project=self._project, export_type=self._profile.export_type.value,
+            export_digest=self._profile.digest, converter=self._converter, methods=sorted(self._methods),
+            files=[*files, (MANIFEST_FILE, manifest_sha256)],
+            proofs=[(name, self._sums[name]) for name in self._proofs],
+        )  # fmt: skip
+        self._text(STATEMENT_FILE, self._site.sign(content))
 
     def stop(self) -> None:
         self._archive.stop()
@@ -208,6 +234,7 @@ class _Collection:
 
     def _text(self, name: str, content: bytes) -> None:
         self._archive.add(name, len(content), zlib.crc32(content), (content,))
+        self._sums[name] = hashlib.sha256(content).hexdigest()
 
     def _comment(self) -> str:
         rows = [("project", self._project), ("export type", self._profile.export_type.value),

@@ -88,6 +88,11 @@ def converter(profile: ExportProfile) -> str:
     return nifti.version() if profile.export_type in CONVERTED else ""
 
 
+def is_derived(profile: ExportProfile) -> bool:
+    """Whether the files have other bytes than the copies that were proven."""
+    return profile.changes_copies or profile.export_type in CONVERTED
+
+
 def proof_entry(
     study_instance_uid: str, profile: ExportProfile, proof: Path, *, alone: bool
 ) -> Mapping[str, bytes]:
@@ -97,6 +102,6 @@ def proof_entry(
     the proof is of the copies that they were made from, and is called so.
     """
     content = proof.read_bytes()
-    if profile.changes_copies or profile.export_type in CONVERTED:
+    if is_derived(profile):
         return {f"{PROOFS_FOLDER}/{study_instance_uid}{COPIES_PROOF}": content}
     return {PROOF_FILE if alone else f"{PROOFS_FOLDER}/{study_instance_uid}.{PROOF_FILE}": content}

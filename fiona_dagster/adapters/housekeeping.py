@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from fiona_dagster.adapters import cleanup
+from fiona_dagster.adapters.delivered_packages import put_away
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.studies import StudyRecord
 from fiona_dagster.domain.identifiers import StudyKey
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.retention import (
-    Decision,
     DiskUse,
     ExportStanding,
     StudyStanding,
     TransferStanding,
+    choose_delivered,
+    choose_expired,
     choose_exports,
     choose_leftovers,
     choose_studies,
@@ -65,7 +67,7 @@ def clean_disk(
         _studies(ledger, settings, site, report, cleanup.disk_use(site.layout.datadir, usage), now=now)
         links = cleanup.stale_links(site.layout, now=now)
         report.add("stale_links", links.links)
-    _exports(ledger, settings.layout, report, cleanup.disk_use(settings.layout.outbox, usage), now=now)
+    _exports(ledger, settings, report, cleanup.disk_use(settings.layout.outbox, usage), now=now)
     return report
 
 
@@ -132,22 +134,34 @@ def _studies(
         report.kept[reason] = report.kept.get(reason, 0) + count
 
 
-def _exports(ledger: Ledger, layout: Layout, report: DiskReport, disk: DiskUse, *, now: float) -> None:
-    decided: tuple[Decision, ...] = choose_exports(_packages(ledger, layout), disk)
-    decided += choose_leftovers(cleanup.leftovers(layout.outbox), now=now)
-    names = [one.name for one in decided if one.delete]
-    done = cleanup.remove_exports(layout, names)
-    report.add("exports_deleted", len(names))
-    report.add("bytes_freed", done.bytes)
+def _exports(ledger: Ledger, settings: Settings, report: DiskReport, disk: DiskUse, *, now: float) -> None:
+    layout = settings.layout
+    if not settings.outbox.leave_delivered:
+        report.add("exports_moved", put_away(layout, choose_delivered(_packages(ledger, layout))))
+    packages = _packages(ledger, layout)
+    aside = {one.name for one in packages if one.delivered}
+    decided = choose_expired(packages, now=now, keep_days=settings.outbox.keep_days)
+    expired = {one.name for one in decided if one.delete}
+    full = [one for one in choose_exports(packages, disk) if one.delete]
+    left = choose_leftovers(cleanup.leftovers(layout.outbox), now=now)
+    for delivered, names in (
+        (True, sorted(expired | {one.name for one in full if one.name in aside})),
+        (False, [one.name for one in (*full, *left) if one.delete and one.name not in aside]),
+    ):
+        done = cleanup.remove_exports(layout, names, delivered=delivered)
+        report.add("exports_deleted", len(names))
+        report.add("bytes_freed", done.bytes)
 
 
 def _packages(ledger: Ledger, layout: Layout) -> list[ExportStanding]:
     """Packages in the outbox with the destinations that confirmed them; a transfer that is not delivered is pending."""
     confirmed: dict[str, int] = {}
     unfinished: dict[str, int] = {}
+    last: dict[str, float] = {}
     for transfer in ledger.transfers.all():
         done = transfer.state == TransferState.DELIVERED and transfer.packaged_revision == transfer.revision
         for record in ledger.deliveries.of_transfer(transfer.id):
+            last[record.name] = max(last.get(record.name, 0.0), record.confirmed_at or 0.0)
             if record.state == "superseded":
                 confirmed[record.name] = confirmed.get(record.name, 0) + 1
                 unfinished.setdefault(record.name, 0)
@@ -157,7 +171,7 @@ def _packages(ledger: Ledger, layout: Layout) -> list[ExportStanding]:
                 # DELIVERED is only reached when every destination of the project confirmed
                 unfinished[record.name] = unfinished.get(record.name, 0) + (not done or not current)
     standings = []
-    for path in sorted(layout.outbox.glob("*.zip")):
+    for path in sorted((*layout.outbox.glob("*.zip"), *layout.delivered.glob("*.zip"))):
         facts = path.stat()
         standings.append(
             ExportStanding(
@@ -166,6 +180,8 @@ def _packages(ledger: Ledger, layout: Layout) -> list[ExportStanding]:
                 facts.st_mtime,
                 pending=unfinished.get(path.name, 1),
                 confirmed=confirmed.get(path.name, 0),
+                confirmed_at=last.get(path.name, 0.0),
+                delivered=path.parent == layout.delivered,
             )
         )
     return standings

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiona_dagster.adapters.bids import written
 from fiona_dagster.adapters.durable import rename_durably, write_durably
-from fiona_dagster.adapters.export_parts import converter, proof_entry, study_part
+from fiona_dagster.adapters.export_parts import converter, is_derived, proof_entry, study_part
 from fiona_dagster.adapters.package_sources import (
     Source,
     Verifier,
@@ -35,6 +35,8 @@ from fiona_dagster.domain.errors import FionaError, Permanent, Transient
 from fiona_dagster.domain.exports.bids import dataset_files
 from fiona_dagster.domain.exports.changes import NO_CONTEXT, ExportContext
 from fiona_dagster.domain.exports.profiles import ExportProfile
+from fiona_dagster.domain.exports.statement import STATEMENT_FILE, STATEMENT_FORMAT, statement_of
+from fiona_dagster.domain.layout import DELIVERED_FOLDER
 from fiona_dagster.domain.packaging import (
     COMMENT_FILE,
     WARNING_FILE,
@@ -50,6 +52,7 @@ from fiona_dagster.domain.packaging import (
 )
 
 if TYPE_CHECKING:
+    from fiona_dagster.adapters.signing import SigningKey
     from fiona_dagster.domain.verification import VerifiedStudy
 
 Progress = Callable[[int, int], None]
@@ -66,6 +69,18 @@ def manifest_file(package: Path) -> Path:
     return package.with_name(f"{package.name}.manifest.json")
 
 
+def local_manifest(package: Package) -> bytes:
+    """The manifest beside a package in the outbox.
+
+    Raises:
+        Permanent: it is not there.
+    """
+    try:
+        return manifest_file(package.path).read_bytes()
+    except OSError as error:
+        raise Permanent(f"the manifest is not in the outbox ({error.strerror}): build it again") from None
+
+
 def build(
     study: VerifiedStudy,
     export: ExportProfile | ExportType,
@@ -74,6 +89,7 @@ def build(
     *,
     proof: Path | None = None,
     context: ExportContext = NO_CONTEXT,
+    site: SigningKey | None = None,
 ) -> Package:
     """Build the package of a verified study, or return the one that is already there.
 
@@ -84,6 +100,7 @@ def build(
         progress: told as the bytes go.
         proof: of the release; it goes with its files.
         context: what the format needs besides the copies.
+        site: signs which files a package of changed or converted copies has, and which proof they come from.
 
     Raises:
         Hold: a file is no longer the one that was verified.
@@ -96,21 +113,23 @@ def build(
         manifest_head(study, profile.export_type, converter=converter(profile)),
         export_digest=profile.digest,
         context_digest=context.digest if profile.wants_demographics else "",
+        statement=STATEMENT_FORMAT if site is not None and proof is not None and is_derived(profile) else "",
     )
     accession = value_of(study, "AccessionNumber")
     name = package_name(
         study.project, study.participant, study.event, study.study_instance_uid, accession, profile.label
     )
     target = outbox / name
-    existing = _existing_manifest(target)
-    _refuse_another_owner(existing, head)
-    current = _current(target, existing, head)
-    if current is not None:
-        return replace(current, destination=profile.destination)
+    for place in (target, outbox / DELIVERED_FOLDER / name):
+        existing = _existing_manifest(place)
+        _refuse_another_owner(existing, head)
+        current = _current(place, existing, head)
+        if current is not None:
+            return replace(current, destination=profile.destination)
     try:
         with TemporaryDirectory(dir=outbox, prefix="tmp_") as scratch:
             return replace(
-                _built(study, profile, context, Path(scratch), target, head, progress, proof),
+                _built(study, profile, context, Path(scratch), target, head, progress, proof, site),
                 destination=profile.destination,
             )
     except OSError as error:
@@ -128,6 +147,7 @@ def _built(
     head: Manifest,
     progress: Progress | None,
     proof: Path | None,
+    site: SigningKey | None,
 ) -> Package:
     part = study_part(study, profile, context, scratch)
     sources = list(part.sources)
@@ -148,7 +168,22 @@ def _built(
     texts |= more
     if not part.sources:
         texts[WARNING_FILE] = warning_text(manifest).encode()
-    return _publish(target, manifest, sources, progress, texts)
+
+    def sealed(files: tuple[Entry, ...]) -> dict[str, bytes]:
+        if site is None or not head.statement:
+            return {}
+        sums = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
+        content = statement_of(
+            project=head.project, export_type=head.export_type, export_digest=head.export_digest,
+            converter=head.converter, methods=[head.method_digest],
+            files=[(one.name, one.sha256) for one in files] + [(n, s) for n, s in sums.items() if n not in more],
+            proofs=[(name, sums[name]) for name in more],
+            more={"participant": head.participant, "event": head.event,
+                  "study_instance_uid": head.study_instance_uid},
+        )  # fmt: skip
+        return {STATEMENT_FILE: site.sign(content)}
+
+    return _publish(target, manifest, sources, progress, texts, sealed)
 
 
 def generators(converted_by: str) -> list[tuple[str, str]]:
@@ -163,10 +198,11 @@ def _publish(
     sources: list[Source],
     progress: Progress | None,
     texts: dict[str, bytes],
+    sealed: Callable[[tuple[Entry, ...]], dict[str, bytes]],
 ) -> Package:
     aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        size, md5, files = _write(aside, sources, progress, texts)
+        size, md5, files = _write(aside, sources, progress, texts, sealed)
         manifest = replace(manifest, files=files)
         package = Package(
             target.name, target, size, md5, manifest.content_sha256, len(sources), manifest.revision
@@ -184,7 +220,11 @@ def _publish(
 
 
 def _write(
-    aside: Path, sources: list[Source], progress: Progress | None, texts: dict[str, bytes]
+    aside: Path,
+    sources: list[Source],
+    progress: Progress | None,
+    texts: dict[str, bytes],
+    sealed: Callable[[tuple[Entry, ...]], dict[str, bytes]],
 ) -> tuple[int, str, tuple[Entry, ...]]:
     total, done = sum(s.entry.size_bytes for s in sources), 0
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
@@ -199,8 +239,10 @@ def _write(
                 done += source.entry.size_bytes
                 if progress:
                     progress(done, total)
-            md5 = archive.close()
             verifier.confirm()
+            for name, raw in sealed(verifier.entries()).items():
+                archive.add(name, len(raw), zlib.crc32(raw), (raw,))
+            md5 = archive.close()
         finally:
             archive.stop()
             verifier.stop()
@@ -231,7 +273,7 @@ def _current(target: Path, existing: dict[str, Any], head: Manifest) -> Package 
     A newer revision of unchanged files gets a manifest that says so; the zip stays.
     """
     wanted = ("sources", "profile", "method_digest", "study_instance_uid", "export_type", "converter",
-              "export_digest", "context_digest")  # fmt: skip
+              "export_digest", "context_digest", "statement")  # fmt: skip
     # manifests of earlier versions lack what was blank
     if not existing or any(existing.get(name, "") != getattr(head, name) for name in wanted):
         return None

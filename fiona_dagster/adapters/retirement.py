@@ -169,10 +169,13 @@ class _Work:
     def own_files(self) -> Iterator[CopyReceipt]:
         """The outbox and our own copies; the received images stay the hospital's, and go with retention."""
         layout, mine = self._settings.layout, self._transfer
-        names = [one.name for one in sorted(layout.outbox.glob("*.zip")) if self._is_ours(one)]
+        found = sorted((*layout.outbox.glob("*.zip"), *layout.delivered.glob("*.zip")))
+        names = [one for one in found if self._is_ours(one)]
         if names:
-            cleanup.remove_exports(layout, names)
-            left = sum((layout.outbox / one).exists() for one in names)
+            for folder in (layout.outbox, layout.delivered):
+                mine_there = [one.name for one in names if one.parent == folder]
+                cleanup.remove_exports(layout, mine_there, delivered=folder == layout.delivered)
+            left = sum(one.exists() for one in names)
             yield self._receipt(
                 "outbox", "outbox", Outcome.LATER if left else Outcome.GONE, count=len(names),
                 detail="deleted, and not there when looked for",

@@ -75,6 +75,7 @@ def delivered_package(context: AssetExecutionContext, gateway: GatewayResource) 
 def _deliver_all(
     context: AssetExecutionContext, gateway: GatewayResource, transfer: Transfer, packages: list[Package]
 ) -> list[DeliveryReceipt]:
+    from fiona_dagster.adapters.delivered_packages import put_away
     from fiona_dagster.adapters.destinations import deliver
 
     project = gateway.project(transfer.project)
@@ -110,4 +111,11 @@ def _deliver_all(
         packaged_revision=revision,
         generation=transfer.generation,
     )
+    if not gateway.settings.outbox.leave_delivered:
+        layout = gateway.settings.layout
+        confirmed = {one.package for one in receipts}
+        put_away(
+            layout,
+            [one.name for one in packages if one.name in confirmed and one.path.parent == layout.outbox],
+        )
     return receipts

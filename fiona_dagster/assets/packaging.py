@@ -76,5 +76,7 @@ def build_packages(gateway: GatewayResource, study_key: str) -> list[tuple[Trans
         for export in project.exports:
             outbox, proof = gateway.settings.layout.outbox, release_proof(gateway, study, transfer)
             context = export_context(gateway, transfer, export)
-            made.append((transfer, build(verified, export, outbox, proof=proof, context=context)))
+            site = gateway.signing_key
+            package = build(verified, export, outbox, proof=proof, context=context, site=site)
+            made.append((transfer, package))
     return made

@@ -109,7 +109,17 @@ def _packages(
         for transfer in progress.track(chosen, description="exporting"):
             profile = _profile(resource.project(transfer.project), export_type)
             one = _due(resource, transfer, profile)
-            yield transfer, build(one.study, profile, outbox, proof=one.proof, context=one.context)
+            yield (
+                transfer,
+                build(
+                    one.study,
+                    profile,
+                    outbox,
+                    proof=one.proof,
+                    context=one.context,
+                    site=resource.signing_key,
+                ),
+            )
 
 
 def _collection(
@@ -141,7 +151,14 @@ def _collection(
     due = (replace(_due(resource, one, profile), place=where[members[one.id].study_key]) for one in ordered)
     name = collection_name(min(projects), list(members.values()), profile, whole=whole)
     return build_collection(
-        due, profile, min(projects), name, outbox, password=password, encryption=encryption
+        due,
+        profile,
+        min(projects),
+        name,
+        outbox,
+        password=password,
+        encryption=encryption,
+        site=resource.signing_key,
     )
 
 

@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fiona_dagster.adapters.package_statement import Statement
     from fiona_dagster.adapters.proofs import Proof
     from fiona_dagster.adapters.signing import Signed
 
@@ -51,6 +52,7 @@ def verify(
     manifest, readability, group 0012, nothing that the profile removes, valid UIDs. Prints a JSON summary, and
     a line for each problem on stderr. Exit status 1 when there is any, or nothing to check.
     """
+    from fiona_dagster.adapters.package_statement import inspect_statement
     from fiona_dagster.adapters.proofs import find_proofs, read_proof
     from fiona_dagster.adapters.release_inspection import inspect_release
     from fiona_dagster.adapters.signing import read_public_key
@@ -66,11 +68,23 @@ def verify(
     proofs = [read_proof(one, known) for one in proof_files] or find_proofs(path, known)
     result = inspect_release(path, profile, proofs)
     problems = result.problems
-    if known is not None and not proofs:
+    statement = inspect_statement(path, known)
+    if statement is not None:
+        problems = (*problems, *statement.problems)
+        click.echo(f"statement of the package: {_SIGNED_BY[statement.signed]}", err=True)
+    if known is not None and not proofs and statement is None:
         problems = (*problems, (path.name, "there is no proof whose signature could be checked"))
     summary = {"files": result.files, "instances": result.instances, "problems": len(problems)}
     click.echo(
-        json.dumps({"path": str(path), **summary, "proofs": [_shown(one) for one in proofs]}, indent=2)
+        json.dumps(
+            {
+                "path": str(path),
+                **summary,
+                "proofs": [_shown(one) for one in proofs],
+                "statement": _stated(statement) if statement is not None else None,
+            },
+            indent=2,
+        )
     )
     for one in proofs:
         click.echo(f"{Path(one.place).name}: {_SIGNED_BY[one.signed]}", err=True)
@@ -79,11 +93,11 @@ def verify(
                 f"{Path(one.place).name}: a person accepted what was found in {place} ({found} times) as no leak",
                 err=True,
             )
-    if not proofs:
+    if not proofs and statement is None:
         click.echo(_UNPROVEN, err=True)
     if problems:
         _show(problems)
-    nothing = not result.instances and not result.summed and not proofs
+    nothing = not result.instances and not result.summed and not proofs and statement is None
     if nothing:
         click.echo("there is nothing to check: no DICOM file, no proof, no sums of a manifest", err=True)
     if problems or nothing:
@@ -105,6 +119,18 @@ def _shown(proof: Proof) -> dict[str, Any]:
         "profile": method.get("profile") if isinstance(method, dict) else None,
         "conformance": conformance,
         "accepted": content.get("accepted", []),
+    }
+
+
+def _stated(statement: Statement) -> dict[str, Any]:
+    """What the summary says of the statement of a package of changed or converted files."""
+    named = ("project", "export_type", "converter", "method_digests")
+    return {
+        "signature": statement.signed,
+        "signed_by": statement.key_id,
+        **{name: statement.content.get(name) for name in named},
+        "files": len(statement.content.get("files", [])),
+        "proofs": len(statement.content.get("proofs", [])),
     }
 
 

@@ -10,7 +10,7 @@
     <DATADIR>/site/.own-calls/                   passes of `fiona send` for its own receiver; the gateway's user alone
     <DATADIR>/site/output/<key>/<project>/       de-identified copies before release
     <DATADIR>/quarantine/{refused,aside}/        what was refused, and other content under a known UID
-    <DATADIR>/outbox/                            packages, their .md5 and manifest
+    <DATADIR>/outbox/                            packages, their .md5 and manifest; _delivered/ once confirmed
     <DATADIR>/proofs/<key>/<project>.<revision>.<digest>.json   signed proofs of releases, kept for good
     <DATADIR>/config/                            config.json, enabled, keyring.json, signing.pem, projects.yaml
     <DATADIR>/logs/   <DATADIR>/dagster/   <DATADIR>/ledger.sqlite
@@ -31,6 +31,10 @@ def safe_name(text: str, *, fallback: str = "_") -> str:
     """`text` as one path component: other characters become `_`, never empty, never hidden, at most 120."""
     cleaned = _UNSAFE.sub("_", text.strip())[:120].lstrip(".")
     return cleaned or fallback
+
+
+DELIVERED_FOLDER = "_delivered"
+"""Below the outbox: packages that every destination of theirs has confirmed."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,10 @@ class Layout:
     @property
     def outbox(self) -> Path:
         return self.datadir / "outbox"
+
+    @property
+    def delivered(self) -> Path:
+        return self.outbox / DELIVERED_FOLDER
 
     @property
     def quarantine(self) -> Path:

@@ -121,7 +121,8 @@ class Manifest:
     `sources` is the digest of the verified instances that it was made from: it tells whether a package is current.
     `not_converted` holds, for NIFTI, the copy's Series Instance UIDs without a result, with the reason.
     `left_out` counts instances that the format does not take, by reason. `export_digest` stands for the project's
-    choices (see `domain.exports.profiles`), `context_digest` for demographics, keyed.
+    choices (see `domain.exports.profiles`), `context_digest` for demographics, keyed. `statement`: the format of the
+    signed statement inside, see `domain.exports.statement`.
     """
 
     project: str
@@ -139,6 +140,7 @@ class Manifest:
     left_out: tuple[tuple[str, int], ...] = ()
     export_digest: str = ""
     context_digest: str = ""
+    statement: str = ""
 
     @property
     def content_sha256(self) -> str:

@@ -148,13 +148,23 @@ def choose_studies(
 
 @dataclass(frozen=True)
 class ExportStanding:
-    """A package in the outbox. `pending` counts the destinations that have not confirmed it."""
+    """A package in the outbox. `pending` counts the destinations that have not confirmed it.
+
+    `confirmed_at`: the last of those that did, in seconds since the epoch. `delivered`: it was moved aside.
+    """
 
     name: str
     bytes: int
     built_at: float
     pending: int
     confirmed: int
+    confirmed_at: float = 0.0
+    delivered: bool = False
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether every destination has it, and there is one."""
+        return self.confirmed > 0 and not self.pending
 
 
 def choose_exports(
@@ -165,12 +175,31 @@ def choose_exports(
     decisions = []
     for package in sorted(packages, key=lambda p: (p.built_at, p.name)):
         delete, reason = False, f"the disk is not above {limit_percent:g} %"
-        if package.pending or not package.confirmed:
+        if not package.is_confirmed:
             reason = "not confirmed by every destination"
         elif excess > 0:
             delete, reason = True, "confirmed by every destination"
             excess -= package.bytes
         decisions.append(Decision(package.name, delete, reason, package.bytes))
+    return tuple(decisions)
+
+
+def choose_delivered(packages: Iterable[ExportStanding]) -> tuple[str, ...]:
+    """The packages to move aside: those in the outbox that every destination has confirmed."""
+    return tuple(sorted(one.name for one in packages if one.is_confirmed and not one.delivered))
+
+
+def choose_expired(
+    packages: Iterable[ExportStanding], *, now: float, keep_days: float
+) -> tuple[Decision, ...]:
+    """Packages that were moved aside and confirmed long ago; 0 days: none. One that is asked for again stays."""
+    decisions = []
+    for package in sorted((one for one in packages if one.delivered), key=lambda one: one.name):
+        old = keep_days > 0 and now - package.confirmed_at > keep_days * 86_400.0
+        reason = f"delivered more than {keep_days:g} days ago" if old else "delivered lately"
+        if not package.is_confirmed:
+            reason = "not confirmed by every destination"
+        decisions.append(Decision(package.name, old and package.is_confirmed, reason, package.bytes))
     return tuple(decisions)
 
 

@@ -198,9 +198,28 @@ def test_a_package_stays_until_every_destination_of_its_project_confirmed_it(
         "lab",
         "shelf",
     }
+    assert sorted(one.name for one in outbox.iterdir()) == ["_delivered"]
+    built = (outbox / "_delivered" / package.name).read_bytes()
     assert clean(gateway, roomy).counts["exports_deleted"] == 0
     assert clean(gateway).counts["exports_deleted"] == 1
-    assert list(outbox.iterdir()) == []
+    assert list((outbox / "_delivered").iterdir()) == []
+    command(gateway, "resend", study.key)
+    gateway.settle()
+    assert (outbox / "_delivered" / package.name).read_bytes() == built, "a resend makes the same bytes"
+    month = gateway.settings.outbox.keep_days * 86_400.0
+    at = max(one.confirmed_at or 0.0 for one in gateway.ledger.deliveries.of_transfer(1))
+    assert (
+        clean_disk(gateway.ledger, gateway.settings, now=at + month - 60, usage=roomy).counts[
+            "exports_deleted"
+        ]
+        == 0
+    )
+    assert (
+        clean_disk(gateway.ledger, gateway.settings, now=at + month + 60, usage=roomy).counts[
+            "exports_deleted"
+        ]
+        == 1
+    )
     assert (shelf / package.name).exists()
 
 

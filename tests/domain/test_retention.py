@@ -13,6 +13,8 @@ from fiona_dagster.domain.retention import (
     PartitionStanding,
     StudyStanding,
     TransferStanding,
+    choose_delivered,
+    choose_expired,
     choose_exports,
     choose_leftovers,
     choose_studies,
@@ -190,3 +192,19 @@ def test_a_study_that_waited_long_for_a_person_loses_its_key_and_makes_room_unde
     partitions = [PartitionStanding("waits", NOW - 3 * 86_400, waits=True), PartitionStanding("ended", NOW)]
     retired = partitions_to_retire(partitions, now=NOW, keep_days=2, cap=1)
     assert [(d.name, d.reason) for d in retired] == [("waits", "waits for a person, more than 2 days ago")]
+
+
+def test_packages_move_aside_when_confirmed_and_go_by_age_unless_they_are_asked_for_again() -> None:
+    day = 86_400.0
+    packages = [
+        ExportStanding("fresh", 10, 0.0, pending=0, confirmed=2, confirmed_at=1.0),
+        ExportStanding("half", 10, 0.0, pending=1, confirmed=1, confirmed_at=1.0),
+        ExportStanding("nowhere", 10, 0.0, pending=0, confirmed=0),
+        ExportStanding("old", 10, 0.0, pending=0, confirmed=1, confirmed_at=1.0, delivered=True),
+        ExportStanding("again", 10, 0.0, pending=1, confirmed=1, confirmed_at=1.0, delivered=True),
+        ExportStanding("young", 10, 0.0, pending=0, confirmed=1, confirmed_at=25 * day, delivered=True),
+    ]
+    assert choose_delivered(packages) == ("fresh",)
+    gone = [one.name for one in choose_expired(packages, now=31 * day, keep_days=30) if one.delete]
+    assert gone == ["old"]
+    assert not [one for one in choose_expired(packages, now=1e9, keep_days=0) if one.delete]
