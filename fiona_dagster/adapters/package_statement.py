@@ -63,7 +63,8 @@ def inspect_statement(release: Path, public_key: bytes | None = None) -> Stateme
             except (ValueError, KeyError, TypeError):
                 problems.append((name, "is no proof of a release"))
                 continue
-            if signed_by(proof, seal) == "wrong":  # a site's earlier key will do: the statement vouches for its bytes
+            # a site's earlier key will do: the statement vouches for the proof's bytes
+            if signed_by(proof, seal) == "wrong":
                 problems.append((name, "the signature is not right"))
         stated = {str(one.get("name")) for one in content.get("files", []) if isinstance(one, dict)}
         if _MANIFEST in stated and _MANIFEST in found:  # of many studies: the manifest has the files
