@@ -26,6 +26,11 @@ settings.register_profile(
 settings.load_profile("fiona")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores: half of the time a test waits for a peer or a process that it started."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The journeys take minutes: they go first, so that no worker is left alone with one at the end."""

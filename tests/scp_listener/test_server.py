@@ -286,5 +286,5 @@ def test_no_patient_data_and_no_uid_reaches_the_log(listener: Running) -> None:
 
 def test_a_second_listener_in_one_data_directory_does_not_start(start: Start, listener: Running) -> None:
     with pytest.raises(AssertionError, match="another listener"):
-        start("--grace", "-10")
+        start("--grace", "-39")  # one second of patience
     wait_for(lambda: listener.process.poll() is None, 1, lambda: "the first one runs on")
