@@ -5,10 +5,52 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fiona_dagster.adapters import folder_destination, sftp
+from fiona_dagster.adapters.ledger.breakers import Breakers
 from fiona_dagster.domain.delivery import DeliveryReceipt
+from fiona_dagster.domain.errors import FionaError, Transient, Unreachable
 from fiona_dagster.domain.packaging import Package
 from fiona_dagster.domain.project import Destination
 from fiona_dagster.settings import Settings
+
+LONGEST_KEY = 120
+"""Of what the ledger calls a place; a column has 128."""
+
+
+def key_of(destination: Destination) -> str:
+    """What is left alone when it does not answer: the server, whatever folder; or the folder."""
+    if destination.type == "folder":
+        return f"file://{destination.path}"[:LONGEST_KEY]
+    return f"sftp://{destination.user}@{destination.host}:{destination.port}"[:LONGEST_KEY]
+
+
+def bring(
+    package: Package,
+    destination: Destination,
+    settings: Settings,
+    *,
+    transfer_id: int,
+    breakers: Breakers,
+    clock: Callable[[], float],
+) -> DeliveryReceipt:
+    """`deliver`, if the destination is not left alone just now (see `domain.breaker`).
+
+    Raises:
+        Resting: it is left alone.
+        Transient, Permanent, ConfigurationError: see `deliver`.
+    """
+    key = key_of(destination)
+    breakers.admit(key, now=clock())
+    try:
+        receipt = deliver(package, destination, settings, transfer_id=transfer_id, clock=clock)
+    except Transient as error:
+        alone = isinstance(error, Unreachable)
+        breakers.failed(key, transfer_id, now=clock(), unreachable=alone, reason=str(error))
+        raise
+    except FionaError:  # it answers; this delivery is another matter
+        breakers.reached(key, now=clock())
+        raise
+    breakers.reached(key, now=clock())
+    return receipt
 
 
 def deliver(

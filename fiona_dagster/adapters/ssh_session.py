@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fiona_dagster.adapters.ssh_patience import STALLED_SECONDS, Patience
-from fiona_dagster.domain.errors import FionaError, Permanent, Transient
+from fiona_dagster.domain.errors import FionaError, Permanent, Transient, Unreachable
 from fiona_dagster.domain.project import Destination
 
 if TYPE_CHECKING:
@@ -108,7 +108,12 @@ def _transport(destination: Destination) -> Transport:
     import paramiko
 
     known = _known_keys(destination)
-    connection = socket.create_connection((destination.host, destination.port), CONNECT_SECONDS)
+    try:
+        connection = socket.create_connection((destination.host, destination.port), CONNECT_SECONDS)
+    except OSError as error:
+        raise Unreachable(
+            f"{_name(destination)} cannot be reached or dropped the connection ({_reason(error)})"
+        ) from None
     # Nagle's algorithm waits for an acknowledgement before it sends a small packet: 74 MB/s instead of 128.
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     transport = paramiko.Transport(connection)

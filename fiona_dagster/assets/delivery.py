@@ -12,7 +12,7 @@ from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.assets.project_records import tell_projects
 from fiona_dagster.assets.registry_updates import tell_registry
 from fiona_dagster.domain.delivery import DeliveryReceipt, destinations_of
-from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
+from fiona_dagster.domain.errors import ConfigurationError, Permanent, Resting, Transient, Unreachable
 from fiona_dagster.domain.packaging import Package
 from fiona_dagster.domain.transfer import Transfer, TransferState
 from fiona_dagster.resources.gateway import GatewayResource
@@ -38,7 +38,7 @@ def delivered_package(context: AssetExecutionContext, gateway: GatewayResource) 
         ledger = gateway.ledger
         study = ledger.studies.get(context.partition_key)
         receipts: list[tuple[Transfer, DeliveryReceipt]] = []
-        later: list[str] = []
+        later: list[Transient] = []
         by_transfer: dict[int, tuple[Transfer, list[Package]]] = {}
         for transfer, package in build_packages(gateway, study.key):
             by_transfer.setdefault(transfer.id, (transfer, []))[1].append(package)
@@ -46,7 +46,7 @@ def delivered_package(context: AssetExecutionContext, gateway: GatewayResource) 
             try:
                 receipts += [(transfer, one) for one in _deliver_all(context, gateway, transfer, packages)]
             except Transient as error:
-                later.append(f"{transfer.project}: {error}")
+                later.append(error)
             except (Permanent, ConfigurationError) as error:
                 ledger.transfers.set_state(
                     transfer.id,
@@ -59,7 +59,7 @@ def delivered_package(context: AssetExecutionContext, gateway: GatewayResource) 
         tell_registry(gateway, study, context.log)
         tell_projects(gateway, context.log)
         if later:
-            raise Transient("; ".join(later))
+            raise _all_of(later)
         lines = [f"- {t.project}: `{r.package}` at {r.destination}" for t, r in receipts]
         return MaterializeResult(
             metadata={
@@ -76,18 +76,28 @@ def _deliver_all(
     context: AssetExecutionContext, gateway: GatewayResource, transfer: Transfer, packages: list[Package]
 ) -> list[DeliveryReceipt]:
     from fiona_dagster.adapters.delivered_packages import put_away
-    from fiona_dagster.adapters.destinations import deliver
+    from fiona_dagster.adapters.destinations import bring
 
     project = gateway.project(transfer.project)
     ledger, receipts = gateway.ledger, []
     copies = [row.sop_instance_uid for row in ledger.transfers.release_rows(transfer.id) if row.path]
     revision = ledger.transfers.released_revision(transfer.id)
     method = ledger.transfers.get(transfer.id).method_digest
+    later: list[Transient] = []
+    stopped: list[Permanent | ConfigurationError] = []
     for package in packages:
         for destination in destinations_of(package, project.destinations):
-            receipt = deliver(
-                package, destination, gateway.settings, transfer_id=transfer.id, clock=gateway.now
-            )
+            try:
+                receipt = bring(
+                    package, destination, gateway.settings, transfer_id=transfer.id, clock=gateway.now,
+                    breakers=ledger.breakers,
+                )  # fmt: skip
+            except Transient as error:  # what one destination lacks costs no other
+                later.append(error)
+                continue
+            except (Permanent, ConfigurationError) as error:
+                stopped.append(error)
+                continue
             ledger.deliveries.record(
                 DeliveryRecord(
                     transfer.id, destination.name, "package", revision, "confirmed", name=package.name,
@@ -97,6 +107,10 @@ def _deliver_all(
                 copies, now=gateway.now(), run_id=context.run.run_id,
             )  # fmt: skip
             receipts.append(receipt)
+    if later:
+        raise _all_of(later)
+    if stopped:
+        raise stopped[0]
     for destination in project.destinations:
         ledger.deliveries.supersede(
             transfer.id, destination.name, [one.name for one in packages],
@@ -119,3 +133,10 @@ def _deliver_all(
             [one.name for one in packages if one.name in confirmed and one.path.parent == layout.outbox],
         )
     return receipts
+
+
+def _all_of(errors: list[Transient]) -> Transient:
+    """One error for all: worth another try within this run only if one of them may pass so soon."""
+    text = "; ".join(dict.fromkeys(map(str, errors)))
+    soon = any(not isinstance(one, (Resting, Unreachable)) for one in errors)
+    return Transient(text) if soon else Resting(text, 0.0)
