@@ -43,7 +43,7 @@ def test_an_ordinary_slice_is_not_looked_at() -> None:
         {"Manufacturer": "VIDAR Systems"},
     ],
 )
-def test_more_is_looked_at_where_it_can_be_masked_than_is_held(values: dict[str, object]) -> None:
+def test_more_is_looked_at_where_it_can_be_masked_than_is_held(values: dict[str, Any]) -> None:
     assert reason(**values)
     assert reason(PixelPolicy(), **values) == ""
     assert reason(PixelPolicy(mode="secondary_and_ultrasound"), **values) == ""  # would be held
@@ -55,7 +55,11 @@ def test_a_scout_says_nothing_of_its_series() -> None:
 
 
 def test_ultrasound_is_not_believed_when_it_says_no_where_it_can_be_masked() -> None:
-    values = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.6.1", "Modality": "US", "BurnedInAnnotation": "NO"}
+    values: dict[str, Any] = {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.6.1",
+        "Modality": "US",
+        "BurnedInAnnotation": "NO",
+    }
     assert reason(**values)
     assert reason(PixelPolicy(mode="secondary_and_ultrasound"), **values)
     assert reason(PixelPolicy(), **values) == ""
