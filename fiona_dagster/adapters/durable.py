@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+_WAIT_WRITE_WAIT = 7
+"""Flags of sync_file_range(2): wait for what is being written, write what is not, wait for that."""
 
 
 def sync_file(path: Path) -> None:
@@ -23,6 +28,46 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def commits_in_order(folder: Path) -> bool:
+    """Whether `folder` lies on an ext4 file system with a journal.
+
+    There a commit, once on the disk, has all changes of names, sizes and extents that were made before it, and the disk
+    has flushed what was written before it (barriers are on by default): a file whose content was written back before it
+    got its name is whole wherever the name is found. Other file systems promise that to none but fsync(2).
+    """
+    device = folder.stat().st_dev
+    found = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
+    return (Path("/sys/fs/ext4") / found.resolve().name / "journal_task").exists()
+
+
+def write_back(descriptor: int) -> None:
+    """Bring the content of a file to the disk, which may still hold it in its cache; wait until it is there.
+
+    No commit of the file system's journal is asked for, nor made sure of: see `commits_in_order`.
+
+    Raises:
+        OSError: the disk reports that something could not be written.
+    """
+    call = _sync_file_range()
+    if call is None:
+        os.fsync(descriptor)
+    elif call(descriptor, 0, 0, _WAIT_WRITE_WAIT):
+        import ctypes
+
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+@cache
+def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    import ctypes
+
+    found = getattr(ctypes.CDLL(None, use_errno=True), "sync_file_range", None)
+    if found is not None:
+        found.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return found  # type: ignore[no-any-return]
 
 
 def sync_tree(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """A received data set goes from `.incoming` into the archive in one step, and is on the disk before it counts.
 
-The content is synced first, then linked into place with link(2), which never replaces what is there: of two
-Associations that bring one SOP Instance UID at the same moment one is first, the other one sees its content.
+The content is brought to the disk first, then linked into place with link(2), which never replaces what is there: of
+two Associations that bring one SOP Instance UID at the same moment one is first, the other one sees its content. Where
+the file system commits in order, content and name share one commit of its journal: the folder's sync.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from fiona_dagster.adapters.durable import sync_file, write_durably, write_json_durably
+from fiona_dagster.adapters.durable import (
+    commits_in_order,
+    sync_file,
+    write_back,
+    write_durably,
+    write_json_durably,
+)
 from fiona_dagster.adapters.received_files import FILE_MODE, sha256_of_data_set
 from fiona_dagster.adapters.uploads import Upload
 from fiona_dagster.domain.layout import Layout
@@ -58,6 +65,9 @@ class Spool:
         self._studies: OrderedDict[str, _Folder] = OrderedDict()
         self._turn = threading.Lock()
         layout.ensure()
+        self._content: Callable[[int], None] = self._sync
+        if durable and commits_in_order(layout.archive):
+            self._content = write_back
 
     def incoming(self, worker: str) -> Path:
         """The folder where one listener process writes what it is receiving."""
@@ -82,7 +92,7 @@ class Spool:
         Raises:
             OSError: nothing was placed, the upload is where it was.
         """
-        self._sync(upload.descriptor)
+        self._content(upload.descriptor)
         place, new = self._link(upload, study_uid, sop_uid)
         if new:
             upload.unlink()
@@ -203,7 +213,3 @@ class _Folder:
     def __del__(self) -> None:
         if hasattr(self, "descriptor"):
             os.close(self.descriptor)
-
-
-def _leave_it_to_the_system(_descriptor: int) -> None:
-    """Instead of a sync, where nothing must survive a power cut."""

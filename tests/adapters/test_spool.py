@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
+from fiona_dagster.adapters import spool as spool_module
 from fiona_dagster.adapters.received_files import file_meta, read_file_meta, sha256_of_data_set
 from fiona_dagster.adapters.spool import Placed, Spool
 from fiona_dagster.adapters.uploads import Upload
@@ -41,21 +42,44 @@ def test_a_new_instance_lies_in_the_archive_readable_for_our_group_only(spool: S
     assert placed.path.stat().st_nlink == 1
 
 
-def test_the_file_and_its_folders_are_synced_before_it_counts(
-    spool: Spool, layout: Layout, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("in_order", [False, True])
+def test_content_and_folders_are_on_the_disk_before_it_counts(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, in_order: bool
 ) -> None:
     synced: list[str] = []
     real = os.fsync
 
+    def named(descriptor: int) -> str:
+        return str(Path(f"/proc/self/fd/{descriptor}").readlink())
+
     def recording(descriptor: int) -> None:
-        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        synced.append(named(descriptor))
         real(descriptor)
 
+    def written_back(descriptor: int) -> None:
+        assert not layout.archived_instance(STUDY, UID).exists()
+        synced.append(f"content of {named(descriptor)}")
+
+    monkeypatch.setattr(spool_module, "commits_in_order", lambda _: in_order)
+    monkeypatch.setattr(spool_module, "write_back", written_back)
     monkeypatch.setattr(os, "fsync", recording)
-    place(spool)
+    place(Spool(layout))
+    upload = str(layout.incoming / "w" / "upload.dcm")
     assert synced == [
-        str(layout.incoming / "w" / "upload.dcm"), str(layout.archive), str(layout.study_archive(STUDY)),
+        f"content of {upload}" if in_order else upload, str(layout.archive), str(layout.study_archive(STUDY)),
     ]  # fmt: skip
+
+
+def test_what_cannot_be_written_gets_no_name(
+    spool: Spool, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(spool, "_content", failing)
+    with pytest.raises(OSError, match="Input/output"):
+        place(spool)
+    assert not layout.archived_instance(STUDY, UID).exists()
 
 
 def test_the_same_content_again_changes_nothing(spool: Spool) -> None:
