@@ -130,14 +130,16 @@ class Door:
         guest = self._guests.get(association)
         return guest is not None and service in guest.services
 
-    def has_room(self, folder: Path) -> bool:
-        """Whether the disk of `folder` is far enough from full for new instances."""
+    def has_room(self, folder: Path, *, more: int = 0) -> bool:
+        """Whether the disk of `folder` is far enough from full for new instances, `more` bytes where that is known."""
         now = time.monotonic()
-        if now < self._room_until:
+        if now < self._room_until and not more:
             return True
         disk = os.statvfs(folder)
-        room = self.limits.has_room(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
-        self._room_until = now + _ROOM_SECONDS if room else 0.0
+        free = max(0, disk.f_bavail * disk.f_frsize - more)
+        room = self.limits.has_room(free, disk.f_blocks * disk.f_frsize)
+        if not more:
+            self._room_until = now + _ROOM_SECONDS if room else 0.0
         return room
 
     def enter(self, address: str) -> Rejection | None:

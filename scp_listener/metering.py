@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+from functools import partial
 from pathlib import Path
 
 from fiona_dagster.adapters.uploads import Upload
@@ -43,10 +44,13 @@ def begin_upload(folder: Path, meta: bytes, door: Door, address: str) -> Upload:
         OSError: it cannot be made.
     """
     limits = door.limits
-    if not (limits.object_bytes or limits.bytes_per_second):
-        return Upload.begin(folder, meta)
-    upload = MeteredUpload.begin(folder, meta)
-    upload.door, upload.address = door, address
+    upload: Upload
+    if limits.object_bytes or limits.bytes_per_second:
+        upload = metered = MeteredUpload.begin(folder, meta)
+        metered.door, metered.address = door, address
+    else:
+        upload = Upload.begin(folder, meta)
+    upload.has_room = partial(door.has_room, folder)
     return upload
 
 

@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from fiona_dagster.domain.access import Rejection
 from fiona_dagster.domain.dimse_status import REASONS, Status
 from fiona_dagster.domain.identifiers import is_safe_uid_path
 from fiona_dagster.domain.reception import Peer, Refusal, is_enabled
@@ -123,18 +124,17 @@ class StowDoor:
         length = request.headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()) or int(length) > self.settings.request_bytes:
             return _plain(413, "a request of this length is not taken")
-        admitted = self._admitted()
-        if admitted is not Status.SUCCESS:
-            self._record(admitted, REASONS[admitted], peer)
-            return _plain(503, REASONS[admitted], {"Retry-After": str(RETRY_SECONDS)})
-        return None
+        return self._unavailable(int(length), peer)
 
-    def _admitted(self) -> Status:
+    def _unavailable(self, length: int, peer: Peer) -> Response | None:
         if not is_enabled(control_file(self.site.layout.enabled)):
-            return Status.REFUSED_NOT_AUTHORISED
-        if self.door.has_room(self.folder) and self.store.recorder.has_room():
-            return Status.SUCCESS
-        return Status.OUT_OF_RESOURCES
+            status, reason = Status.REFUSED_NOT_AUTHORISED, Rejection.SWITCHED_OFF.reason
+        elif not (self.door.has_room(self.folder, more=length) and self.store.recorder.has_room()):
+            status, reason = Status.OUT_OF_RESOURCES, REASONS[Status.OUT_OF_RESOURCES]
+        else:
+            return None
+        self._record(status, reason, peer)
+        return _plain(503, reason, {"Retry-After": str(RETRY_SECONDS)})
 
     def _record(self, status: Status, reason: str, peer: Peer) -> None:
         self.store.recorder.refused(Refusal(self.site.name, int(status), reason, time.time(), peer))

@@ -179,6 +179,7 @@ class Intake:
             self._receiving.peer.called_ae,
         )
         part.upload = Upload.begin(self._receiving.folder, meta)
+        part.upload.has_room = self._receiving.has_room
         rest = memoryview(bytes(part.head))[found.offset :]
         part.head.clear()
         if rest:

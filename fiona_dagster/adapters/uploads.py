@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -16,6 +18,8 @@ from fiona_dagster.domain.reception import InstanceHeader
 
 _HEAD_BYTES = 65_536
 _PIECE_BYTES = 1 << 20
+_LOOK_BYTES = 16 << 20
+"""After so many bytes it is asked again whether there is room: nobody says beforehand how large a data set is."""
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _NUMBERS = itertools.count(1)
 
@@ -30,6 +34,9 @@ class Upload:
         self._meta = b""
         self.size = offset
         """Bytes of the file."""
+        self.has_room: Callable[[], bool] = _always
+        """Whether the disk takes more."""
+        self._next_look = offset + _LOOK_BYTES
 
     @classmethod
     def begin(cls, folder: Path, meta: bytes) -> Self:
@@ -67,7 +74,7 @@ class Upload:
         """The next bytes of the data set.
 
         Raises:
-            OSError: they cannot be written, the disk is full.
+            OSError: they cannot be written, the disk is full, or too little of it would stay free.
         """
         size = len(fragment)
         if not self._head:
@@ -84,6 +91,10 @@ class Upload:
         while fragment:
             fragment = fragment[os.write(self.descriptor, fragment) :]
         self.size += size
+        if self.size >= self._next_look:
+            self._next_look = self.size + _LOOK_BYTES
+            if not self.has_room():
+                raise OSError(errno.ENOSPC, "the disk has no room for the rest of a data set")
 
     def header(self, transfer_syntax_uid: str, familiar: Familiar | None = None) -> InstanceHeader:
         """What reception needs of the data set, which is walked to its end (see `scan_by`).
@@ -112,3 +123,7 @@ class Upload:
 
     def _read(self, at: int, count: int) -> bytes:
         return os.pread(self.descriptor, count, self._offset + at)
+
+
+def _always() -> bool:
+    return True

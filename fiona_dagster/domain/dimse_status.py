@@ -25,7 +25,7 @@ class Status(IntEnum):
 
 
 REASONS: dict[Status, str] = {
-    Status.REFUSED_NOT_AUTHORISED: "the receiver is switched off",
+    Status.REFUSED_NOT_AUTHORISED: "this caller may not store instances here",
     Status.PROCESSING_FAILURE: "the receiver failed",
     Status.DUPLICATE_SOP_INSTANCE: "the SOP Instance UID is known with other content; kept aside",
     Status.OUT_OF_RESOURCES: "the receiver has no room; send again later",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from pydicom.uid import CTImageStorage
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import
 from sqlalchemy import text
 
+from fiona_dagster.adapters import uploads
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.domain.access import AccessRules, access_from
 from fiona_dagster.domain.layout import Layout
@@ -105,6 +107,34 @@ def rejected(port: int) -> bool:
     found: bool = association.is_rejected
     association.release()
     return found
+
+
+def test_a_data_set_that_outgrows_the_room_is_refused_while_it_comes_and_the_next_one_is_taken(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make()
+    answers = iter([True, True, False])
+    monkeypatch.setattr(uploads, "_LOOK_BYTES", 100_000)
+    monkeypatch.setattr(door.Door, "has_room", lambda *_, **__: next(answers, True))
+    association = associate(rig.port)
+    assert send(association, instance(1, PixelData=bytes(1_000_000), Rows=1000, Columns=500)) == 0xA700
+    assert send(association, instance(2)) == 0
+    association.release()
+    assert rig.refusals() == {(0xA700, "the receiver has no room; send again later"): 1}
+    assert len(rig.archived()) == 1
+    assert list(rig.layout.incoming.rglob("*.dcm")) == []
+
+
+def test_bytes_that_are_announced_count_before_they_come(tmp_path: Path) -> None:
+    free = os.statvfs(tmp_path)
+    spare = free.f_bavail * free.f_frsize
+    limits = Limits(disk_free_bytes=spare // 2)
+    judge = door.Door(
+        ReceiverSettings(limits=limits), Occupancy(1).place(0), lambda *_: None, lambda: None, share=1
+    )
+    assert judge.has_room(tmp_path)
+    assert judge.has_room(tmp_path, more=spare // 4)
+    assert not judge.has_room(tmp_path, more=spare)
 
 
 def test_no_more_associations_than_may_be_and_a_heartbeat_is_none(make: Make) -> None:
