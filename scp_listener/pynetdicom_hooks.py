@@ -5,13 +5,15 @@
 - that file lies in our `.incoming`, so that it can be linked into the archive on the same file system;
 - its File Meta Information is ours and names the sender;
 - a C-STORE request without a data set is answered, where pynetdicom stays silent;
-- Presentation Contexts that a caller may not use are rejected, and the others go on.
+- Presentation Contexts that a caller may not use are rejected, and the others go on;
+- its timers run by a clock that nobody can set.
 """
 
 from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import Any, BinaryIO
 from pynetdicom import _config, dimse_messages
 from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.timer import Timer
 
 from fiona_dagster.adapters.received_files import file_meta
 
@@ -48,6 +51,35 @@ def configure(incoming: Path) -> Callable[[], None]:
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in settings]
     _set(settings)
     return partial(_set, before)
+
+
+class SteadyTimer(Timer):
+    """pynetdicom's own goes by the time of day: set forward, that would end every Association it watches."""
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until it expires; 1 where it never does."""
+        if self.timeout is None:
+            return 1
+        if self._start_time is None:
+            return self.timeout
+        end = time.monotonic() if self._end_time is None else self._end_time
+        return self.timeout - (end - self._start_time)
+
+    def start(self) -> None:
+        """Start, or start anew."""
+        self._start_time, self._end_time = time.monotonic(), None
+
+    def stop(self) -> None:
+        """Stop."""
+        self._end_time = time.monotonic()
+
+
+def steady_timers(association: Any) -> None:
+    """Give an Association that has not begun timers that no change of the clock touches."""
+    provider = association.dul
+    provider.artim_timer = SteadyTimer(provider.artim_timer.timeout)
+    provider._idle_timer = SteadyTimer(provider._idle_timer.timeout)  # noqa: SLF001
 
 
 def _set(settings: list[tuple[Any, str, Any]]) -> None:

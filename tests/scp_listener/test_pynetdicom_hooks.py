@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 import queue
 import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pynetdicom
-from pynetdicom import acse, association, dimse_messages, dul, fsm, transport
+import pytest
+from pynetdicom import acse, association, dimse_messages, dul, fsm, timer, transport
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import C_STORE
 
@@ -107,6 +109,34 @@ def test_the_server_makes_associations_where_we_adopt_them() -> None:
     assert "assoc.set_socket(sock)" in source
     assert "assoc.start()" in inspect.getsource(transport.RequestHandler.handle)
     assert "EVT_CONN_CLOSE" in inspect.getsource(fsm.AA_5)
+
+
+def test_setting_the_clock_ends_no_association(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = {name: getattr(one, "fget", one) for name, one in vars(timer.Timer).items()}
+    of_the_day = [
+        name
+        for name, one in parts.items()
+        if inspect.isfunction(one) and "time.time()" in inspect.getsource(one)
+    ]
+    assert sorted(of_the_day) == ["remaining", "start", "stop"]
+    assert set(of_the_day) <= set(vars(pynetdicom_hooks.SteadyTimer))
+    association = SimpleNamespace(
+        dul=SimpleNamespace(artim_timer=timer.Timer(30), _idle_timer=timer.Timer(None))
+    )
+    pynetdicom_hooks.steady_timers(association)
+    watched, unlimited = association.dul.artim_timer, association.dul._idle_timer
+    assert (watched.timeout, watched.remaining, unlimited.remaining) == (30, 30, 1)
+    watched.start()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 86_400.0)
+    assert not watched.expired
+    begun = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: begun + 31.0)
+    assert watched.expired
+    watched.stop()
+    assert watched.remaining < 0
+    source = inspect.getsource(dul.DULServiceProvider)
+    assert source.count("Timer(") == 2
 
 
 def test_the_hooks_can_be_undone_and_leave_temporary_files_of_others_alone(tmp_path: Path) -> None:
