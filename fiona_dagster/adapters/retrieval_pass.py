@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ def retrieve(
     *,
     site_name: str = "",
     source_name: str = "",
+    only: Collection[str] | None = None,
     clock: Callable[[], float] = time.time,
     seconds: float = float("inf"),
     timeouts: Timeouts = TIMEOUTS,
@@ -40,6 +41,7 @@ def retrieve(
         settings: of the gateway.
         site_name: empty: every site.
         source_name: AE@host:port; empty: every source.
+        only: nothing but these studies (Study Instance UIDs), which are looked for already.
         clock: seconds since the epoch.
         seconds: no further study is begun after so many.
         timeouts: of the sources.
@@ -53,10 +55,11 @@ def retrieve(
         sources = active_sources(site)
         if not sources or site_name not in ("", site.name):
             continue
-        take_up(ledger, site, now=clock())
-        total = _discover(ledger, settings, site, sources, source_name, clock, timeouts, total)
-        choose_sources(ledger, site, sources, settings.calling_ae_title, timeouts, now=clock())
-        due = ledger.retrievals.due(site.name, now=clock())
+        if only is None:
+            take_up(ledger, site, now=clock())
+            total = _discover(ledger, settings, site, sources, source_name, clock, timeouts, total)
+        choose_sources(ledger, site, sources, settings.calling_ae_title, timeouts, now=clock(), only=only)
+        due = ledger.retrievals.due(site.name, now=clock(), only=only)
         for source in sources:
             if source_name not in ("", str(source.peer)):
                 continue

@@ -7,7 +7,7 @@ files that somebody puts into active-scans, and from queries for recent studies 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -76,15 +76,22 @@ def take_up(ledger: Ledger, site: Site, *, now: float) -> int:
 
 
 def choose_sources(
-    ledger: Ledger, site: Site, sources: Sequence[Source], calling: str, timeouts: Timeouts, *, now: float
+    ledger: Ledger,
+    site: Site,
+    sources: Sequence[Source],
+    calling: str,
+    timeouts: Timeouts,
+    *,
+    now: float,
+    only: Collection[str] | None = None,
 ) -> None:
-    """Find out which source shows each due study that has none yet.
+    """Find out which source shows each due study that has none yet; `only` of these Study Instance UIDs.
 
     The one that sent its first image, or whose AE title a procedure step names, is asked first, then the others as
     they are configured. The first that shows a series keeps the study.
     """
     by_name = {str(source.peer): source for source in sources}
-    for account in ledger.retrievals.due(site.name, now=now):
+    for account in ledger.retrievals.due(site.name, now=now, only=only):
         if account.source in by_name:
             continue
         if len(sources) == 1:

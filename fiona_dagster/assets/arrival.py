@@ -37,6 +37,9 @@ from fiona_dagster.settings import Site
 ASK_AGAIN_SECONDS = 3600.0
 """A source that had more is asked again after so long: it may have less by now."""
 
+JUST_COUNTED_SECONDS = 120.0
+"""A source that was asked so recently, after the last image, is not asked again."""
+
 
 @asset(
     partitions_def=STUDIES,
@@ -148,6 +151,13 @@ def _ask_sources(gateway: GatewayResource, site: Site, study: StudyRecord) -> st
     """Record what the first source that knows the study says; a note where none does."""
     if not site.sources:
         return "no source is configured to be asked"
+    counted_at, now = gateway.ledger.arrivals.counted_at(study.key), gateway.now()
+    if (
+        counted_at is not None
+        and now - JUST_COUNTED_SECONDS < counted_at <= now
+        and (counted_at >= study.last_received_at)
+    ):
+        return ""  # retrieval has asked since the last image came
     from fiona_dagster.adapters.arrival_sources import expectations
 
     for source in site.sources:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,8 @@ def retrieve(
 ) -> None:
     """Have each STUDY (Study Instance UID, or key of one that is here in part) looked for at the sources and fetched.
 
-    The running gateway does it, one study at a time a source, with --now this command. Every request is audited.
+    The running gateway does it, one study at a time a source, with --now this command: what is named, else all that
+    is due. Every request is audited.
     Without arguments: how many studies are looked for, finished and given up, and why. Exit status 1 where nothing was
     found or a source did not answer.
     """
@@ -45,6 +47,7 @@ def retrieve(
     site = gateway.settings.site(site_name) if site_name else gateway.settings.default_site
     asked = bool(studies or accessions or patients)
     failed = False
+    uids: dict[str, None] = {}
     if asked:
         sources = active_sources(site)
         if not sources:
@@ -62,7 +65,7 @@ def retrieve(
     else:
         problems = []
     if at_once:
-        problems += _pass(gateway, site)
+        problems += _pass(gateway, site, uids if asked else None)
     for problem in problems:
         click.echo(f"fiona: {problem}", err=True)
     if not asked:
@@ -106,10 +109,10 @@ def _found(
     return found, problems
 
 
-def _pass(gateway: Opened, site: Site) -> list[str]:
+def _pass(gateway: Opened, site: Site, only: Collection[str] | None) -> list[str]:
     from fiona_dagster.adapters.retrieval_pass import retrieve as one_pass
 
-    done = one_pass(gateway.ledger, gateway.settings, site_name=site.name)
+    done = one_pass(gateway.ledger, gateway.settings, site_name=site.name, only=only)
     click.echo(
         f"looked at {done.looked} studies, {done.instances} instances came, {done.finished} studies finished"
     )

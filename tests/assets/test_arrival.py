@@ -106,6 +106,16 @@ def test_a_study_of_which_the_scanner_has_more_waits_for_it_and_is_complete_then
     assert house.ledger.arrivals.incomplete() == []
 
 
+def test_a_source_that_was_counted_since_the_last_image_is_not_asked_once_more(house: House) -> None:
+    key = house.receive(house.study.files)
+    known = [SeriesExpectation(WHOLE_STUDY, "", len(house.study.files))]
+    house.ledger.arrivals.expect(key, known, now=moment().at)
+    made, _, passed = house.run(key)
+    assert (made["incomplete"], passed) == (False, True), (
+        "the scanner itself would have said that there is more"
+    )
+
+
 def test_a_source_that_had_more_is_asked_again_after_an_hour(house: House) -> None:
     key = house.receive(house.study.files)
     too_many = [SeriesExpectation(WHOLE_STUDY, "", 99)]

@@ -44,6 +44,20 @@ def test_a_study_is_asked_for_by_accession_number_fetched_and_shown(
         assert study.study_instance_uid not in shown.output
 
 
+def test_what_is_named_is_fetched_at_once_and_nothing_else_is_looked_at(
+    tmp_path: Path, samples: dict[str, SampleStudy]
+) -> None:
+    study, other = samples["sr-report"], next(one for one in samples.values() if one.name != "sr-report")
+    with house(tmp_path, [list(samples.values())]) as one:
+        one.ask(other)
+        result = run(tmp_path, study.study_instance_uid, "--now")
+        one.recorded()
+        assert result.exit_code == 0
+        assert "looked at 1 studies" in result.output
+        assert (one.here(study), one.here(other)) == (uids(study), set())
+        assert one.account(other).source == ""
+
+
 def test_a_study_that_ended_is_looked_for_again_and_nothing_found_is_a_failure(
     tmp_path: Path, samples: dict[str, SampleStudy]
 ) -> None:

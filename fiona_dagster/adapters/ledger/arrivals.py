@@ -76,6 +76,14 @@ class Arrivals:
                 rows = [{"study_key": key, "at": now, **asdict(one)} for one in series]
                 connection.execute(insert(expectation), rows)
 
+    def counted_at(self, key: str) -> float | None:
+        """When a source last said what a study has (seconds since the epoch); None: none did."""
+        with self._ledger.read() as connection:
+            found = connection.execute(
+                select(func.max(expectation.c.at)).where(expectation.c.study_key == key)
+            ).scalar_one()
+        return None if found is None else float(found)
+
     def announced(self, key: str) -> Announced:
         """What others said of a study, as it stands now."""
         with self._ledger.read() as connection:

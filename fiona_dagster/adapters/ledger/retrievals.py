@@ -79,8 +79,10 @@ class Retrievals:
                     ).rowcount  # fmt: skip
         return begun
 
-    def due(self, site: str, *, now: float, limit: int = 200) -> list[Account]:
-        """Active studies whose next look is due, longest waiting first."""
+    def due(
+        self, site: str, *, now: float, limit: int = 200, only: Collection[str] | None = None
+    ) -> list[Account]:
+        """Active studies whose next look is due, longest waiting first; `only` of these Study Instance UIDs."""
         query = (
             select(*_COLUMNS)
             .where(
@@ -91,6 +93,8 @@ class Retrievals:
             .order_by(retrieval.c.next_at, retrieval.c.id)
             .limit(limit)
         )
+        if only is not None:
+            query = query.where(retrieval.c.study_instance_uid.in_(list(only)))
         with self._ledger.read() as connection:
             return [_account(row) for row in connection.execute(query)]
 
