@@ -63,6 +63,10 @@ BARS = (
     Bar("ours", "Orthanc", 25, "mr", 1, nagle=True),
 )
 _LARGEST_RSS = 100
+DISK_ALONE = "the disk alone, synced"
+_DISK_ALONE_DOES = (
+    "each file written and synced by one of as many processes; nobody sends, no folder is synced"
+)
 
 
 def line(one: Measurement) -> str:
@@ -81,11 +85,10 @@ def text(found: Sequence[Measurement], everybody: Sequence[Receiver], machine: s
     parts = [f"# Reception\n\n{machine}; sets {sizes}. Medians [lowest-highest] of the rounds."]
     for case in dict.fromkeys(one.case for one in found):
         parts.append("\n".join(_case_table([one for one in found if one.case == case], case)))
-    parts.append(
-        "\n".join(
-            ["## Who does what", "", *(f"- {one.name}: {one.missing or one.does}" for one in everybody)]
-        )
-    )
+    does = [f"- {one.name}: {one.missing or one.does}" for one in everybody]
+    if any(one.receiver == DISK_ALONE for one in found):
+        does.append(f"- {DISK_ALONE}: {_DISK_ALONE_DOES}")
+    parts.append("\n".join(["## Who does what", "", *does]))
     problems = [f"- {_title(one.case)}, {one.receiver}: {one.problem}" for one in found if one.problem]
     if problems:
         parts.append("\n".join(["## Problems", "", *problems]))

@@ -88,6 +88,7 @@ def _soak(folder: Path, data: Path, missing: str, options: argparse.Namespace) -
             "megabytes_sent": round(account.sent_bytes / 1e6),
             "answers": dict(account.answers),
             "doings": dict(account.doings),
+            "faults": account.faults if found.violations else len(account.faults),
             "log": _log_lines(listener.log()),
             **found.counts,
             "violation_count": len(problems) + len(found.violations),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from fiona_dagster.domain.errors import Reject
 from fiona_dagster.domain.layout import Layout
 
 SUCCESS, OUT_OF_RESOURCES, NOT_AUTHORISED = 0x0000, 0xA700, 0x0124
+_REMEMBERED = 16
 Content = tuple[str, str]
 """SOP Instance UID and SHA-256 of the data set."""
 
@@ -38,17 +40,23 @@ class Account:
     answers: Counter[str] = field(default_factory=Counter)
     doings: Counter[str] = field(default_factory=Counter)
     sent_bytes: int = 0
+    faults: list[str] = field(default_factory=list)
+    """What befell the listener, and when."""
+    _stories: dict[Content, deque[str]] = field(default_factory=dict)
+    _began: float = field(default_factory=time.monotonic)
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
-    def attempt(self, content: Content, size: int) -> None:
-        """The last piece of it is about to be sent."""
+    def attempt(self, content: Content, size: int, by: str = "") -> None:
+        """The last piece of it is about to be sent; `by` whom, and how, is remembered."""
         with self._turn:
+            self._remember(content, f"sent by {by}")
             self.tallies.setdefault(content, Tally()).unanswered += 1
             self.sent_bytes += size
 
-    def answered(self, content: Content, status: int) -> None:
+    def answered(self, content: Content, status: int, by: str = "") -> None:
         """The attempt was answered; 0x0111 of STOW-RS means that it was put aside."""
         with self._turn:
+            self._remember(content, f"0x{status:04X} for {by}")
             self.answers[f"0x{status:04X}"] += 1
             tally = self.tallies[content]
             tally.unanswered -= 1
@@ -59,6 +67,24 @@ class Account:
         """Count something that a sender or a fault did."""
         with self._turn:
             self.doings[what] += 1
+
+    def befell(self, what: str) -> None:
+        """Something was done to the listener, or has ended."""
+        with self._turn:
+            self.faults.append(f"{self._now()} {what}")
+
+    def story(self, content: Content) -> str:
+        """All that was sent and answered under its SOP Instance UID, in order of contents."""
+        with self._turn:
+            told = [f"{sha256[:8]}: {', '.join(lines)}" for (uid, sha256), lines in self._stories.items()
+                    if uid == content[0]]  # fmt: skip
+        return "; ".join(told)
+
+    def _remember(self, content: Content, what: str) -> None:
+        self._stories.setdefault(content, deque(maxlen=_REMEMBERED)).append(f"{self._now()} {what}")
+
+    def _now(self) -> str:
+        return f"{time.monotonic() - self._began:.3f}"
 
     def is_acknowledged(self, content: Content) -> bool:
         with self._turn:
@@ -143,7 +169,10 @@ def _acknowledged(account: Account, layout: Layout, rows: Iterable[Row]) -> Iter
             continue
         row = known.get(content)
         if row is None:
-            yield f"LOST: acknowledged and not in the ledger: {content}"
+            yield (
+                f"LOST: acknowledged and not in the ledger: {content}; {account.story(content)}; "
+                f"on the disk: {_lying(layout, content[0])}"
+            )
             continue
         try:
             there = sha256_of_data_set(layout.datadir / row.path)
@@ -152,6 +181,18 @@ def _acknowledged(account: Account, layout: Layout, rows: Iterable[Row]) -> Iter
             continue
         if there != row.sha256:
             yield f"CHANGED: the data set on the disk is not the one that was acknowledged: {row.path}"
+
+
+def _lying(layout: Layout, uid: str) -> list[str]:
+    """Files that have a SOP Instance UID in their name, and the beginning of their data set's hash."""
+    found = []
+    for path in [*layout.archive.glob(f"*/{uid}"), *layout.aside.glob(f"{uid}.*")]:
+        try:
+            sha256 = sha256_of_data_set(path)[:8]
+        except (OSError, Reject) as error:
+            sha256 = type(error).__name__
+        found.append(f"{path.relative_to(layout.datadir)} ({sha256})")
+    return found
 
 
 def _recorded(account: Account, rows: list[Row], *, crashed: bool) -> Iterable[str]:

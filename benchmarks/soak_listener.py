@@ -141,6 +141,7 @@ class Faults(threading.Thread):
         if fault == "disk full" and not self._small_disk:
             return
         self._account.did(fault)
+        self._account.befell(fault)
         if fault == "worker killed":
             self.crashed = self._listener.kill_worker(self._random) or self.crashed
         elif fault == "parent killed":
@@ -156,6 +157,7 @@ class Faults(threading.Thread):
         else:
             with _full(self._listener.layout.datadir):
                 self._stopping.wait(_FULL_SECONDS)
+        self._account.befell(f"behind: {fault}")
 
 
 @contextmanager

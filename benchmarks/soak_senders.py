@@ -66,7 +66,7 @@ class Association:
     """One Association; every answer goes to the account."""
 
     def __init__(self, target: Target, calling: str, account: Account, stopping: threading.Event) -> None:
-        self._account, self._stopping = account, stopping
+        self._account, self._stopping, self._name = account, stopping, calling
         self._socket = socket.create_connection((HOST, target.port), timeout=PATIENCE_SECONDS)
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -95,7 +95,7 @@ class Association:
             if breaks and manners.how == "in the middle" and at + step >= len(data_set) // 2:
                 self._break()
             if last:
-                self._account.attempt(content, len(data_set))
+                self._account.attempt(content, len(data_set), self._name)
             part = data_set[at : at + step]
             self._socket.sendall(
                 struct.pack(">BxLLBB", 4, len(part) + 6, len(part) + 2, context, 2 * last) + part
@@ -108,7 +108,7 @@ class Association:
         if answer[0] != _P_DATA:
             raise Broken("by an abort")
         status = int.from_bytes(decode_command(answer[12:])[_STATUS], "little")
-        self._account.answered(content, status)
+        self._account.answered(content, status, self._name)
         return content if status == SUCCESS else None
 
     def release(self) -> None:
@@ -156,6 +156,7 @@ class Sender(threading.Thread):
         self._account, self._stopping, self._web = account, stopping, web
         self._random = Random(f"sender/{seed}/{number}")
         self._left: list[Instance] = []
+        self._request = 0
         self.problem = ""
 
     def run(self) -> None:
@@ -219,6 +220,7 @@ class Sender(threading.Thread):
         """A Store request of STOW-RS (PS3.18 section 10.5)."""
         work = work[:40]
         self._account.did("Store requests")
+        self._request += 1
         contents: list[Content] = []
         reasons: dict[str, list[int]] = {}
         try:
@@ -242,7 +244,7 @@ class Sender(threading.Thread):
                 self.problem = f"a Store request was answered {answer.status_code}"
                 contents = []  # nothing was said about them
             for content in contents:
-                self._account.answered(content, status)
+                self._account.answered(content, status, self._which(answer))
             self._left = list(work)
             self._pause()
             return
@@ -251,10 +253,10 @@ class Sender(threading.Thread):
             for item in module.get(tag, {}).get("Value", []):
                 uid = item.get(_INSTANCE, {}).get("Value", [""])[0]
                 reasons.setdefault(uid, []).append(item.get(_REASON, {}).get("Value", [SUCCESS])[0])
-        self._take(work, contents, reasons)
+        self._take(work, contents, reasons, self._which(answer))
 
     def _take(
-        self, work: Sequence[Instance], contents: Sequence[Content], reasons: dict[str, list[int]]
+        self, work: Sequence[Instance], contents: Sequence[Content], reasons: dict[str, list[int]], by: str
     ) -> None:
         """Parts are answered in their order, stored ones apart from failed ones; a UID that has both kinds, or more
         parts than answers, is left unanswered, since the answer does not tell which is which."""
@@ -263,7 +265,7 @@ class Sender(threading.Thread):
         for one, content in zip(work, contents, strict=False):
             found = reasons.get(content[0], [])
             if len(found) == parts[content[0]] and len(set(found)) == 1:
-                self._account.answered(content, found[0])
+                self._account.answered(content, found[0], by)
                 if found[0] not in (SUCCESS, 0x0111):
                     left.append(one)
             else:
@@ -282,9 +284,12 @@ class Sender(threading.Thread):
             if breaks == number:
                 raise requests.ConnectionError
             contents.append(content)
-            self._account.attempt(content, len(data_set))
+            self._account.attempt(content, len(data_set), f"{self._which()}, part {number + 1}")
             yield data_set[half:] + b"\r\n"
         yield b"--" + _BOUNDARY + b"--\r\n"
+
+    def _which(self, answer: object = "") -> str:
+        return f"{self.name}, request {self._request} {answer}"
 
     def _pause(self) -> None:
         self._stopping.wait(self._random.uniform(0, 2 * _AGAIN_SECONDS))

@@ -55,4 +55,6 @@ def test_it_runs_on_tiny_sets(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         "2",
     ]
     assert receive.main([*arguments, "--folder", str(tmp_path)]) == 0
-    assert "| ours |" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "| ours |" in told
+    assert "| the disk alone, synced |" in told
