@@ -149,7 +149,8 @@ def test_a_server_that_freezes_is_given_up_and_the_upload_goes_on_from_there(
 
 
 def test_answers_in_any_order_are_taken_and_a_refused_write_leaves_nothing_under_way() -> None:
-    channel = ScriptedChannel()
+    channel = ScriptedChannel("SSH-2.0-OpenSSH_7.4")
+    channel.answer(FIRST_ID, 8)  # it knows no limits of its own
     taken: list[int] = []
     writer = RemoteWriter(
         cast("Any", channel),
@@ -158,15 +159,15 @@ def test_answers_in_any_order_are_taken_and_a_refused_write_leaves_nothing_under
         acknowledged=lambda: taken.append(1),
     )
     writer.write(bytes(3 * 32768))
-    channel.answer(FIRST_ID + 2, 0)
+    channel.answer(FIRST_ID + 3, 0)
     channel.answer(7, 0)  # to a request of paramiko's
-    channel.answer(FIRST_ID, 0)
     channel.answer(FIRST_ID + 1, 0)
+    channel.answer(FIRST_ID + 2, 0)
     writer.finish()
     assert len(taken) == 4
     writer.write(bytes(2 * 32768))
-    channel.answer(FIRST_ID + 3, 4)
-    channel.answer(FIRST_ID + 4, 0)
+    channel.answer(FIRST_ID + 4, 4)
+    channel.answer(FIRST_ID + 5, 0)
     with pytest.raises(OSError, match="failure"):
         writer.finish()
     assert not channel.recv_ready()
@@ -177,8 +178,12 @@ class ScriptedChannel:
 
     out_max_packet_size = 32768
 
-    def __init__(self) -> None:
+    def __init__(self, version: str) -> None:
         self._answers = bytearray()
+        self.remote_version = version
+
+    def get_transport(self) -> ScriptedChannel:
+        return self
 
     def get_channel(self) -> ScriptedChannel:
         return self
