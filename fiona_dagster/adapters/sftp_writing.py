@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _WRITE, _EXTENDED, _EXTENDED_REPLY, _OK = 6, 200, 201, 0
 _LIMITS = b"limits@openssh.com"
-_STATUS_NAMES = {3: "permission denied", 4: "failure", 7: "connection lost", 8: "not supported"}
+_PERMISSION_DENIED = 3
+_STATUS_NAMES = {4: "failure", 7: "connection lost", 8: "not supported"}
 REQUEST_BYTES = 32768
 """The size that every server must take (section 3)."""
 _LARGEST_REQUEST = 255 * 1024
@@ -50,6 +51,7 @@ class RemoteWriter:
         self._handle: Any = remote.handle  # bytes, whatever the type stubs say
         self._offset, self._next_id = offset, FIRST_ID
         self._waiting: set[int] = set()
+        self._problem: int | None = None
         self._request_bytes = self._most_at_once()
         self._under_way = max(1, _UNDER_WAY_BYTES // self._request_bytes)
         self._acknowledged = acknowledged
@@ -73,11 +75,13 @@ class RemoteWriter:
                 self._take()
         while len(self._waiting) > self._under_way:
             self._take()
+        self._raise_problem()
 
     def finish(self) -> None:
         """Wait until everything was answered."""
         while self._waiting:
             self._take()
+        self._raise_problem()
 
     def _most_at_once(self) -> int:
         """Bytes a write request may have: as OpenSSH's server says; others are not asked, for some never answer."""
@@ -101,14 +105,15 @@ class RemoteWriter:
             return  # to a request of paramiko's, which nobody waits for any more
         self._waiting.remove(identity)
         status = struct.unpack_from(">I", body)[0] if kind == STATUS else -1
-        if status != _OK:
-            self._drain()
-            if status == 3:
-                raise PermissionError
-            raise OSError(f"the server answered a write with {_STATUS_NAMES.get(status, status)}")
+        if status != _OK and self._problem is None:
+            self._problem = status
 
-    def _drain(self) -> None:
-        """Take the answers that are still under way: they would confuse whoever uses the channel next."""
+    def _raise_problem(self) -> None:
+        """Between requests, when nothing is under way that would confuse whoever uses the channel next."""
+        if self._problem is None:
+            return
         while self._waiting:
-            _, identity, _ = self._answers.next()
-            self._waiting.discard(identity)
+            self._take()
+        if self._problem == _PERMISSION_DENIED:
+            raise PermissionError
+        raise OSError(f"the server answered a write with {_STATUS_NAMES.get(self._problem, self._problem)}")

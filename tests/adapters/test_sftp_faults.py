@@ -171,6 +171,12 @@ def test_answers_in_any_order_are_taken_and_a_refused_write_leaves_nothing_under
     with pytest.raises(OSError, match="failure"):
         writer.finish()
     assert not channel.recv_ready()
+    refused = RemoteWriter(
+        cast("Any", Refusing("SSH-2.0-other")), cast("Any", SimpleNamespace(handle=b"h")), 0,
+        acknowledged=lambda: None,
+    )  # fmt: skip
+    with pytest.raises(PermissionError):  # said while the piece is still on its way
+        refused.write(bytes(4 * 32768))
 
 
 class ScriptedChannel:
@@ -202,6 +208,23 @@ class ScriptedChannel:
     def answer(self, identity: int, status: int) -> None:
         body = struct.pack(">BII", 101, identity, status)
         self._answers += struct.pack(">I", len(body)) + body
+
+
+class Refusing(ScriptedChannel):
+    """Refuses every request as soon as it has come whole, while others are on their way."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(version)
+        self._came = bytearray()
+
+    def sendall(self, content: bytes) -> None:
+        super().sendall(content)
+        self._came += content
+        while len(self._came) >= 9 and len(self._came) >= (
+            length := 4 + struct.unpack_from(">I", self._came)[0]
+        ):
+            self.answer(struct.unpack_from(">I", self._came, 5)[0], 3)
+            del self._came[:length]
 
 
 def test_a_disk_that_is_full_at_the_far_end_is_told_and_the_upload_goes_on_when_there_is_room(
