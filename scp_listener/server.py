@@ -37,6 +37,7 @@ from scp_listener import pynetdicom_hooks
 from scp_listener.acceptor import Acceptor, SharedAcceptor
 from scp_listener.clock_steps import ClockSteps
 from scp_listener.commitment import CommitmentScp
+from scp_listener.commitment_reports import CommitmentReports
 from scp_listener.door import Door, peer_of
 from scp_listener.log import LOG
 from scp_listener.manner import Company, Manner, control_file
@@ -103,6 +104,7 @@ class Listener:
         self._commitments = CommitmentScp(
             site, ledger, self._recorder, worker=worker, may=may[Service.COMMITMENT]
         )
+        self._reports = CommitmentReports(ledger, may=may[Service.COMMITMENT])
         self._clock_steps = ClockSteps(self._spool)
         self._open: dict[Any, _Open] = {}
         self._servers: list[Acceptor] = []
@@ -130,7 +132,8 @@ class Listener:
         entity.add_supported_context(Verification)
         entity.add_supported_context(MPPS)
         if self._manner.durable:
-            entity.add_supported_context(STORAGE_COMMITMENT)
+            # an archive that reports to us is the SCP of its Association (PS3.4 J.3.3)
+            entity.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
         ports = (self._site.port if port is None else port, *self._site.ports[1:])
         try:
             for one in ports:
@@ -169,6 +172,7 @@ class Listener:
                 (evt.EVT_C_STORE, self._c_store),
                 *self._steps.handlers(),
                 *self._commitments.handlers(),
+                *self._reports.handlers(),
                 (evt.EVT_RELEASED, lambda event: self._ended(event.assoc)),
             ],
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
+from fiona_dagster.adapters.commitment_book import CommitmentBook, digest_of
 from fiona_dagster.adapters.confirmation import holdings
 from fiona_dagster.adapters.dicom_scu import SendOutcome, SendReport
 from fiona_dagster.adapters.image_peers import ImagePeer
@@ -132,6 +133,11 @@ class Forwarding:
         self.confirmed = 0
         """How many instances it has, whatever became of the others."""
         self._asked_at, self._cancelled, self._queried = 0.0, False, True
+        self._sent_at: dict[str, float] = {}
+        self._book = CommitmentBook(
+            ledger.asked_commitments, transfer_id, archive.key,
+            digest_of(ledger.transfers.get(transfer_id).generation, self._released), clock,
+        )  # fmt: skip
 
     def forward(self) -> ForwardReceipt:
         """Bring the copies there, and return only when the archive confirms all of them.
@@ -153,7 +159,10 @@ class Forwarding:
                 "participant or event, or not by this gateway: delete them there, then resend"
             )
         again = changed(self._released, before, given)
-        due = missing(frozenset(self._released), before) | again
+        failed = (
+            self._released.keys() & self._book.said().failed.keys()
+        )  # it shows them, and does not keep them
+        due = missing(frozenset(self._released), before) | again | failed
         held, report = Holdings(before, ConfirmedBy.QUERY), None
         if due or not self._queried or archive.confirm is Confirm.COMMITMENT:
             held, report = self._send_until_confirmed(due, again)
@@ -187,7 +196,9 @@ class Forwarding:
         except NotOffered:
             self._queried = False
             known = self._ledger.sendings.instances(self._transfer_id, self._archive.key)
-            return frozenset(one.sop_instance_uid for one in known if one.state is SentState.CONFIRMED)
+            said = self._book.said()  # what is asked for and not answered yet is not sent again meanwhile
+            held = {one.sop_instance_uid for one in known if one.state is SentState.CONFIRMED}
+            return frozenset(held | (said.committed.keys() | said.awaited.keys()) & self._released.keys())
 
     def _send_until_confirmed(
         self, due: frozenset[str], again: frozenset[str]
@@ -202,7 +213,7 @@ class Forwarding:
                 _hold_where_the_old_stays(SendReport(tuple(last.values())), again, self._archive.key)
             held = holdings(
                 self._archive, self._verified.study_instance_uid, self._kinds, frozenset(accepted),
-                self._ledger.breakers, self._clock,
+                self._ledger.breakers, self._clock, self._book, self._sent_at,
             )  # fmt: skip
             lacking = missing(frozenset(self._released), held.uids)
             self._note(SentState.LACKING, lacking & accepted)
@@ -230,6 +241,7 @@ class Forwarding:
             for one in self._verified.instances if one.sop_instance_uid in due
         ]  # fmt: skip
         outcomes: list[SendOutcome] = []
+        self._sent_at |= dict.fromkeys(due, self._clock())
         try:
             report = self._archive.send(paths, progress=outcomes.append, stop=self._stop)
         finally:

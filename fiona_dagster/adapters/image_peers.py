@@ -15,7 +15,8 @@ from fiona_dagster.adapters.dicom_scu import (
     query_instances,
     send,
 )
-from fiona_dagster.adapters.dicom_scu.commitment import NoCommitmentError, ask_commitment
+from fiona_dagster.adapters.dicom_scu.capabilities import capabilities
+from fiona_dagster.adapters.dicom_scu.commitment import Book, NoCommitmentError, ask_commitment
 from fiona_dagster.adapters.stow_client import StowClient
 from fiona_dagster.domain.commitment import Reference
 from fiona_dagster.domain.errors import NotOffered
@@ -47,8 +48,11 @@ class ImagePeer(Protocol):
         """How many instances it says it holds of a study."""
         ...
 
-    def committed(self, references: Sequence[Reference]) -> frozenset[str]:
-        """The SOP Instance UIDs that it commits to; raises NoCommitmentError where it does not answer that."""
+    def committed(self, references: Sequence[Reference], book: Book | None = None) -> frozenset[str]:
+        """The SOP Instance UIDs that it commits to; `book` has reports that come over other Associations.
+
+        Raises NoCommitmentError where it does not answer that.
+        """
         ...
 
     def send(self, paths: Sequence[Path], *, progress: Progress, stop: Callable[[], bool]) -> SendReport:
@@ -80,8 +84,8 @@ class DicomArchive:
     def count(self, study_instance_uid: str) -> int:
         return count_instances(self.peer, self.calling, study_instance_uid) or 0
 
-    def committed(self, references: Sequence[Reference]) -> frozenset[str]:
-        return ask_commitment(self.peer, self.calling, references).uids
+    def committed(self, references: Sequence[Reference], book: Book | None = None) -> frozenset[str]:
+        return ask_commitment(self.peer, self.calling, references, book=book).uids
 
     def send(self, paths: Sequence[Path], *, progress: Progress, stop: Callable[[], bool]) -> SendReport:
         return send(
@@ -90,19 +94,21 @@ class DicomArchive:
         )  # fmt: skip
 
     def check(self) -> str:
-        """C-ECHO, and whether it can be asked what it has. Nothing is stored: a PACS cannot be told to delete it."""
+        """C-ECHO, C-FIND, and what it would accept. Nothing is stored: a PACS cannot be told to delete it."""
         echo(self.peer, self.calling)
         tls = " over TLS" if self.peer.tls else ""
+        would = capabilities(self.peer, self.calling)
+        said = f"{self.peer} answers C-ECHO{tls}; it {would}; nothing was stored"
         if self.confirm is Confirm.ANSWERS:
-            return f"{self.peer} answers{tls}; its answers will have to do, for it is not asked anything"
+            return f"{said}; its answers will have to do, for it is not asked anything"
         try:
             self.instances("2.25.0")
         except NotOffered:
             if self.confirm not in (Confirm.BEST, Confirm.COMMITMENT):
                 raise
             self._offers_commitment()
-            return f"{self.peer} answers{tls} and offers Storage Commitment, but no queries"
-        return f"{self.peer} answers{tls} and can be asked what it holds"
+            return f"{said}; it takes no queries"
+        return f"{said}; it answers C-FIND, so that it can be asked what it holds"
 
     def _offers_commitment(self) -> None:
         try:
@@ -133,7 +139,7 @@ class WebArchive:
     def count(self, study_instance_uid: str) -> int:
         return len(self.instances(study_instance_uid))
 
-    def committed(self, references: Sequence[Reference]) -> frozenset[str]:
+    def committed(self, references: Sequence[Reference], book: Book | None = None) -> frozenset[str]:
         raise NoCommitmentError(
             f"{self.key} is not asked for Storage Commitment: {len(references)} instance(s)"
         )
@@ -143,10 +149,13 @@ class WebArchive:
             return client.send(paths, progress=progress, stop=stop)
 
     def check(self) -> str:
-        """Search for a study: address, certificates and login are good. Nothing is stored."""
+        """Search for a study, and a store request without instances: address, certificates and rights are good."""
         with self.connect() as client:
             client.check()
-        return f"{self.key} lets us in and can be asked what it holds"
+        return (
+            f"{self.key} lets us in: it answers QIDO-RS, so that it can be asked what it holds, and a STOW-RS request "
+            "without instances; nothing was stored"
+        )
 
 
 def research_archive(settings: Settings) -> DicomArchive | None:

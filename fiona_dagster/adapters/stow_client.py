@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from fiona_dagster.adapters.dicom_scu.part10 import StoredInstance, read_stored_instance
 from fiona_dagster.adapters.dicom_scu.sending import SendOutcome, SendReport, failure, status_name
+from fiona_dagster.adapters.stow_syntax import SYNTAX_REFUSED, refused_syntax, store_or_transcode
 from fiona_dagster.domain.errors import ConfigurationError, NotOffered, Permanent, Transient, Unreachable
 
 if TYPE_CHECKING:
@@ -69,13 +70,18 @@ class StowClient:
         self._session.close()
 
     def check(self) -> None:
-        """Search for one study: address, certificates and login are good.
+        """Search for one study, and ask to store nothing: address, certificates, login and rights are good.
 
         Raises:
             Transient, ConfigurationError, NotOffered: see `instances`.
         """
         answer = self._get("/studies", {"limit": 1})
         if answer.status_code not in (200, 204):
+            raise _refusal(self.url, answer.status_code)
+        answer = self._post(
+            []
+        )  # a service may object to a request without instances: only who may not ask matters
+        if answer.status_code in (404, 405, 501):
             raise _refusal(self.url, answer.status_code)
 
     def instances(self, study_instance_uid: str) -> frozenset[str]:
@@ -130,7 +136,7 @@ class StowClient:
                 problem = Transient("it was stopped")
             if problem is None:
                 try:
-                    answered = self._store([one for _, one in batch])
+                    answered = store_or_transcode(self._store, [one for _, one in batch])
                 except (Transient, Permanent) as error:
                     if number == 0:
                         raise
@@ -145,23 +151,25 @@ class StowClient:
         return SendReport(tuple(outcomes[index] for index in range(len(paths))))
 
     def _store(self, batch: Sequence[StoredInstance]) -> dict[str, SendOutcome]:
-        with _Multipart([one.path for one in batch]) as body:
-            answer = self._ask(
-                "POST", "/studies", data=body,
-                headers={
-                    "Accept": JSON,
-                    "Content-Type": f'multipart/related; type="application/dicom"; boundary={body.boundary}',
-                },
-            )  # fmt: skip
+        answer = self._post([one.path for one in batch])
         if answer.status_code == 413 and len(batch) > 1:  # too large at once
             half = len(batch) // 2
             return self._store(batch[:half]) | self._store(batch[half:])
+        syntaxes = dict.fromkeys(one.transfer_syntax_uid for one in batch)
+        if answer.status_code == 415 and len(syntaxes) > 1:  # one of them may be what it refuses
+            parts = ([one for one in batch if one.transfer_syntax_uid == syntax] for syntax in syntaxes)
+            return {uid: outcome for part in parts for uid, outcome in self._store(part).items()}
         if answer.status_code not in (200, 202, 400, 409, 413, 415):
             raise _refusal(self.url, answer.status_code)
         said: dict[str, tuple[str, int]] = {}
         if answer.status_code in (200, 202, 409):
             said = dict(_answers(_objects(answer, self.url)))
         return {one.sop_instance_uid: _outcome(one, said, answer.status_code) for one in batch}
+
+    def _post(self, paths: Sequence[Path]) -> Response:
+        with _Multipart(paths) as body:
+            kind = f'multipart/related; type="application/dicom"; boundary={body.boundary}'
+            return self._ask("POST", "/studies", data=body, headers={"Accept": JSON, "Content-Type": kind})
 
     def _get(self, path: str, parameters: dict[str, Any]) -> Response:
         return self._ask("GET", path, params=parameters, headers={"Accept": JSON})
@@ -277,6 +285,8 @@ def _answers(objects: Sequence[dict[str, Any]]) -> Iterator[tuple[str, tuple[str
 
 def _outcome(instance: StoredInstance, said: dict[str, tuple[str, int]], http: int) -> SendOutcome:
     kind, reason = said.get(instance.sop_instance_uid, ("", 0))
+    if http == 415 or (kind == "failed" and reason == SYNTAX_REFUSED):
+        return refused_syntax(instance, http)
     problem, status = status_name(reason) if reason else "", reason or None
     if kind == "stored":
         return SendOutcome(instance.path, instance.sop_instance_uid, reason, problem)
@@ -284,7 +294,7 @@ def _outcome(instance: StoredInstance, said: dict[str, tuple[str, int]], http: i
         retry = reason >> 8 == 0xA7 or reason in _MAY_PASS
         text = problem or "the peer failed to store it, without a reason"
         return SendOutcome(instance.path, instance.sop_instance_uid, status, text, retry)
-    if http in (400, 413, 415):
+    if http in (400, 413):
         return failure(instance, f"the peer refuses it (HTTP {http})")
     return failure(instance, "the peer says nothing about it", retry=True)
 

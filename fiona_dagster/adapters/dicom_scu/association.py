@@ -8,7 +8,9 @@ storescp at its defaults then takes 20 images a second, of any size).
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -160,6 +162,12 @@ class Association:
         except OSError as error:
             self._lost("the connection broke while sending" if not isinstance(error, TimeoutError) else
                        f"it did not take the message within {self.timeouts.dimse:g} s", error)  # fmt: skip
+
+    def has_more(self, seconds: float) -> bool:
+        """Whether the peer sends something within `seconds`; also true once it has closed the connection."""
+        if self._received or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
+            return True
+        return bool(select.select([self._socket], [], [], max(seconds, 0.0))[0])
 
     def cancel(self, context_id: int, message_id: int) -> None:
         """Ask the peer to end the operation `message_id` (C-CANCEL); it still answers, once more (PS3.7 9.3.2.3)."""

@@ -1,7 +1,7 @@
 """Storage Commitment as SCU: the peer itself takes responsibility for instances (PS3.4 annex J).
 
-The N-EVENT-REPORT is awaited on the Association of the request. A peer that would rather call back stays silent
-there; what to do then is the caller's matter.
+The N-EVENT-REPORT is awaited on the Association of the request, and in the book where the receiver notes what peers
+report over Associations of their own. What to do about a peer that is silent for longer is the caller's matter.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fiona_dagster.adapters.dicom_scu import messages
 from fiona_dagster.adapters.dicom_scu.association import (
@@ -36,6 +36,8 @@ N_ACTION_RQ, N_EVENT_REPORT_RQ = 0x0130, 0x0100
 REPORT_SECONDS = 10.0
 """As long a report is awaited on the Association of its request."""
 REFERENCES_A_REQUEST = 2_000
+_LOOK_SECONDS = 0.5
+"""As often the book is looked into."""
 _IMPLICIT = "1.2.840.10008.1.2"
 _SYNTAXES = (_IMPLICIT, "1.2.840.10008.1.2.1")
 _ELEMENT = struct.Struct("<HHL")
@@ -47,6 +49,15 @@ class Committed:
 
     uids: frozenset[str]
     failed: Mapping[str, int]
+
+
+class Book(Protocol):
+    """Where requests are noted before they are sent, and reports that come elsewhere."""
+
+    def ask(self, transaction_uid: str, uids: Sequence[str]) -> None: ...
+    def refused(self, transaction_uid: str) -> None: ...
+    def report(self, transaction_uid: str, said: Committed) -> None: ...
+    def outcome(self, transaction_uid: str) -> Committed | None: ...
 
 
 class NoCommitmentError(Exception):
@@ -64,6 +75,7 @@ def ask_commitment(
     *,
     seconds: float = REPORT_SECONDS,
     timeouts: Timeouts | None = None,
+    book: Book | None = None,
 ) -> Committed:
     """Ask `peer` to commit to `references`, and wait for its report.
 
@@ -73,6 +85,7 @@ def ask_commitment(
         references: what it should have.
         seconds: how long to wait for each report.
         timeouts: in seconds.
+        book: where a report is noted that comes over another Association, or later.
 
     Raises:
         NoCommitmentError: it cannot be asked this, so that something else must be.
@@ -87,52 +100,108 @@ def ask_commitment(
             raise NoCommitmentError(f"{peer} does not offer Storage Commitment")
         for number, first in enumerate(range(0, len(references), REFERENCES_A_REQUEST)):
             part = references[first : first + REFERENCES_A_REQUEST]
-            report = _ask(association, number + 1, part, seconds)
+            said = _ask(association, number + 1, part, seconds, book)
             asked = {one.sop_instance_uid for one in part}
-            uids |= asked & {
-                str(one.ReferencedSOPInstanceUID) for one in report.get("ReferencedSOPSequence") or ()
-            }
-            failed |= {
-                str(one.ReferencedSOPInstanceUID): int(one.get("FailureReason") or 0x0110)
-                for one in report.get("FailedSOPSequence") or ()
-            }
+            uids |= asked & said.uids
+            failed |= said.failed
     return Committed(frozenset(uids - failed.keys()), failed)
 
 
 def _ask(
-    association: Association, message_id: int, references: Sequence[Reference], seconds: float
-) -> Dataset:
+    association: Association, message_id: int, references: Sequence[Reference], seconds: float,
+    book: Book | None,
+) -> Committed:  # fmt: skip
     from pydicom import Dataset
     from pydicom.uid import generate_uid
 
     asked = Dataset()
-    asked.TransactionUID = generate_uid(prefix="2.25.")
+    asked.TransactionUID = transaction = generate_uid(prefix="2.25.")
     asked.ReferencedSOPSequence = [_item(one) for one in references]
     (_, syntax), context_id = next(iter(association.accepted.items()))
-    implicit = syntax == _IMPLICIT
-    _send(association, context_id, _request(message_id), _encode(asked, implicit=implicit))
+    request = _Request(association, transaction, message_id, book, implicit=syntax == _IMPLICIT)
+    if book is not None:  # before it is sent: the report may be here before its response
+        book.ask(transaction, [one.sop_instance_uid for one in references])
+    encoded = _encode(asked, implicit=syntax == _IMPLICIT)
+    _send(association, context_id, _request(message_id), encoded)
     deadline = time.monotonic() + association.timeouts.dimse
-    answered, report = False, None
-    while not answered or report is None:
-        try:
-            message = association.next_message(max(deadline - time.monotonic(), 0.001))
-        except Transient:
-            if not answered:
-                raise
+    while not request.is_answered:
+        request.take(deadline)
+    return request.await_report(time.monotonic() + seconds)
+
+
+class _Request:
+    """One N-ACTION under way, with what has come for it."""
+
+    def __init__(
+        self,
+        association: Association,
+        transaction: str,
+        message_id: int,
+        book: Book | None,
+        *,
+        implicit: bool,
+    ) -> None:
+        self._association, self._transaction, self._message_id = association, transaction, message_id
+        self._book, self._implicit = book, implicit
+        self._report: Committed | None = None
+        self.is_answered = False
+
+    def await_report(self, deadline: float) -> Committed:
+        """The report, over this Association or as the book has it."""
+        is_open = True
+        while self._report is None and (left := deadline - time.monotonic()) > 0:
+            step = left if self._book is None else min(_LOOK_SECONDS, left)
+            if is_open and self._association.has_more(step):
+                try:
+                    self.take(deadline)
+                except Transient:
+                    is_open = False
+                    if self._book is None:
+                        break
+            elif not is_open:
+                time.sleep(step)  # the receiver is another process: the ledger tells
+            if self._report is None and self._book is not None:
+                self._report = self._book.outcome(self._transaction)
+        if self._report is None:
             raise NoCommitmentError(
-                f"{association.peer} sent no report of Storage Commitment", silent=True
-            ) from None
+                f"{self._association.peer} sent no report of Storage Commitment", silent=True
+            )
+        return self._report
+
+    def take(self, deadline: float) -> None:
+        """The next message: the response to the request, or a report.
+
+        Raises:
+            NoCommitmentError: the request was refused.
+            Transient: the Association is lost, or nothing came.
+        """
+        message = self._association.next_message(max(deadline - time.monotonic(), 0.001))
         if _number(message.command, 0x0100) == N_EVENT_REPORT_RQ:
-            found = _decode(message.data_set, implicit=implicit)
-            _send(association, message.context_id, _report_response(message.command))
-            if str(found.get("TransactionUID")) == str(asked.TransactionUID):  # else of a request before
-                report = found
-            continue
-        answer = association.matching(message, N_ACTION_RQ, message_id)
+            uid, said = reported(_decode(message.data_set, implicit=self._implicit))
+            if self._book is not None:  # also one of a request before
+                self._book.report(uid, said)
+            _send(self._association, message.context_id, _report_response(message.command))
+            if uid == self._transaction:
+                self._report = said
+            return
+        answer = self._association.matching(message, N_ACTION_RQ, self._message_id)
         if answer.status != messages.SUCCESS:
-            raise NoCommitmentError(f"{association.peer} refuses to commit (0x{answer.status:04X})")
-        answered, deadline = True, time.monotonic() + seconds
-    return report
+            if self._book is not None:
+                self._book.refused(self._transaction)
+            raise NoCommitmentError(f"{self._association.peer} refuses to commit (0x{answer.status:04X})")
+        self.is_answered = True
+
+
+def reported(report: Dataset) -> tuple[str, Committed]:
+    """Transaction UID and outcome of the Event Information of a report (PS3.4 table J.3-2)."""
+    failed = {
+        str(one.get("ReferencedSOPInstanceUID") or ""): int(one.get("FailureReason") or 0x0110)
+        for one in report.get("FailedSOPSequence") or ()
+    }
+    committed = {
+        str(one.get("ReferencedSOPInstanceUID") or "") for one in report.get("ReferencedSOPSequence") or ()
+    }
+    return str(report.get("TransactionUID") or ""), Committed(frozenset(committed - failed.keys()), failed)
 
 
 def _item(reference: Reference) -> Dataset:

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from fiona_dagster.adapters.ledger import acceptance_schema as _acceptance_schema  # noqa: F401 — its table
+from fiona_dagster.adapters.ledger import asked_commitment_schema as _asked_schema  # noqa: F401 — its tables
 from fiona_dagster.adapters.ledger import delivery_schema as _delivery_schema  # noqa: F401
 from fiona_dagster.adapters.ledger import notice_schema as _notice_schema  # noqa: F401 — its table
 from fiona_dagster.adapters.ledger import project_schema as _project_schema  # noqa: F401 — its tables
@@ -30,6 +31,7 @@ from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.acceptances import Acceptances
     from fiona_dagster.adapters.ledger.arrivals import Arrivals
+    from fiona_dagster.adapters.ledger.asked_commitments import AskedCommitments
     from fiona_dagster.adapters.ledger.breakers import Breakers
     from fiona_dagster.adapters.ledger.commitments import Commitments
     from fiona_dagster.adapters.ledger.deliveries import Deliveries
@@ -169,6 +171,12 @@ class Ledger:
         from fiona_dagster.adapters.ledger.arrivals import Arrivals
 
         return Arrivals(self)
+
+    @cached_property
+    def asked_commitments(self) -> AskedCommitments:
+        from fiona_dagster.adapters.ledger.asked_commitments import AskedCommitments
+
+        return AskedCommitments(self)
 
     @cached_property
     def commitments(self) -> Commitments:
