@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,8 @@ class _Sent:
     seconds: float
     successes: int
     problem: str = ""
+    cpu: float = 0.0
+    """CPU seconds of the senders."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -231,7 +234,9 @@ def _one(receiver: Receiver, case: Case, parts: Sequence[Path], folder: Path, nu
     os.sync()  # what the run before left to the system must not weigh on this one
     try:
         with receiving(receiver, target) as running:
+            before = running.cpu_until_now()
             sent = _send(parts, running.port, place, nagle=case.nagle)
+            receiving_cpu = running.cpu_until_now() - before
         stored = receiver.stored(target)
     finally:
         _empty(place)
@@ -240,7 +245,7 @@ def _one(receiver: Receiver, case: Case, parts: Sequence[Path], folder: Path, nu
         problem = f"{len(files)} files, {sent.successes} acknowledged, {stored} stored"
     return Measurement(
         receiver.name, case, number, len(files), size, sent.seconds, running.cpu, running.rss, running.behind,
-        problem, receiver.ours,
+        problem, receiver.ours, receiving_cpu, sent.cpu,
     )  # fmt: skip
 
 
@@ -260,6 +265,7 @@ def _send(parts: Sequence[Path], port: int, folder: Path, *, nagle: bool) -> _Se
     if not nagle:
         environment["TCP_NODELAY"] = "1"
     senders, logs = [], []
+    others = resource.getrusage(resource.RUSAGE_CHILDREN)
     for number, part in enumerate(parts):
         logs.append(folder / f"send-{number}.log")
         configuration = folder / f"send-{number}.cfg"
@@ -268,6 +274,8 @@ def _send(parts: Sequence[Path], port: int, folder: Path, *, nagle: bool) -> _Se
         senders.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL))
     deadline = time.monotonic() + 1200
     statuses = [sender.wait(max(1.0, deadline - time.monotonic())) for sender in senders]
+    ours = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = ours.ru_utime + ours.ru_stime - others.ru_utime - others.ru_stime
     begins, ends, successes = [], [], 0
     for log in logs:
         lines = _TIME.findall(log.read_text(encoding="utf-8", errors="replace"))
@@ -277,8 +285,8 @@ def _send(parts: Sequence[Path], port: int, folder: Path, *, nagle: bool) -> _Se
         successes += len(answers)
     problem = "" if not any(statuses) else f"dcmsend ended with {statuses}"
     if not begins or not ends:
-        return _Sent(0.0, successes, problem or "nothing was sent")
-    return _Sent(max(ends) - min(begins), successes, problem)
+        return _Sent(0.0, successes, problem or "nothing was sent", cpu)
+    return _Sent(max(ends) - min(begins), successes, problem, cpu)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from benchmarks.measure import ratios, spread
 from benchmarks.receivers import Receiver
@@ -36,6 +37,10 @@ class Measurement:
     behind: float
     problem: str
     ours: bool
+    receiving_cpu: float = 0.0
+    """CPU seconds of the receiver between the start and the end of the senders."""
+    sending_cpu: float = 0.0
+    """CPU seconds of the senders."""
 
 
 @dataclass(frozen=True)
@@ -105,21 +110,24 @@ def _case_table(found: Sequence[Measurement], case: Case) -> list[str]:
     reference = "storescp" if case.nagle else "storescp tuned"
     lines = [
         f"## {_title(case)}", "",
-        f"| receiver | images/s | MB/s | CPU s / GB | peak RSS, MB | s behind | x {reference} |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        f"| receiver | images/s | MB/s | CPU s / GB | peak RSS, MB | s behind | CPU ms / image | by CPU | x {reference} |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]  # fmt: skip
     for name in dict.fromkeys(one.receiver for one in found):
         runs = {one.round: one for one in found if one.receiver == name and not one.problem}
         if not runs:
-            lines.append(f"| {name} | failed | | | | | |")
+            lines.append(f"| {name} | failed | | | | | | | |")
             continue
         against = spread(ratios(_speed(found, name, case), _speed(found, reference, case)))
+        by_cpu = spread(ratios(_speed_of_cpu(found, name, case), _speed_of_cpu(found, reference, case)))
         cells = [
             _cell({at: one.files / one.seconds for at, one in runs.items()}, 0 if case.set != "mf" else 2),
             _cell({at: one.size / _MEGABYTE / one.seconds for at, one in runs.items()}),
             _cell({at: one.cpu / one.size * 1e9 for at, one in runs.items()}, 1),
             f"{max(one.rss for one in runs.values()) / _MEGABYTE:.0f}",
             _cell({at: one.behind for at, one in runs.items()}, 1),
+            _cpu_cell(list(runs.values())),
+            "" if name == reference or by_cpu is None else by_cpu.text(2),
             "" if name == reference or against is None else against.text(2),
         ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
@@ -134,6 +142,24 @@ def _cell(values: dict[int, float], digits: int = 0) -> str:
 def _speed(found: Iterable[Measurement], name: str, case: Case) -> dict[int, float]:
     chosen = (one for one in found if (one.receiver, one.case) == (name, case) and not one.problem)
     return {one.round: one.files / one.seconds for one in chosen}
+
+
+def _speed_of_cpu(found: Iterable[Measurement], name: str, case: Case) -> dict[int, float]:
+    """Images for each CPU second of receiver and senders together: what a busy machine leaves as it is."""
+    chosen = [one for one in found if (one.receiver, one.case) == (name, case) and not one.problem]
+    return {
+        one.round: one.files / (one.receiving_cpu + one.sending_cpu) for one in chosen if one.receiving_cpu
+    }
+
+
+def _cpu_cell(runs: Sequence[Measurement]) -> str:
+    if not all(one.receiving_cpu for one in runs):
+        return ""
+    receiver, sender = (
+        median(getattr(one, side) / one.files * 1000 for one in runs)
+        for side in ("receiving_cpu", "sending_cpu")
+    )
+    return f"{receiver:.2f} + {sender:.2f}"
 
 
 def _bars(found: Sequence[Measurement]) -> list[str]:

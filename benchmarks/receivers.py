@@ -44,10 +44,26 @@ class Receiving:
 
     port: int
     folder: Path
+    pid: int = 0
     cpu: float = 0.0
     rss: int = 0
     behind: float = 0.0
     problem: str = ""
+
+    def cpu_until_now(self) -> float:
+        """CPU seconds of the process, its children, and theirs, those that have ended included (proc_pid_stat(5))."""
+        family: dict[int, tuple[int, int]] = {}
+        for place in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = place.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue  # it has ended meanwhile
+            family[int(place.parent.name)] = int(fields[1]), sum(map(int, fields[11:15]))
+        wanted, ticks = {self.pid}, 0
+        while wanted:
+            ticks += sum(family[one][1] for one in wanted if one in family)
+            wanted = {pid for pid, (parent, _) in family.items() if parent in wanted}
+        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def receivers(chosen: frozenset[str], workers: int) -> list[Receiver]:
@@ -96,6 +112,7 @@ def receiving(receiver: Receiver, folder: Path) -> Iterator[Receiving]:
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         try:
+            running.pid = process.pid
             _wait_until_it_listens(port, process)
             yield running
             if not receiver.ours:
