@@ -148,6 +148,20 @@ def test_a_server_that_freezes_is_given_up_and_the_upload_goes_on_from_there(
     assert receipt.sent_bytes < package.size_bytes or after < 400_000
 
 
+def test_keys_that_are_exchanged_anew_on_the_way_stop_nothing(
+    sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = sshd.root / "rekeyed"
+    folder.mkdir()
+    package = a_package(tmp_path / "outbox", size=SIZE)
+    monkeypatch.setattr("paramiko.packet.Packetizer.REKEY_BYTES", 200_000)  # else after half a gigabyte
+    monkeypatch.setattr(
+        "fiona_dagster.adapters.sftp_checksum._by_command", lambda *_: ""
+    )  # read back as well
+    sftp.deliver(package, destination(sshd, folder.name), sshd.key, transfer_id=1)
+    assert is_whole(folder, package)
+
+
 def test_answers_in_any_order_are_taken_and_a_refused_write_leaves_nothing_under_way() -> None:
     channel = ScriptedChannel("SSH-2.0-OpenSSH_7.4")
     channel.answer(FIRST_ID, 8)  # it knows no limits of its own
