@@ -110,7 +110,7 @@ def _case_table(found: Sequence[Measurement], case: Case) -> list[str]:
     reference = "storescp" if case.nagle else "storescp tuned"
     lines = [
         f"## {_title(case)}", "",
-        f"| receiver | images/s | MB/s | CPU s / GB | peak RSS, MB | s behind | CPU ms / image | by CPU | x {reference} |",
+        f"| receiver | images/s | MB/s | CPU s/GB | peak RSS, MB | s behind | CPU ms/image | by CPU | x {reference} |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]  # fmt: skip
     for name in dict.fromkeys(one.receiver for one in found):
