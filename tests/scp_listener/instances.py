@@ -11,11 +11,15 @@ from pydicom import Dataset, FileDataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.filewriter import write_dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.dimse_primitives import C_STORE
+
+from fiona_dagster.embedded.pacs_responses import leave_responses_to_the_sender
 
 STUDY, SERIES = "1.2.826.0.1.3680043.8.498.1", "1.2.826.0.1.3680043.8.498.1.1"
 ABORTED = -1
+ONLY_SENDS = (evt.EVT_ESTABLISHED, leave_responses_to_the_sender)
+"""For a requestor that takes no requests: else pynetdicom's thread takes a response away, once in some thousands."""
 PEER_AE = "SCANNER1"
 
 
@@ -82,7 +86,7 @@ def associate(port: int, *contexts: str, called: str = "FIONA") -> Any:
     entity = AE(ae_title=PEER_AE)
     for sop_class in contexts or (str(CTImageStorage),):
         entity.add_requested_context(sop_class, ExplicitVRLittleEndian)
-    return entity.associate("127.0.0.1", port, ae_title=called)
+    return entity.associate("127.0.0.1", port, ae_title=called, evt_handlers=[ONLY_SENDS])
 
 
 def send(association: Any, dataset: Dataset) -> int:

@@ -11,7 +11,7 @@ from pynetdicom import AE
 from scp_listener.mpps import MPPS
 from tests.domain.test_procedures import made, step
 from tests.scp_listener.conftest import Running
-from tests.scp_listener.instances import PEER_AE, SERIES, STUDY, instance, send
+from tests.scp_listener.instances import ONLY_SENDS, PEER_AE, SERIES, STUDY, instance, send
 
 STEP = "1.2.826.0.1.3680043.8.498.77"
 
@@ -21,7 +21,7 @@ def modality(listener: Running) -> Any:
     entity = AE(ae_title=PEER_AE)
     for sop_class in (MPPS, str(CTImageStorage)):
         entity.add_requested_context(sop_class, ExplicitVRLittleEndian)
-    association = entity.associate("127.0.0.1", listener.port, ae_title="FIONA")
+    association = entity.associate("127.0.0.1", listener.port, ae_title="FIONA", evt_handlers=[ONLY_SENDS])
     assert association.is_established
     return association
 
