@@ -78,7 +78,7 @@ def mask_part(
 
 class _Masker:
     def __init__(self, task: Task, review: Path | None) -> None:
-        values = gather_originals(task.sources)
+        values = gather_originals(task.sources, task.request)
         project = task.request.project
         self._policy, self._folder, self._review = project.pixels, task.request.folder, review
         self._shown: set[str] = set()  # series of which a person is shown an image

@@ -73,8 +73,15 @@ class ReleaseReader:
         self.dates = project.date_mode
         self.values = values or OriginalValues()
         self._retains_uids = Option.RETAIN_UIDS in profile.options
-        self.map_uid = uid_map(project, key, retained=self._retains_uids)
-        self._shift = DateShift(shift_days(project, request.participant, key), year_only=self.dates == "year")
+        origin = request.made_of
+        of_copies = origin.uids if origin else frozenset()
+        self._days_of_copies = origin.days if origin else frozenset()
+        self.map_uid = uid_map(project, key, retained=self._retains_uids, of_copies=of_copies)
+        self._shift = DateShift(
+            shift_days(project, request.participant, key),
+            year_only=self.dates == "year",
+            moved=self._days_of_copies,
+        )
         self._written = written_values(profile, request)
         self._originals, self._copies = SeenElements(), SeenElements()
         self._like_originals, self._like_copies = Familiar(), Familiar()
@@ -82,6 +89,7 @@ class ReleaseReader:
     def read_original(self, source: SourceInstance, *, released: bool) -> Original | None:
         """Gather the identifying values of a source; None where it cannot be read (it is then not released)."""
         from fiona_dagster.domain.deid.admission import SOP_CLASS_UID, SOP_INSTANCE_UID
+        from fiona_dagster.domain.deid.origin import not_of_the_copies
         from fiona_dagster.domain.deid.text import first_text
         from fiona_dagster.domain.profile_compliance import reference_uids, stays
 
@@ -92,7 +100,8 @@ class ReleaseReader:
 
             def gather(elements: Iterator[Found]) -> tuple[bool, set[str]]:
                 found = list(elements)
-                self.values.gather(found, lambda one: stays(one, rules))
+                theirs = not_of_the_copies(found, self.request)
+                self.values.gather(theirs, lambda one: stays(one, rules))
                 return True, {uid for one in found for uid in reference_uids(one, rules)}
 
             references = self._originals.uids(file, sop_class, gather)
@@ -246,7 +255,7 @@ class ReleaseReader:
                     problem = profile_problem(found, rules, self._cleaned)
                 if problem is None and search.leaks(found):
                     problem = f"{found.keyword} has an original value"
-                if problem is None and allowed is not None and _is_other_date(found, allowed):
+                if problem is None and allowed is not None and self._is_other_date(found, allowed):
                     problem = f"{found.keyword} is not a moved date"
                 if problem is not None:
                     self.findings.add("no_removed_value_left", problem)
@@ -259,6 +268,11 @@ class ReleaseReader:
             return settled, uids
 
         return self._copies.uids(file, sop_class, check)
+
+    def _is_other_date(self, found: Found, allowed: set[str]) -> bool:
+        return found.vr in {"DA", "DT"} and any(
+            text not in allowed and text[:8] not in self._days_of_copies for text in found.texts()
+        )
 
 
 def check_conservation(
@@ -297,10 +311,6 @@ def _first_text(dataset: DataSet, tag: int) -> str:
     from fiona_dagster.domain.deid.text import first_text
 
     return first_text(dataset, tag)
-
-
-def _is_other_date(found: Found, allowed: set[str]) -> bool:
-    return found.vr in {"DA", "DT"} and any(text not in allowed for text in found.texts())
 
 
 def _files(folder: Path) -> set[str]:

@@ -81,7 +81,7 @@ def deidentify_part(
     """De-identify the sources at `positions`; those that have a reason not to be released are read all the same."""
     from fiona_dagster.domain.deid.engine import Deidentifier
 
-    engine = Deidentifier(task.profile, task.request, task.key, lambda: gather_originals(task.sources))
+    engine = Deidentifier(task.profile, task.request, task.key, lambda: gather_originals(task.sources, task.request))
     familiar = Familiar()
     treated = []
     for position in positions:

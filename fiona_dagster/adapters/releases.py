@@ -223,6 +223,8 @@ def verify_release(
             gather_part, [(task, part, frozenset(copies)) for part in split(len(sources), workers or cores())]
         )
         values = OriginalValues()
+        if request.made_of is not None:
+            values.merge(request.made_of.values)
         originals = []
         for part_values, part, found in gathered:
             values.merge(part_values)

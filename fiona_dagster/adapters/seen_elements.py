@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from fiona_dagster.adapters.dicom_files import InstanceFile, read_instance
 from fiona_dagster.domain.deid.elements import Stretch
 from fiona_dagster.domain.deid.familiar import Familiar
+from fiona_dagster.domain.deid.origin import not_of_the_copies
 from fiona_dagster.domain.deid.originals import OriginalValues
 from fiona_dagster.domain.deid.walk import Found, Level, creator_of, first_level, walk_element
-from fiona_dagster.domain.deidentification import SourceInstance
+from fiona_dagster.domain.deidentification import ReleaseRequest, SourceInstance
 from fiona_dagster.domain.errors import Permanent
 
 _FIRST_PRIVATE_ELEMENT = 0x1000
@@ -91,12 +92,17 @@ def _is_closed(stretch: Stretch) -> bool:
     )
 
 
-def gather_originals(sources: Sequence[SourceInstance]) -> OriginalValues:
-    """What identifies in all originals of a study; those that cannot be read are not released."""
+def gather_originals(sources: Sequence[SourceInstance], request: ReleaseRequest) -> OriginalValues:
+    """What identifies in all originals of a study, and in those of the copies that it was `made_of`.
+
+    Those that cannot be read are not released.
+    """
     values, seen, familiar = OriginalValues(), SeenElements(), Familiar()
+    if request.made_of is not None:
+        values.merge(request.made_of.values)
 
     def gather(elements: Iterator[Found]) -> tuple[bool, set[str]]:
-        values.gather(elements)
+        values.gather(not_of_the_copies(elements, request))
         return True, set()
 
     for source in sources:

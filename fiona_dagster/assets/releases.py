@@ -11,12 +11,11 @@ from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.studies import StudyRecord
 from fiona_dagster.adapters.ledger.transfer_keys import settle_key
 from fiona_dagster.adapters.proofs import prove_release
-from fiona_dagster.adapters.releases import ReleaseRequest, deidentify_study, verify_release
+from fiona_dagster.adapters.releases import ReleaseRequest, SourceInstance, deidentify_study, verify_release
 from fiona_dagster.assets.release_records import recorded_copy, row_of, sources_of
 from fiona_dagster.domain.errors import FionaError, Hold
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.project import Project
-from fiona_dagster.domain.results import for_results
 from fiona_dagster.domain.retirement import WITHDRAWN_BEFORE
 from fiona_dagster.domain.transfer import (
     CLEANED_UP,
@@ -72,7 +71,7 @@ def deidentify_transfer(
     closed = request.project.closed_problem(time.strftime("%Y-%m-%d", time.localtime(gateway.now())))
     if closed and (transfer.state not in done or transfer.revision < study.revision):
         raise Hold(closed)
-    sources = sources_of(gateway, study, study.revision)
+    request, sources = _with_origin(gateway, study, transfer, request, study.revision)
     layout = gateway.settings.site(study.site).layout
     review = layout.pixel_review(study.key, request.folder.name)
     result = deidentify_study(
@@ -120,11 +119,10 @@ def verify_transfer(
     """
     ledger, now = gateway.ledger, gateway.now()
     revision = ledger.transfers.released_revision(transfer.id)
-    request = _request(gateway, study, transfer)
     key = _key(gateway, transfer)
-    copy = recorded_copy(ledger, transfer, request, gateway.datadir(study.site))
     # of that revision: late images may have arrived since the copies were made
-    sources = sources_of(gateway, study, revision)
+    request, sources = _with_origin(gateway, study, transfer, _request(gateway, study, transfer), revision)
+    copy = recorded_copy(ledger, transfer, request, gateway.datadir(study.site))
     before = ledger.transfers.verified_manifest(transfer.id, revision)
     accepted = ledger.acceptances.places(transfer.id, revision, copy.method_digest)
     outcome = verify_release(
@@ -231,12 +229,23 @@ def _key(gateway: GatewayResource, transfer: Transfer) -> bytes:
 
 def _request(gateway: GatewayResource, study: StudyRecord, transfer: Transfer) -> ReleaseRequest:
     project = gateway.project(transfer.project)
-    if transfer.source == "result":
-        project = for_results(project)
     layout = gateway.settings.site(study.site).layout
     return ReleaseRequest(
         project, transfer.participant, transfer.event, _folder(layout, study, transfer, project)
     )
+
+
+def _with_origin(
+    gateway: GatewayResource, study: StudyRecord, transfer: Transfer, request: ReleaseRequest, revision: int
+) -> tuple[ReleaseRequest, list[SourceInstance]]:
+    """What a revision covers, and of a workstation's results the copies that they were made of."""
+    sources = sources_of(gateway, study, revision)
+    if transfer.source != "result":
+        return request, sources
+    from fiona_dagster.assets.result_origin import request_of_result, sources_of_result
+
+    asked = request_of_result(gateway, study, transfer, request, lambda one: _key(gateway, one))
+    return asked, sources_of_result(gateway, sources)
 
 
 def _folder(layout: Layout, study: StudyRecord, transfer: Transfer, project: Project) -> Path:

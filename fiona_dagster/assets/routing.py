@@ -164,7 +164,7 @@ def result_decision(
     uids = [one.sop_instance_uid for one in ledger.studies.instances(study.key)]
     pacs = gateway.settings.research_pacs
     return decide_result(
-        routable(study, ledger), sources, Returned(len(set(uids)), ledger.projects.known_copies(uids)), projects,
+        routable(study, ledger), sources, Returned(len(set(uids)), len(ledger.projects.copies_among(uids))), projects,
         archives={pacs.ae_title} if pacs else set(), today=day_of(gateway.now()),
     )  # fmt: skip
 

@@ -7,10 +7,13 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from fiona_dagster.domain.pixels.masks import Masking
 from fiona_dagster.domain.project import Project
+
+if TYPE_CHECKING:
+    from fiona_dagster.domain.deid.originals import OriginalValues
 
 Disposition = Literal["released", "held", "excluded", "failed"]
 DISPOSITIONS: tuple[Disposition, ...] = ("released", "held", "excluded", "failed")
@@ -32,13 +35,29 @@ class SourceInstance:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What results were made of (`domain.deid.origin` makes it).
+
+    `values` identify in the originals of the copies and must not stand in results either. What the copies have stays:
+    their `uids`, their `days` (YYYYMMDD), `study_id` and `accession`.
+    """
+
+    values: OriginalValues
+    uids: frozenset[str]
+    days: frozenset[str]
+    study_id: str
+    accession: str
+
+
+@dataclass(frozen=True)
 class ReleaseRequest:
-    """For whom: `folder` receives the copies; `event` may be empty."""
+    """For whom: `folder` receives the copies; `event` may be empty; `made_of` is there for results only."""
 
     project: Project
     participant: str
     event: str
     folder: Path
+    made_of: Origin | None = None
 
     @property
     def identity(self) -> str:

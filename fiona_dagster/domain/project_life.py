@@ -50,6 +50,16 @@ STEPS = tuple(EndStep)
 
 
 @dataclass(frozen=True)
+class StepTaken:
+    """A step of a project's end: when (seconds since the epoch), by whom, and what was remarked."""
+
+    step: EndStep
+    at: float
+    who: str
+    detail: str
+
+
+@dataclass(frozen=True)
 class ProjectLife:
     """What decides about a project's life. Dates are ISO texts, empty where nothing is said."""
 
@@ -96,6 +106,16 @@ class ProjectLife:
         if left is None or self.state(today) in {LifeState.ENDED, LifeState.LOCKED, LifeState.ARCHIVED}:
             return None
         return 0 if left < 0 else next((days for days in NOTICE_DAYS if left <= days), None)
+
+
+def approval_sentence(name: str, approval_ends: str, today: str) -> str:
+    """What people are told of an approval that ends or has ended."""
+    left = ProjectLife(approval_ends=approval_ends).days_left(today) or 0
+    when = f"ends in {left} days" if left >= 0 else "has ended: no new data"
+    return (
+        f"the approval of {name} {when} ({approval_ends}): extend project_rec_end_date, "
+        f"or `fiona project end {name}`"
+    )
 
 
 def life_from_fields(row: Mapping[str, Any], name: str, place: str, *, active: bool) -> ProjectLife:

@@ -2,22 +2,27 @@
 
 They carry the Study Instance UID and participant of the copies, whose study they belong to. FIONA gave them the
 original's UID and date and sent them through everything again (createTransferRequestsForProcessed.py, fiona-behaviour
-3.7), which broke their references. Here they go into the same project, participant and event with their UIDs and
-dates as they are, which were made new once already; all else is de-identified as ever.
+3.7), which broke their references. Here they go into the same project, participant and event, through the project's own
+profile and the whole of verification; only UIDs and days of the copies stay as they are (`domain.deid.origin`), and
+whatever was taken out of the copies' originals is looked for in them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from fiona_dagster.domain.deid.codes import Code, Option
 from fiona_dagster.domain.project import Project
 from fiona_dagster.domain.routing import RoutableStudy, RoutingDecision, TransferRequest, request_problem
 from fiona_dagster.domain.transfer import Transfer, TransferState
 
-_STUDY_ID = 0x00200010
-_KEEP = Code.KEEP
+SOURCES_GONE = (
+    "a result whose originals were cleaned up: whom it names cannot be searched for; "
+    "send the original study again, then try again"
+)
+SOURCE_UNREADABLE = "a result of which an original cannot be read: whom it names cannot be searched for"
+WITHOUT_SOURCE = "a result without the copies that it was made of"
+OUR_OWN_COPY = "one of our own copies came back with results"
 
 
 @dataclass(frozen=True)
@@ -68,15 +73,3 @@ def decide_result(
         else:
             requests.append(request)
     return RoutingDecision(tuple(requests), "" if requests else "; ".join(reasons))
-
-
-def for_results(project: Project) -> Project:
-    """The project as results are treated: UIDs and dates stay, because they are those of copies.
-
-    The StudyID of a copy is derived from its Study Instance UID and is written again as it was: it is no value that
-    must not be found.
-    """
-    options = project.profile.options | {Option.RETAIN_UIDS}
-    overrides = dict(project.profile.overrides) | {_STUDY_ID: _KEEP}
-    profile = replace(project.profile, options=options, overrides=tuple(sorted(overrides.items())))
-    return replace(project, date_mode="keep", profile=profile)

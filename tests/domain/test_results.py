@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fiona_dagster.domain.deid.codes import Option
 from fiona_dagster.domain.identifiers import StudyKey
 from fiona_dagster.domain.project import Project
 from fiona_dagster.domain.project_life import ProjectLife
-from fiona_dagster.domain.results import Returned, decide_result, for_results
+from fiona_dagster.domain.results import Returned, decide_result
 from fiona_dagster.domain.routing import RoutableStudy, RoutingDecision
 from fiona_dagster.domain.transfer import Transfer, TransferState
 
@@ -49,10 +48,3 @@ def test_what_is_no_result_waits_for_a_person_and_says_nothing_of_the_patient() 
         assert decision.requests == ()
         assert reason in decision.held_reason
         assert "10106112345" not in decision.held_reason
-
-
-def test_results_keep_uids_and_dates_which_were_made_new_before() -> None:
-    project = for_results(HEARTS)
-    assert project.date_mode == "keep"
-    assert Option.RETAIN_UIDS in project.profile.options
-    assert replace(project, date_mode=HEARTS.date_mode, profile=HEARTS.profile) == HEARTS

@@ -11,7 +11,7 @@ from sqlalchemy import String, and_, cast, func, or_, select, update
 from fiona_dagster.adapters.ledger.project_schema import auto_id, project_notice, project_record, project_step
 from fiona_dagster.adapters.ledger.retirement_schema import retired_copy
 from fiona_dagster.adapters.ledger.schema import delivery, release, sent_copy, study, transfer
-from fiona_dagster.domain.project_life import STEPS, EndStep
+from fiona_dagster.domain.project_life import STEPS, EndStep, StepTaken
 from fiona_dagster.domain.transfer import Disposition, TransferState
 
 if TYPE_CHECKING:
@@ -31,16 +31,6 @@ class AutoId:
 
     def __repr__(self) -> str:
         return f"AutoId({self.id}, {self.project})"
-
-
-@dataclass(frozen=True)
-class StepTaken:
-    """A step of a project's end."""
-
-    step: EndStep
-    at: float
-    who: str
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -289,12 +279,12 @@ class Projects:
             )
             return [int(one) for one in rows.scalars()]
 
-    def known_copies(self, sop_instance_uids: Collection[str]) -> int:
-        """How many of these SOP Instance UIDs are those of copies that we released."""
-        wanted, count = sorted(sop_instance_uids), 0
+    def copies_among(self, sop_instance_uids: Collection[str]) -> set[str]:
+        """Those of these SOP Instance UIDs that copies have which we made."""
+        wanted, found = sorted(set(sop_instance_uids)), set[str]()
         with self._ledger.read() as connection:
             for first in range(0, len(wanted), 500):
                 some: Any = release.c.sop_instance_uid.in_(wanted[first : first + 500])
-                query = select(func.count(release.c.sop_instance_uid.distinct())).where(some)
-                count += int(connection.execute(query).scalar_one())
-        return count
+                query = select(release.c.sop_instance_uid).where(some).distinct()
+                found.update(str(one) for one in connection.execute(query).scalars())
+        return found

@@ -53,13 +53,21 @@ class ChosenActions:
         project = request.project
         self._originals = originals
         self._cleans_for_people = cleans_for_people(profile)
-        self.map_uid = uid_map(project, key, retained=Option.RETAIN_UIDS in profile.options)
+        origin = request.made_of
+        self.map_uid = uid_map(
+            project,
+            key,
+            retained=Option.RETAIN_UIDS in profile.options,
+            of_copies=origin.uids if origin else frozenset(),
+        )
         self._kept_uid = MapUid(
             uid_map(project, key, retained=True),
             "kept; what is no UID is replaced by the project's keyed UID",
         )
         shift = DateShift(
-            shift_days(project, request.participant, key), year_only=project.date_mode == "year"
+            shift_days(project, request.participant, key),
+            year_only=project.date_mode == "year",
+            moved=origin.days if origin else frozenset(),
         )
         self._actions: dict[Code, Action] = {
             Code.KEEP: Keep(),

@@ -35,10 +35,20 @@ def accession_number(key: bytes, original: str) -> str:
     return _digits(hmac.new(key, f"accession\x1f{original}".encode(), hashlib.sha256).digest())
 
 
-def _study_id_in(project: Project, original_study_uid: str, new_study_uid: str) -> str:
+def made_study_id(project: Project, original_study_uid: str, new_study_uid: str) -> str:
+    """StudyID of a copy, by the project's scheme."""
     if project.uid_scheme == "keyed":
         return study_id(new_study_uid)
     return fiona_digest(original_study_uid + project.name, project)[:16]
+
+
+def made_accession(project: Project, key: bytes, original: str, original_study_uid: str) -> str:
+    """AccessionNumber of a copy; where the original's is empty, it is made from the study instead, so that archives
+    neither merge nor refuse the copies.
+    """
+    if original:
+        return _accession_in(project, key, original)
+    return accession_number(key, f"study\x1f{original_study_uid}")
 
 
 def _accession_in(project: Project, key: bytes, original: str) -> str:
@@ -55,6 +65,8 @@ def pseudonyms(request: ReleaseRequest, key: bytes) -> dict[int, tuple[Callable[
         return request.participant
 
     def accession(text: str) -> str:
+        if request.made_of is not None and text == request.made_of.accession:
+            return text
         return _accession_in(request.project, key, text)
 
     made: dict[int, tuple[Callable[[str], str], str]] = {
@@ -91,23 +103,22 @@ def root_elements(
         request: project, participant and event.
         key: the project's key.
         new_study_uid: Study Instance UID of the copy.
-        accession: the original's AccessionNumber; where it is empty, the number is made from the study instead, so
-            that archives neither merge nor refuse the copies.
+        accession: the original's AccessionNumber, '' where it has none.
         original_study_uid: Study Instance UID of the original.
         had_reason: whether the original has ReasonForTheRequestedProcedure, the event's third place.
     """
-    project = request.project
-    number = (
-        _accession_in(project, key, accession)
-        if accession
-        else accession_number(key, f"study\x1f{original_study_uid}")
-    )
+    project, origin = request.project, request.made_of
+    number = origin.accession if origin else made_accession(project, key, accession, original_study_uid)
     event = f"{EVENT_PREFIX}{request.event}" if request.event else ""
     elements = [
         text_element(0x00100010, "PN", request.participant),
         text_element(0x00100020, "LO", request.participant),
         text_element(0x00080090, "PN", event if project.event_in_referring_physician else ""),
-        text_element(0x00200010, "SH", _study_id_in(project, original_study_uid, new_study_uid)),
+        text_element(
+            0x00200010,
+            "SH",
+            origin.study_id if origin else made_study_id(project, original_study_uid, new_study_uid),
+        ),
         text_element(0x00080050, "SH", number),
         text_element(0x00120010, "LO", project.name),
         text_element(0x00120020, "LO", project.name),

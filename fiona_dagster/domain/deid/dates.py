@@ -60,10 +60,14 @@ def restored_date(project: Project, participant: str, key: bytes, vr: str, text:
 
 @dataclass(frozen=True)
 class DateShift:
-    """Shifts values of VR DA, DT and TM by `days`; `year_only` cuts them down to the year instead."""
+    """Shifts values of VR DA, DT and TM by `days`; `year_only` cuts them down to the year instead.
+
+    `moved` are days (YYYYMMDD) that were shifted before, those of copies, and stay.
+    """
 
     days: int
     year_only: bool = False
+    moved: frozenset[str] = frozenset()
 
     def value(self, vr: str, text: str) -> str:
         """One value, shifted; empty where it cannot be parsed or would leave the calendar."""
@@ -77,6 +81,8 @@ class DateShift:
         match = _DA.match(text)
         if not match:
             return ""
+        if text in self.moved:
+            return text
         moved = self._moved(match[1], match[3], match[4])
         return moved.strftime("%Y%m%d").rjust(8, "0") if moved else ""
 
@@ -85,6 +91,8 @@ class DateShift:
         match = _DT.match(text)
         if not match or (match[4] and not match[3]):
             return ""
+        if match[3] and text[:8] in self.moved:
+            return text
         moved = self._moved(match[1], match[2] or "01", match[3] or "01")
         if moved is None:
             return ""

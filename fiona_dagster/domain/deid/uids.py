@@ -33,14 +33,31 @@ class UidMap(Protocol):
     def __call__(self, uid: str, tag: int = 0) -> str: ...
 
 
-def uid_map(project: Project, key: bytes, *, retained: bool = False) -> UidMap:
+def uid_map(
+    project: Project, key: bytes, *, retained: bool = False, of_copies: frozenset[str] = frozenset()
+) -> UidMap:
     """How UIDs are replaced by the project's scheme; where UIDs are `retained`, only what is none is replaced.
+
+    Those `of_copies` were made by it already and stay.
 
     Raises ConfigurationError where the project's root is unusable.
     """
     keyed = UidMapper(key, project.uid_root)
     mapped: UidMap = keyed if project.uid_scheme == "keyed" else FionaUids(project)
-    return ValidUids(mapped) if retained else mapped
+    if retained:
+        return ValidUids(mapped)
+    return UidsOfCopies(mapped, of_copies) if of_copies else mapped
+
+
+class UidsOfCopies:
+    """In results: UIDs of the copies that they were made of stay, all others are replaced."""
+
+    def __init__(self, mapper: UidMap, of_copies: frozenset[str]) -> None:
+        self._mapper, self._of_copies = mapper, of_copies
+
+    def __call__(self, uid: str, tag: int = 0) -> str:
+        uid = uid.strip(" \0")
+        return uid if uid in self._of_copies else self._mapper(uid, tag)
 
 
 class FionaUids:
