@@ -37,7 +37,7 @@ class MeteredUpload(Upload):
             time.sleep(self.door.seconds_to_wait(self.address, len(fragment)))
 
 
-def begin_upload(folder: Path, meta: bytes, door: Door, address: str) -> Upload:
+def begin_upload(folder: Path, meta: bytes, door: Door, address: str, *, durable: bool) -> Upload:
     """A new upload in `folder`, metered where the site says so.
 
     Raises:
@@ -50,7 +50,7 @@ def begin_upload(folder: Path, meta: bytes, door: Door, address: str) -> Upload:
         metered.door, metered.address = door, address
     else:
         upload = Upload.begin(folder, meta)
-    upload.has_room = partial(door.has_room, folder)
+    upload.has_room, upload.goes_to_disk = partial(door.has_room, folder), durable
     return upload
 
 

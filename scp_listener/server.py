@@ -243,7 +243,9 @@ class Listener:
             opened.peer.calling_ae,
             opened.peer.called_ae,
         )
-        return begin_upload(self._incoming, meta, self._door, opened.peer.address)
+        return begin_upload(
+            self._incoming, meta, self._door, opened.peer.address, durable=self._manner.durable
+        )
 
     def finish(self, association: Any, upload: Upload, request: StoreRequest) -> Status:
         """A data set is complete."""

@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-_WAIT_WRITE_WAIT = 7
-"""Flags of sync_file_range(2): wait for what is being written, write what is not, wait for that."""
+_WRITE, _WAIT_WRITE_WAIT = 2, 7
+"""Flags of sync_file_range(2): write what is not being written; wait for what is, write the rest, wait for that."""
 
 
 def sync_file(path: Path) -> None:
@@ -53,7 +53,23 @@ def write_back(descriptor: int) -> None:
     call = _sync_file_range()
     if call is None:
         os.fsync(descriptor)
-    elif call(descriptor, 0, 0, _WAIT_WRITE_WAIT):
+    else:
+        _checked(call(descriptor, 0, 0, _WAIT_WRITE_WAIT))
+
+
+def begin_write_back(descriptor: int, start: int, count: int) -> None:
+    """Have the disk begin with `count` bytes of a file from `start`; wait for nothing.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    call = _sync_file_range()
+    if call is not None:
+        _checked(call(descriptor, start, count, _WRITE))
+
+
+def _checked(result: int) -> None:
+    if result:
         import ctypes
 
         number = ctypes.get_errno()

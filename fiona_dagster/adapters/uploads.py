@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from fiona_dagster.adapters.durable import begin_write_back
 from fiona_dagster.adapters.received_files import FILE_MODE, read_file_meta
 from fiona_dagster.domain.data_set import scan_by
 from fiona_dagster.domain.familiar_elements import Familiar
@@ -20,6 +21,8 @@ _HEAD_BYTES = 65_536
 _PIECE_BYTES = 1 << 20
 _LOOK_BYTES = 16 << 20
 """After so many bytes it is asked again whether there is room: nobody says beforehand how large a data set is."""
+_EARLY_BYTES = 131_072
+_PAGE = 4096
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _NUMBERS = itertools.count(1)
 
@@ -37,6 +40,10 @@ class Upload:
         self.has_room: Callable[[], bool] = _always
         """Whether the disk takes more."""
         self._next_look = offset + _LOOK_BYTES
+        self.goes_to_disk = False
+        """Whether the disk is to begin with it while it comes: its sender waits less at the end, and little of a large
+        one is in memory alone."""
+        self._with_the_disk = 0
 
     @classmethod
     def begin(cls, folder: Path, meta: bytes) -> Self:
@@ -91,6 +98,10 @@ class Upload:
         while fragment:
             fragment = fragment[os.write(self.descriptor, fragment) :]
         self.size += size
+        if self.goes_to_disk and self.size - self._with_the_disk >= _EARLY_BYTES:
+            count = (self.size - self._with_the_disk) // _PAGE * _PAGE
+            begin_write_back(self.descriptor, self._with_the_disk, count)
+            self._with_the_disk += count
         if self.size >= self._next_look:
             self._next_look = self.size + _LOOK_BYTES
             if not self.has_room():

@@ -62,7 +62,10 @@ def received(spool: Spool, number: int) -> Placed:
     uid = f"{STUDY}.{number}"
     meta = file_meta("1.2.840.10008.5.1.4.1.1.2", uid, "1.2.840.10008.1.2.1", "CT1")
     with closing(Upload.begin(spool.incoming("w"), meta)) as upload:
-        upload.write(memoryview(content(number)))
+        upload.goes_to_disk = True
+        whole = memoryview(content(number))
+        for at in range(0, len(whole), 50_000):
+            upload.write(whole[at : at + 50_000])
         return spool.place(upload, STUDY, uid)
 
 
