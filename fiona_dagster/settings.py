@@ -51,6 +51,8 @@ __all__ = [
     "configuration_file", "load_settings", "settings_from", "standalone_site",
 ]  # fmt: skip
 
+REDCAP_CALLS_PER_MINUTE = 300
+"""Of all processes together; a server bans for good above 600 (redcap-contract 1.8)."""
 ENVIRONMENT = {
     "FIONA_CONFIG": "path of config.json",
     "FIONA_DATADIR": "data directory when there is no config.json",
@@ -64,9 +66,11 @@ class RedcapSettings:
 
     url: str
     tokens: Mapping[str, str]
-    calls_per_minute: int = 300
+    calls_per_minute: int = REDCAP_CALLS_PER_MINUTE
     timeout_seconds: tuple[float, float] = (5.0, 120.0)
     ca_bundle: str = ""
+    project_ids: Mapping[str, int] = field(default_factory=dict)
+    """REDCap's numbers of the projects, by role: a token that belongs to another one is refused."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,11 @@ class Settings:
     @property
     def default_site(self) -> Site:
         return self.sites[0]
+
+    @property
+    def redcap_calls(self) -> Path:
+        """State of the rate limit that all processes share which talk to REDCap."""
+        return self.layout.datadir / ".redcap-calls"
 
     @property
     def layout(self) -> Layout:
@@ -253,14 +262,20 @@ def _redcap(values: Mapping[str, Any], place: str) -> RedcapSettings:
         raise ConfigurationError(
             "REDCAP.url does not end in /api/", place=place, remedy="e.g. https://redcap.example/api/"
         )
+    where = f"{place}: REDCAP.project_ids"
+    numbers = object_of(values, "project_ids", place=f"{place}: REDCAP")
     return RedcapSettings(
         url=url,
         tokens={
             role: str(secret)
             for role, secret in object_of(values, "tokens", place=f"{place}: REDCAP").items()
         },
-        calls_per_minute=int(number_of(values, "calls_per_minute", 300.0, place=f"{place}: REDCAP")) or 1,
+        calls_per_minute=int(
+            number_of(values, "calls_per_minute", REDCAP_CALLS_PER_MINUTE, place=f"{place}: REDCAP")
+        )
+        or 1,
         ca_bundle=str(values.get("ca_bundle") or ""),
+        project_ids={role: int(number_of(numbers, role, 0.0, place=where)) for role in numbers},
     )
 
 

@@ -79,7 +79,7 @@ def registry(settings: Settings) -> RedcapRegistry | None:
         from fiona_dagster.adapters.redcap.registry import RedcapRegistry
 
         _registries[name] = RedcapRegistry(
-            settings.redcap, settings.secret, settings.layout.datadir / ".redcap-calls"
+            settings.redcap, settings.secret, settings.redcap_calls
         )
     return _registries[name]
 

@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING
 from fiona_dagster.adapters.ledger.notices import DELIVERED, STOPPED
 from fiona_dagster.domain.errors import FionaError, Permanent, Transient
 from fiona_dagster.domain.notification import (
+    Approval,
     Notice,
     SmtpSettings,
     WebhookSettings,
+    approval_notice,
     digest_is_due,
     digest_notice,
     failure_notice,
 )
+from fiona_dagster.domain.project_life import approval_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 30.0
 _DIGEST = "digest:"
+_APPROVALS_SECONDS = 14 * 86_400.0
 
 
 def is_anything_due(ledger: Ledger, settings: Settings, *, now: float) -> str:
@@ -39,13 +43,14 @@ def is_anything_due(ledger: Ledger, settings: Settings, *, now: float) -> str:
     due = []
     for channel in settings.notify.channels:
         due += [f"{channel}:{one.transfer_id}:{at}" for one, at in ledger.notices.untold(channel, STOPPED)]
+        due += [f"{channel}:{one}" for one in _approvals_due(ledger, channel, now=now)]
         if _digest_due(ledger, settings, channel, now=now):
             due += [f"{channel}:{at}" for _, at in ledger.notices.untold(channel, DELIVERED, limit=1)]
     return hashlib.sha256("\n".join(due).encode()).hexdigest()[:16] if due else ""
 
 
 def say_what_is_due(ledger: Ledger, settings: Settings, *, now: float) -> tuple[int, list[FionaError]]:
-    """Say failures at once and the digest once a day, on every channel that is configured.
+    """Say failures and approvals that end at once, and the digest once a day, on every channel that is configured.
 
     A channel that does not answer hears it later; the others are not kept waiting.
 
@@ -69,9 +74,28 @@ def say_what_is_due(ledger: Ledger, settings: Settings, *, now: float) -> tuple[
                 said += 1
                 if notice.kind == "digest":
                     ledger.inventory.save_snapshot(_DIGEST + channel, {"at": now}, now=now)
+            said += _say_approvals(ledger, settings, channel, now=now)
         except FionaError as error:
             problems.append(error)
     return said, problems
+
+
+def _approvals_due(ledger: Ledger, channel: str, *, now: float) -> list[tuple[str, str, int]]:
+    """Thresholds that were reached lately: who begins to be told hears nothing of long ago."""
+    return ledger.notices.untold_approvals(channel, since=now - _APPROVALS_SECONDS)
+
+
+def _say_approvals(ledger: Ledger, settings: Settings, channel: str, *, now: float) -> int:
+    due = _approvals_due(ledger, channel, now=now)
+    today = time.strftime("%Y-%m-%d", time.localtime(now))
+    notice = approval_notice(
+        [Approval(name, ends, days, approval_sentence(name, ends, today)) for name, ends, days in due]
+    )
+    if notice is None:
+        return 0
+    say(notice, settings, channel)
+    ledger.notices.approvals_told(channel, due, now=now)
+    return 1
 
 
 def say(notice: Notice, settings: Settings, channel: str) -> None:

@@ -14,6 +14,7 @@ from fiona_dagster.assets.registry_updates import Log
 from fiona_dagster.assets.routing import day_of
 from fiona_dagster.domain.errors import FionaError
 from fiona_dagster.domain.project import Project
+from fiona_dagster.domain.project_life import approval_sentence
 from fiona_dagster.domain.transfer import Disposition
 from fiona_dagster.resources.gateway import GatewayResource
 
@@ -44,6 +45,7 @@ def project_records(
         auto_ids = 0
         if gateway.registry is not None:
             auto_ids = tell_auto_ids(gateway.ledger, gateway.registry)
+            problems += ends_problems(gateway)
         notices = approval_notices(gateway)
         yield MaterializeResult(
             metadata={
@@ -135,20 +137,30 @@ def imaging_fields(gateway: GatewayResource, due: RecordDue) -> dict[str, str]:
 
 
 def approval_notices(gateway: GatewayResource) -> list[str]:
-    """Approvals that end within the notice days or have ended, with what to do; a notice is noted when first given."""
+    """Approvals that end within the notice days or have ended, with what to do.
+
+    Each threshold is noted once, when it is reached; mail and webhook tell it from there.
+    """
     today, notices = day_of(gateway.now()), []
     for name, project in sorted(gateway.projects().items()):
         days = project.life.notice(today)
         if days is None:
             continue
         gateway.ledger.projects.give_notice(name, project.life.approval_ends, days, now=gateway.now())
-        left = project.life.days_left(today) or 0
-        when = f"ends in {left} days" if left >= 0 else "has ended: no new data"
-        notices.append(
-            f"the approval of {name} {when} ({project.life.approval_ends}): extend project_rec_end_date, "
-            f"or `fiona project end {name}`"
-        )
+        notices.append(approval_sentence(name, project.life.approval_ends, today))
     return notices
+
+
+def ends_problems(gateway: GatewayResource) -> list[str]:
+    """Tell REDCap how far projects' ends have come; what is wrong, if it is."""
+    from fiona_dagster.adapters.redcap.project_ends import tell_ends
+
+    try:
+        if gateway.registry is not None:
+            tell_ends(gateway.ledger, gateway.registry)
+    except FionaError as error:
+        return [f"DataTransferProjects was not told of ends: {error}"]
+    return []
 
 
 def _has_records(gateway: GatewayResource, project: Project) -> bool:

@@ -238,14 +238,11 @@ def _request(gateway: GatewayResource, study: StudyRecord, transfer: Transfer) -
 def _with_origin(
     gateway: GatewayResource, study: StudyRecord, transfer: Transfer, request: ReleaseRequest, revision: int
 ) -> tuple[ReleaseRequest, list[SourceInstance]]:
-    """What a revision covers, and of a workstation's results the copies that they were made of."""
-    sources = sources_of(gateway, study, revision)
-    if transfer.source != "result":
-        return request, sources
-    from fiona_dagster.assets.result_origin import request_of_result, sources_of_result
+    """What a revision covers, and the copies that it was made of, if a workstation made it of copies."""
+    from fiona_dagster.assets.result_origin import with_origin
 
-    asked = request_of_result(gateway, study, transfer, request, lambda one: _key(gateway, one))
-    return asked, sources_of_result(gateway, sources)
+    sources = sources_of(gateway, study, revision)
+    return with_origin(gateway, study, transfer, request, sources, lambda one: _key(gateway, one))
 
 
 def _folder(layout: Layout, study: StudyRecord, transfer: Transfer, project: Project) -> Path:

@@ -10,9 +10,16 @@ from fiona_dagster.adapters.parallel import cores, run_parts, split
 from fiona_dagster.adapters.release_parts import Task, gather_part
 from fiona_dagster.adapters.releases import ReleaseRequest, SourceInstance
 from fiona_dagster.assets.release_records import sources_of
-from fiona_dagster.domain.deid.origin import CopiedStudy, joined_origins, origin_of
+from fiona_dagster.domain.deid.origin import (
+    CopiedStudy,
+    joined_origins,
+    known_values,
+    origin_of,
+    strange_origin,
+)
 from fiona_dagster.domain.deid.originals import OriginalValues
 from fiona_dagster.domain.deid.uids import uid_map
+from fiona_dagster.domain.deidentification import Origin
 from fiona_dagster.domain.errors import Hold
 from fiona_dagster.domain.results import OUR_OWN_COPY, SOURCE_UNREADABLE, SOURCES_GONE, WITHOUT_SOURCE
 from fiona_dagster.domain.transfer import Transfer
@@ -21,31 +28,72 @@ from fiona_dagster.resources.gateway import GatewayResource
 KeyOf = Callable[[Transfer], bytes]
 
 
-def request_of_result(
-    gateway: GatewayResource, study: StudyRecord, transfer: Transfer, request: ReleaseRequest, key_of: KeyOf
-) -> ReleaseRequest:
-    """The request with what the results were made of. Reads every original behind the copies.
+def with_origin(
+    gateway: GatewayResource,
+    study: StudyRecord,
+    transfer: Transfer,
+    request: ReleaseRequest,
+    sources: list[SourceInstance],
+    key_of: KeyOf,
+) -> tuple[ReleaseRequest, list[SourceInstance]]:
+    """The request with the copies that a study was made of, if it was, and its instances. Reads their originals.
 
     Raises:
-        Hold: the originals are not here any more, or cannot be read: nobody can say whom the results name.
+        Hold: the originals of a result are not here any more, or cannot be read: nobody can say whom it names.
     """
-    ledger = gateway.ledger
-    numbers = ledger.projects.sources_of_copy(study.study_instance_uid)
-    behind = [one for one in map(ledger.transfers.get, numbers) if _is_behind(one, transfer)]
-    if not behind:
+    is_result = transfer.source == "result"
+    numbers = gateway.ledger.projects.sources_of_copy(study.study_instance_uid)
+    # with UIDs retained a study's copies have its own UID
+    behind = [one for one in map(gateway.ledger.transfers.get, numbers) if one.study_key != study.key]
+    if is_result and not any(_is_same(one, transfer) for one in behind):
         raise Hold(WITHOUT_SOURCE)
-    origins = []
-    for source in behind:
-        copied = ledger.studies.get(source.study_key)
-        if copied.purged_at is not None:
-            raise Hold(SOURCES_GONE)
-        key, asked = key_of(source), replace(request, event=source.event)
-        values = _values(gateway, copied, source, asked, key)
-        known = CopiedStudy(values, copied.study_instance_uid, copied.accession_number)
-        origins.append(origin_of(known, asked, key))
-    return replace(
-        request, made_of=joined_origins(origins, _own_uids(gateway, study, request, key_of(transfer)))
+    if not behind:
+        return request, sources
+    origins = [_origin(gateway, one, transfer, request, key_of, strict=is_result) for one in behind]
+    own_uids = _own_uids(gateway, study, request, key_of(transfer)) if is_result else set()
+    asked = replace(request, made_of=joined_origins(origins, own_uids))
+    return asked, sources_of_result(gateway, sources) if is_result else sources
+
+
+def _origin(
+    gateway: GatewayResource,
+    source: Transfer,
+    transfer: Transfer,
+    request: ReleaseRequest,
+    key_of: KeyOf,
+    *,
+    strict: bool,
+) -> Origin:
+    """What is known of the originals behind one transfer; the ledger alone is enough only where a person assigned."""
+    copied = gateway.ledger.studies.get(source.study_key)
+    known = _ledger_values(gateway, copied)
+    if copied.purged_at is None:
+        project = gateway.projects().get(source.project)
+        asked = ReleaseRequest(project or request.project, source.participant, source.event, request.folder)
+        known.merge(_values(gateway, copied, source, asked, key_of(source)))
+    elif strict:
+        raise Hold(SOURCES_GONE)
+    if not _is_same(source, transfer):
+        return strange_origin(known)
+    asked = replace(request, event=source.event)
+    return origin_of(
+        CopiedStudy(known, copied.study_instance_uid, copied.accession_number), asked, key_of(source)
     )
+
+
+def _ledger_values(gateway: GatewayResource, study: StudyRecord) -> OriginalValues:
+    """What stands in the ledger, cleaned up or not. UIDs are those of the study and of all instances."""
+    values = known_values(
+        {
+            0x00100010: ("PN", study.patient_name),
+            0x00100020: ("LO", study.patient_id),
+            0x00080050: ("SH", study.accession_number),
+            0x0020000D: ("UI", study.study_instance_uid),
+        }
+    )
+    for one in gateway.ledger.studies.instances(study.key):
+        values.uids |= {one.sop_instance_uid, one.series_instance_uid}
+    return values
 
 
 def sources_of_result(gateway: GatewayResource, sources: Sequence[SourceInstance]) -> list[SourceInstance]:
@@ -57,11 +105,8 @@ def sources_of_result(gateway: GatewayResource, sources: Sequence[SourceInstance
     ]
 
 
-def _is_behind(source: Transfer, result: Transfer) -> bool:
-    return (
-        source.study_key != result.study_key
-        and (source.project, source.participant) == (result.project, result.participant)
-    )  # fmt: skip
+def _is_same(source: Transfer, result: Transfer) -> bool:
+    return (source.project, source.participant) == (result.project, result.participant)
 
 
 def _values(

@@ -72,6 +72,8 @@ def end(
         _cancel(gateway, name)
     elif step is not None:
         _take(gateway, found, EndStep(step), confirmed, remark)
+    if cancel or step is not None:
+        _tell(gateway)
     _show(gateway, found)
 
 
@@ -136,6 +138,20 @@ def _cancel(gateway: Opened, name: str) -> None:
         raise ConfigurationError(f"project {name} has ended", remedy="its keys are gone for ever")
     gateway.ledger.projects.withdraw_request(name)
     gateway.ledger.inventory.note_access(whoami(), "project end cancelled", name, now=now())
+
+
+def _tell(gateway: Opened) -> None:
+    """REDCap shows the step at once, or within a quarter of an hour."""
+    from fiona_dagster.adapters.configuration import registry
+    from fiona_dagster.adapters.redcap.project_ends import tell_ends
+    from fiona_dagster.domain.errors import FionaError
+
+    try:
+        redcap = registry(gateway.settings)
+        if redcap is not None:
+            tell_ends(gateway.ledger, redcap)
+    except FionaError as error:
+        click.echo(f"DataTransferProjects is told later: {error}", err=True)
 
 
 def _show(gateway: Opened, found: Project) -> None:

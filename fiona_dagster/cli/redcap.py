@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,13 @@ import click
 
 if TYPE_CHECKING:
     from fiona_dagster.adapters.redcap.registry import RedcapRegistry
+    from fiona_dagster.settings import Settings
+
+
+_config_option = click.option(
+    "--config", "config_file", type=click.Path(path_type=Path, dir_okay=False),
+    help="config.json (default: $FIONA_CONFIG, else $FIONA_DATADIR/config/config.json).",
+)  # fmt: skip
 
 
 @click.group()
@@ -55,12 +63,18 @@ def serve(host: str, port: int, data: Path, super_token_file: Path) -> None:
 )
 @click.option("--role", "roles", multiple=True, help="Only this role; may be given several times.")
 @click.option("--ca-bundle", default="", help="Certificates to trust instead of the system's.")
+@_config_option
 def provision(
-    url: str, super_token_file: Path | None, tokens_dir: Path, roles: tuple[str, ...], ca_bundle: str
+    url: str,
+    super_token_file: Path | None,
+    tokens_dir: Path,
+    roles: tuple[str, ...],
+    ca_bundle: str,
+    config_file: Path | None,
 ) -> None:
     """Make the gateway's projects, or complete those whose token is in the tokens folder; repeating it is harmless.
 
-    A JSON object for REDCAP.tokens of config.json is written to stdout.
+    A JSON object for REDCAP of config.json is written to stdout. The calls count with those of the gateway here.
     """
     import json
 
@@ -68,15 +82,27 @@ def provision(
     from rich.table import Table
 
     from fiona_dagster.adapters.redcap.provision import provision as provision_projects
+    from fiona_dagster.adapters.redcap.rate_limit import RateLimit
     from fiona_dagster.domain.dictionaries import GATEWAY_ROLES
+    from fiona_dagster.settings import REDCAP_CALLS_PER_MINUTE, load_settings
 
+    settings = load_settings(config_file)
+    per_minute = settings.redcap.calls_per_minute if settings.redcap else REDCAP_CALLS_PER_MINUTE
+    limit = RateLimit(_calls_file(settings, tokens_dir), per_minute)
     super_token = super_token_file.read_text(encoding="ascii").strip() if super_token_file else None
-    made = provision_projects(url, super_token, tokens_dir, roles=roles or GATEWAY_ROLES, ca_bundle=ca_bundle)
+    made = provision_projects(
+        url, super_token, tokens_dir, limit, roles=roles or GATEWAY_ROLES, ca_bundle=ca_bundle
+    )
     table = Table("role", "project_id", "token", "changed")
     for one in made:
         table.add_row(one.role, str(one.project_id), str(one.token_file), ", ".join(one.changes) or "nothing")
     Console(stderr=True).print(table)
-    click.echo(json.dumps({one.role: f"file:{one.token_file.absolute()}" for one in made}, indent=2))
+    section = {
+        "url": url,
+        "tokens": {one.role: f"file:{one.token_file.absolute()}" for one in made},
+        "project_ids": {one.role: one.project_id for one in made},
+    }
+    click.echo(json.dumps(section, indent=2))
 
 
 @redcap.command()
@@ -92,10 +118,7 @@ def files(folder: Path, roles: tuple[str, ...]) -> None:
 
 
 @redcap.command()
-@click.option(
-    "--config", "config_file", type=click.Path(path_type=Path, dir_okay=False),
-    help="config.json (default: $FIONA_CONFIG, else $FIONA_DATADIR/config/config.json).",
-)  # fmt: skip
+@_config_option
 @click.option("--url", help="Instead of REDCAP.url of config.json.")
 @click.option(
     "--tokens-dir",
@@ -137,10 +160,16 @@ def _registry(
             for role in ROLES
             if (tokens_dir / f"{role}.token").exists()
         }
-        given = RedcapSettings(url=url, tokens=tokens, ca_bundle=given.ca_bundle if given else "")
+        given = replace(given, url=url, tokens=tokens) if given else RedcapSettings(url=url, tokens=tokens)
     if given is None:
         raise ConfigurationError(
             "no REDCap is configured", remedy="add REDCAP to config.json, or give --url and --tokens-dir"
         )
-    state = tokens_dir / ".redcap-calls" if tokens_dir else settings.layout.datadir / ".redcap-calls"
-    return RedcapRegistry(given, settings.secret, state), list(given.tokens)
+    return RedcapRegistry(given, settings.secret, _calls_file(settings, tokens_dir)), list(given.tokens)
+
+
+def _calls_file(settings: Settings, tokens_dir: Path | None) -> Path:
+    """The gateway's own rate limit; beside the tokens only where there is no gateway."""
+    if tokens_dir is not None and not settings.layout.datadir.is_dir():
+        return tokens_dir / settings.redcap_calls.name
+    return settings.redcap_calls

@@ -24,7 +24,7 @@ FIONAS_KEYS = frozenset({
     "LOGDIR", "Authentication",
 })  # fmt: skip
 """Keys of the same file that other programs of a FIONA read (fiona-behaviour 1.2)."""
-REDCAP_KEYS = frozenset({"url", "tokens", "calls_per_minute", "ca_bundle"})
+REDCAP_KEYS = frozenset({"url", "tokens", "project_ids", "calls_per_minute", "ca_bundle"})
 PACS_KEYS = frozenset({"AETITLE", "IP", "PORT", "REJECTIONNOTES", "TLS", "ASSOCIATIONS", "CONFIRM"})
 
 

@@ -39,7 +39,8 @@ class Origin:
     """What results were made of (`domain.deid.origin` makes it).
 
     `values` identify in the originals of the copies and must not stand in results either. What the copies have stays:
-    their `uids`, their `days` (YYYYMMDD), `study_id` and `accession`.
+    their `uids`, their `days` (YYYYMMDD), `study_id` and `accession`; all blank where they are of another project or
+    participant than the results are to be.
     """
 
     values: OriginalValues

@@ -69,17 +69,29 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Approval:
+    """An approval that ends, or has ended: `days` is the threshold that was reached, 0 behind the end."""
+
+    project: str
+    approval_ends: str
+    days: int
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Notice:
-    """What is said: `kind` is failure or digest."""
+    """What is said: `kind` is failure, digest or approval."""
 
     kind: str
     subject: str
     events: tuple[Event, ...]
+    approvals: tuple[Approval, ...] = ()
 
     @property
     def text(self) -> str:
         """The body of a mail."""
-        lines = [_line(one) for one in self.events[:_MOST_LINES]]
+        lines = [one.sentence for one in self.approvals]
+        lines += [_line(one) for one in self.events[:_MOST_LINES]]
         if len(self.events) > _MOST_LINES:
             lines.append(f"... and {len(self.events) - _MOST_LINES} more; `fiona status` shows all")
         return "\n".join([self.subject, "", *lines, ""])
@@ -87,7 +99,8 @@ class Notice:
     def as_json(self) -> dict[str, Any]:
         """The body of a webhook."""
         return {"format": "fiona-notice/1", "kind": self.kind, "subject": self.subject,
-                "events": [asdict(one) for one in self.events]}  # fmt: skip
+                "events": [asdict(one) for one in self.events],
+                "approvals": [asdict(one) for one in self.approvals]}  # fmt: skip
 
 
 def failure_notice(events: Sequence[Event]) -> Notice | None:
@@ -111,6 +124,14 @@ def digest_notice(events: Sequence[Event], *, waiting: int) -> Notice | None:
     images = sum(one.instances for one in events)
     subject = f"FIONA: {len(events)} delivered with {images} image(s), {waiting} wait for a person"
     return Notice("digest", subject, tuple(events))
+
+
+def approval_notice(approvals: Sequence[Approval]) -> Notice | None:
+    """What is said once a threshold of approvals that end; None of none."""
+    if not approvals:
+        return None
+    names = ", ".join(one.project for one in approvals)
+    return Notice("approval", f"FIONA: approvals that end: {names}", (), tuple(approvals))
 
 
 def digest_is_due(*, last: float | None, now: float, start_of_day: float, hour: int) -> bool:

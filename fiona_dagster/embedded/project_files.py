@@ -13,12 +13,16 @@ from pathlib import Path
 
 from fiona_dagster.adapters.durable import write_durably
 from fiona_dagster.adapters.redcap.provision import provision
+from fiona_dagster.adapters.redcap.rate_limit import RateLimit
 from fiona_dagster.domain import dictionaries
 from fiona_dagster.domain.dictionaries import ROLES, role_dictionary
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.embedded.redcap.dispatch import answer
 from fiona_dagster.embedded.redcap.parameters import Parameters
 from fiona_dagster.embedded.redcap.server import RedcapServer
+
+_CALLS_PER_MINUTE = 60_000
+"""Of a server that nobody else talks to."""
 
 
 def write_project_files(folder: Path, *, roles: Sequence[str] = ROLES) -> list[Path]:
@@ -34,7 +38,8 @@ def write_project_files(folder: Path, *, roles: Sequence[str] = ROLES) -> list[P
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     with tempfile.TemporaryDirectory() as scratch, RedcapServer(Path(scratch) / "redcap.sqlite") as server:
-        for made in provision(server.url, server.super_token, Path(scratch) / "tokens", roles=roles):
+        limit = RateLimit(Path(scratch) / "calls", _CALLS_PER_MINUTE)
+        for made in provision(server.url, server.super_token, Path(scratch) / "tokens", limit, roles=roles):
             token = made.token_file.read_text(encoding="ascii").strip()
             asked = {"token": token, "content": "project_xml", "returnMetadataOnly": "true"}
             found = answer(server.database, Parameters(asked.items()), server.page_url)

@@ -153,3 +153,48 @@ def test_a_channel_that_is_down_hears_it_later_and_the_other_is_not_told_twice(
     hook.status = 200
     assert say_what_is_due(ledger, settings, now=1e9)[0] == 1
     assert (len(mailbox.mails), len(hook.posts)) == (1, 3)
+
+
+DAY = 86_400.0
+NOON = 1_767_956_400.0
+"""2026-01-09."""
+
+
+def test_a_threshold_of_an_approval_is_said_once_on_every_channel(
+    ledger: Ledger, settings: Settings, mailbox: Any, hook: Any
+) -> None:
+    assert ledger.projects.give_notice("HEART", "2026-04-01", 90, now=NOON)
+    assert is_anything_due(ledger, settings, now=NOON)
+    assert say_what_is_due(ledger, settings, now=NOON) == (2, [])
+    assert "the approval of HEART ends in 82 days (2026-04-01)" in mailbox.mails[0]
+    told = json.loads(hook.posts[0][0])
+    assert (told["kind"], told["approvals"][0]["project"], told["approvals"][0]["days"]) == (
+        "approval",
+        "HEART",
+        90,
+    )
+    # noted again four times an hour: it is the same
+    assert not ledger.projects.give_notice("HEART", "2026-04-01", 90, now=NOON + 900)
+    assert is_anything_due(ledger, settings, now=NOON + 900) == ""
+    assert say_what_is_due(ledger, settings, now=NOON + 900) == (0, [])
+    # the next threshold is another one, and so is the first of another end
+    for ends, days, later in (("2026-04-01", 30, 60), ("2026-04-01", 0, 90), ("2027-04-01", 180, 300)):
+        ledger.projects.give_notice("HEART", ends, days, now=NOON + later * DAY)
+        assert say_what_is_due(ledger, settings, now=NOON + later * DAY)[0] == 2
+    assert "has ended" in mailbox.mails[2]
+
+
+def test_an_approval_is_said_later_to_a_channel_that_is_down_and_old_ones_never(
+    ledger: Ledger, settings: Settings, mailbox: Any, hook: Any
+) -> None:
+    ledger.projects.give_notice("LONGAGO", "2025-09-01", 30, now=NOON - 100 * DAY)
+    ledger.projects.give_notice("HEART", "2026-04-01", 180, now=NOON - DAY)
+    ledger.projects.give_notice("HEART", "2026-04-01", 90, now=NOON)
+    hook.status = 500
+    said, problems = say_what_is_due(ledger, settings, now=NOON)
+    assert (said, len(problems)) == (1, 1)
+    hook.status = 200
+    assert say_what_is_due(ledger, settings, now=NOON)[0] == 1
+    assert len(mailbox.mails) == 1
+    told = json.loads(hook.posts[-1][0])["approvals"]
+    assert [(one["project"], one["days"]) for one in told] == [("HEART", 90)]

@@ -14,7 +14,13 @@ from pydicom.uid import ComprehensiveSRStorage, generate_uid
 from fiona_dagster.adapters.release_parts import Task, gather_part
 from fiona_dagster.adapters.releases import deidentify_study, verify_release
 from fiona_dagster.domain.deid.codes import Option
-from fiona_dagster.domain.deid.origin import CopiedStudy, joined_origins, origin_of
+from fiona_dagster.domain.deid.origin import (
+    CopiedStudy,
+    joined_origins,
+    known_values,
+    origin_of,
+    strange_origin,
+)
 from fiona_dagster.domain.deid.originals import OriginalValues
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deidentification import ReleaseRequest, SourceInstance
@@ -224,6 +230,37 @@ def test_a_reference_to_an_original_becomes_one_to_its_copy(workplace: Workplace
     _original_uid(result)
     _, (released,), _ = workplace.treat(result)
     assert released.SourceImageSequence[0].ReferencedSOPInstanceUID == workplace.copy.SOPInstanceUID
+
+
+def test_copies_that_a_person_gives_to_another_project_are_searched_too_and_nothing_of_them_stays(
+    workplace: Workplace,
+) -> None:
+    assert workplace.request.made_of is not None
+    values = workplace.request.made_of.values
+    other = replace(workplace.request, project=Project(name="STUDY_B", profile=PROFILE), participant="B-7")
+    elsewhere = replace(workplace, request=replace(other, made_of=strange_origin(values)))
+    passed, (released,), found = elsewhere.treat(workplace.result())
+    assert passed, found
+    for keyword in (
+        "StudyInstanceUID",
+        "FrameOfReferenceUID",
+        "StudyDate",
+        "StudyID",
+        "AccessionNumber",
+        "PatientID",
+    ):
+        assert released[keyword].value != workplace.copy[keyword].value, keyword
+    result = workplace.result()
+    _palette(result)
+    assert not elsewhere.treat(result)[0]
+
+
+def test_what_the_ledger_knows_of_a_patient_is_searched_where_the_originals_are_gone() -> None:
+    values = known_values({0x00100010: ("PN", "Zwingenberger^Ottokar"), 0x00100020: ("LO", "77112233"),
+                           0x0020000D: ("UI", STUDY), 0x00080050: ("SH", "")})  # fmt: skip
+    assert {"zwingenberger", "ottokar"} <= values.names
+    assert values.identifiers == {"77112233"}
+    assert values.uids == {STUDY}
 
 
 def test_without_the_originals_a_name_would_pass(workplace: Workplace) -> None:

@@ -5,22 +5,29 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner, Result
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
+from fiona_dagster.adapters.ledger.studies import StudyRecord
 from fiona_dagster.adapters.redcap.provision import provision_project
 from fiona_dagster.adapters.redcap.rate_limit import RateLimit
 from fiona_dagster.adapters.signing import read_public_key, signed_by
 from fiona_dagster.assets.project_records import approval_notices, tell_projects
+from fiona_dagster.assets.releases import release_key
+from fiona_dagster.assets.result_origin import sources_of_result, with_origin
 from fiona_dagster.cli.coupling import coupling
 from fiona_dagster.cli.project import project
-from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.deid.names import name_words
+from fiona_dagster.domain.deidentification import ReleaseRequest, SourceInstance
+from fiona_dagster.domain.errors import ConfigurationError, Hold
 from fiona_dagster.domain.phases import Phase
+from fiona_dagster.domain.results import OUR_OWN_COPY
 from fiona_dagster.domain.signed import parsed
-from fiona_dagster.domain.transfer import TransferState
+from fiona_dagster.domain.transfer import Transfer, TransferState
 from tests.gateway import Gateway, running_gateway
 
 
@@ -115,12 +122,14 @@ def test_a_project_from_its_first_entry_to_its_end(gateway: Gateway) -> None:
     assert (back.project, back.participant, back.source) == ("BRAINAGE", "BA-090", "result")
     assert back.state is TransferState.DELIVERED, back.reason
     (sent,) = gateway.ledger.transfers.release_rows(back.id)
-    assert (sent.study_instance_uid, sent.sop_instance_uid) == (
-        copies[0].study_instance_uid,
-        copy.SOPInstanceUID,
-    )
+    assert sent.study_instance_uid == copies[0].study_instance_uid
+    assert sent.sop_instance_uid not in (copy.SOPInstanceUID, copies[0].sop_instance_uid)
     released = dcmread(gateway.site.layout.datadir / sent.path)
-    assert released.StudyDate == copy.StudyDate
+    assert (released.StudyDate, released.AccessionNumber) == (copy.StudyDate, copy.AccessionNumber)
+    asked = _request_of_result(gateway, result, back)
+    assert asked.made_of is not None
+    assert name_words(study.patient_name) <= asked.made_of.values.names
+    _without_originals_a_result_is_held(gateway, result, back, study, copies[0].sop_instance_uid)
 
     # its approval ends soon, then it has ended
     ends = time.strftime("%Y-%m-%d", time.localtime(time.time() + 20 * 86_400))
@@ -143,6 +152,8 @@ def test_a_project_from_its_first_entry_to_its_end(gateway: Gateway) -> None:
     assert gateway.resource.projects()["BRAINAGE"].closed_problem(ends) == (
         "project BRAINAGE is being ended: it takes no new data"
     )
+    (shown,) = incoming.client("DataTransferProjects").rows(records=["BRAINAGE"], forms=["projects"])[:1]
+    assert (shown["project_end_state"], bool(shown["project_end_locked"])) == ("2", True)
     assert end("--cancel").exit_code == 0
     assert gateway.resource.projects()["BRAINAGE"].closed_problem(ends) is None
     for step in ("requested", "locked", "exported", "confirmed"):
@@ -151,6 +162,10 @@ def test_a_project_from_its_first_entry_to_its_end(gateway: Gateway) -> None:
     final = end("--step", "deleted", "--yes-i-mean", "BRAINAGE")
     assert final.exit_code == 0, final.output
     assert gateway.resource.projects()["BRAINAGE"].life.ended
+    (shown,) = incoming.client("DataTransferProjects").rows(records=["BRAINAGE"], forms=["projects"])[:1]
+    assert shown["project_end_state"] == "5"
+    assert "BRAINAGE-end.json" in shown["project_end_delete_sign"]
+    assert "signed" in shown["project_end_confirm"]
     receipt = gateway.settings.layout.datadir / "receipts" / "BRAINAGE-end.json"
     content, signature = parsed(receipt.read_bytes())
     (gateway.folder / "public.pem").write_bytes(_public_pem(gateway))
@@ -166,6 +181,42 @@ def test_a_project_from_its_first_entry_to_its_end(gateway: Gateway) -> None:
     assert gateway.ledger.inventory.totals().balance.holds
     # the other project's copy is where it was
     assert gateway.ledger.transfers.get(named.id).participant == named.participant
+
+
+def _request_of_result(gateway: Gateway, result: StudyRecord, back: Transfer) -> ReleaseRequest:
+    request = ReleaseRequest(
+        gateway.resource.projects()[back.project], back.participant, back.event, gateway.folder
+    )
+    key_of = lambda one: release_key(gateway.resource, one)  # noqa: E731
+    return with_origin(gateway.resource, result, back, request, [], key_of)[0]
+
+
+def _without_originals_a_result_is_held(
+    gateway: Gateway, result: StudyRecord, back: Transfer, source: StudyRecord, copy_uid: str
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        purged = replace(source, purged_at=1.0)
+        patch.setattr(gateway.ledger.studies, "get", lambda key: purged)
+        with pytest.raises(Hold, match="originals were cleaned up"):
+            _request_of_result(gateway, result, back)
+        # assigned by hand, to whomever: what the ledger knows of the patient is searched all the same
+        by_hand = replace(back, source="assign", project="HEART", participant="H777")
+        strange = _request_of_result(gateway, result, by_hand).made_of
+        assert strange is not None
+        assert name_words(source.patient_name) <= strange.values.names
+        assert source.study_instance_uid in strange.values.uids
+        assert (strange.uids, strange.days, strange.study_id) == (frozenset(), frozenset(), "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gateway.ledger.projects, "sources_of_copy", lambda uid: [])
+        with pytest.raises(Hold, match="without the copies"):
+            _request_of_result(gateway, result, back)
+    hidden = gateway.site.layout.datadir / gateway.ledger.studies.instances(source.key)[0].path
+    moved = hidden.rename(hidden.with_suffix(".away"))
+    with pytest.raises(Hold, match="cannot be read"):
+        _request_of_result(gateway, result, back)
+    moved.rename(hidden)
+    instances = [SourceInstance(hidden, 1, copy_uid), SourceInstance(hidden, 2, "2.25.1")]
+    assert [one.held_reason for one in sources_of_result(gateway.resource, instances)] == [OUR_OWN_COPY, ""]
 
 
 class _Silent:

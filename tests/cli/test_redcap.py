@@ -37,12 +37,17 @@ def test_serve_provision_check(url: str, tmp_path: Path) -> None:
     assert url.endswith("/api/")
     tokens = ["--tokens-dir", str(tmp_path / "tokens")]
     made = CliRunner().invoke(
-        redcap, ["provision", "--url", url, "--super-token-file", str(tmp_path / "super"), *tokens]
+        redcap,
+        ["provision", "--url", url, "--super-token-file", str(tmp_path / "super"), *tokens],
+        env={"FIONA_DATADIR": str(tmp_path)},
     )
     assert made.exit_code == 0, made.output
-    references = json.loads(made.stdout)
-    assert references["Incoming"] == f"file:{tmp_path / 'tokens' / 'Incoming.token'}"
+    section = json.loads(made.stdout)
+    assert section["project_ids"]["Incoming"] != section["project_ids"]["Routing"]
+    assert section["tokens"]["Incoming"] == f"file:{tmp_path / 'tokens' / 'Incoming.token'}"
     assert (tmp_path / "tokens" / "Incoming.token").read_text().strip() not in made.output
+    # its calls are counted with the gateway's, in one place
+    assert [path.parent for path in tmp_path.rglob(".redcap-calls")] == [tmp_path]
     good = CliRunner().invoke(redcap, ["check", "--url", url, *tokens], env={"FIONA_DATADIR": str(tmp_path)})
     assert good.exit_code == 0, good.output
     (tmp_path / "tokens" / "Incoming.token").unlink()
@@ -62,11 +67,7 @@ def test_check_reads_config_json(url: str, tmp_path: Path) -> None:
     ]
     made = CliRunner().invoke(redcap, ["provision", *arguments])
     config = tmp_path / "config.json"
-    config.write_text(
-        json.dumps(
-            {"DATADIR": str(tmp_path / "d"), "REDCAP": {"url": url, "tokens": json.loads(made.stdout)}}
-        )
-    )
+    config.write_text(json.dumps({"DATADIR": str(tmp_path / "d"), "REDCAP": json.loads(made.stdout)}))
     assert CliRunner().invoke(redcap, ["check", "--config", str(config)]).exit_code == 0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import requests
 
 from fiona_dagster.adapters.redcap.provision import provision
+from fiona_dagster.adapters.redcap.rate_limit import RateLimit
 from fiona_dagster.domain.dictionaries import ROLES
 from fiona_dagster.embedded.project_files import write_project_files
 from fiona_dagster.embedded.redcap.server import RedcapServer
@@ -30,5 +31,5 @@ def test_a_project_made_of_the_xml_needs_nothing_more(tmp_path: Path) -> None:
             made = requests.post(server.url, data=form, timeout=30)
             assert made.status_code == 200, made.text
             (tokens / f"{role}.token").write_text(made.text[-32:])
-        found = provision(server.url, None, tokens, roles=ROLES)
+        found = provision(server.url, None, tokens, RateLimit(tmp_path / "calls", 60_000), roles=ROLES)
     assert {one.role: one.changes for one in found} == dict.fromkeys(ROLES, ())

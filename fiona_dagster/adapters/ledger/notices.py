@@ -1,4 +1,4 @@
-"""Which transfers stopped or were delivered that a channel was not told of yet."""
+"""Which transfers stopped or were delivered, and which approvals end, that a channel was not told of yet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import String, and_, cast, func, or_, select
 
-from fiona_dagster.adapters.ledger.notice_schema import notice
+from fiona_dagster.adapters.ledger.notice_schema import approval_told, notice
+from fiona_dagster.adapters.ledger.project_schema import project_notice
 from fiona_dagster.adapters.ledger.schema import release, transfer
 from fiona_dagster.domain.notification import Event
 from fiona_dagster.domain.transfer import Disposition, TransferState
@@ -68,3 +69,37 @@ class Notices:
         ]
         with self._ledger.begin() as connection:
             self._ledger.upsert(connection, notice, rows)
+
+    def untold_approvals(self, channel: str, *, since: float) -> list[tuple[str, str, int]]:
+        """Project, end of the approval and threshold in days of notices that were noted `since` then (seconds since
+        the epoch) and that the channel was not told of; of a project the newest alone.
+        """
+        told = and_(
+            approval_told.c.project == project_notice.c.project,
+            approval_told.c.approval_ends == project_notice.c.approval_ends,
+            approval_told.c.days == project_notice.c.days,
+            approval_told.c.channel == channel,
+        )
+        query = (
+            select(project_notice.c.project, project_notice.c.approval_ends, project_notice.c.days,
+                   approval_told.c.at.label("told"))
+            .outerjoin(approval_told, told)
+            .where(project_notice.c.at >= since)
+            .order_by(project_notice.c.at, project_notice.c.days.desc())
+        )  # fmt: skip
+        with self._ledger.read() as connection:
+            newest = {row.project: row for row in connection.execute(query)}
+        return [
+            (row.project, row.approval_ends, int(row.days))
+            for _, row in sorted(newest.items())
+            if row.told is None
+        ]
+
+    def approvals_told(self, channel: str, told: Iterable[tuple[str, str, int]], *, now: float) -> None:
+        """The channel took a notice of these thresholds."""
+        rows = [
+            {"project": project, "approval_ends": ends, "days": days, "channel": channel, "at": now}
+            for project, ends, days in told
+        ]
+        with self._ledger.begin() as connection:
+            self._ledger.upsert(connection, approval_told, rows)

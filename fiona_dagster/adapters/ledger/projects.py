@@ -12,7 +12,7 @@ from fiona_dagster.adapters.ledger.project_schema import auto_id, project_notice
 from fiona_dagster.adapters.ledger.retirement_schema import retired_copy
 from fiona_dagster.adapters.ledger.schema import delivery, release, sent_copy, study, transfer
 from fiona_dagster.domain.project_life import STEPS, EndStep, StepTaken
-from fiona_dagster.domain.transfer import Disposition, TransferState
+from fiona_dagster.domain.transfer import TransferState
 
 if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.ledger import Ledger
@@ -268,10 +268,11 @@ class Projects:
         return list(found.values())
 
     def sources_of_copy(self, study_instance_uid: str) -> list[int]:
-        """Numbers of the transfers that released copies under this Study Instance UID, oldest first."""
+        """Numbers of the transfers that made copies under this Study Instance UID, oldest first; those that were
+        retired since as well, whose copies may still lie at a workstation.
+        """
         released = and_(
-            release.c.study_instance_uid == study_instance_uid,
-            release.c.disposition == Disposition.RELEASED.value,
+            release.c.study_instance_uid == study_instance_uid, release.c.study_instance_uid != ""
         )
         with self._ledger.read() as connection:
             rows = connection.execute(

@@ -96,4 +96,4 @@ def _records(registry: RedcapRegistry, project: Project) -> set[str]:
     if not registry.has_research_project(project.name, project.redcap_token_ref):
         return set()
     client = registry.research_project(project.name, project.redcap_token_ref, project.redcap_id)
-    return {str(row[client.def_field]) for row in client.rows(fields=[client.def_field])}
+    return set(client.record_names())

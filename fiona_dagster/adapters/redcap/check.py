@@ -13,7 +13,9 @@ from fiona_dagster.domain.errors import ConfigurationError, FionaError, Permanen
 
 NEEDED_ROLES = ("Incoming", "CouplingList", "Routing", "DataTransferProjects")
 """The gateway does not start work without these; the others are used by parts that may be absent."""
-_WRITTEN_ROLES = {"Incoming", "CouplingList", "AutoID", "WhatIsInIDS7", "AutomationRules"}
+_WRITTEN_ROLES = {
+    "Incoming", "CouplingList", "DataTransferProjects", "AutoID", "WhatIsInIDS7", "AutomationRules"
+}  # fmt: skip
 _OLDEST_VERSION = (8, 0, 0)
 """Repeating instruments by API."""
 
@@ -49,6 +51,7 @@ def _check_role(registry: RedcapRegistry, role: str) -> Iterator[Finding]:
         project = registry.client(role)
         info = project.info
         yield Finding(role, "project", "ok", f"{info['project_title']} (project_id {info['project_id']})")
+        yield _project_id(registry, role, int(info["project_id"]))
         yield _version(project, role)
         yield from _fields(project, dictionary)
         yield _repeating(project, dictionary)
@@ -57,6 +60,14 @@ def _check_role(registry: RedcapRegistry, role: str) -> Iterator[Finding]:
             yield _import_right(project, role)
     except FionaError as error:
         yield Finding(role, "access", "missing", str(error), getattr(error, "remedy", ""))
+
+
+def _project_id(registry: RedcapRegistry, role: str, number: int) -> Finding:
+    """Another number than the expected one was refused before."""
+    if registry.expected_project_id(role) is not None:
+        return Finding(role, "project_id", "ok", f"{number}, as REDCAP.project_ids says")
+    remedy = f'add "{role}": {number} to REDCAP.project_ids, if this is the right project'
+    return Finding(role, "project_id", "unknown", "a token of another project like it would be taken", remedy)
 
 
 def _version(project: RedcapProject, role: str) -> Finding:

@@ -21,12 +21,13 @@ from fiona_dagster.adapters.redcap.rate_limit import RateLimit
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 
 IMPORT_ROWS = 200
-EXPORT_RECORDS = 100
-"""Rows of an import and records of an export in one call (redcap-contract 1.8)."""
+EXPORT_RECORDS, EXPORT_SMALL_RECORDS = 100, 1000
+"""Rows of an import and records of an export in one call (redcap-contract 1.8); more where nothing repeats."""
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 20.0
 _NEW_INSTANCE = re.compile(r'redcap_repeat_instance"\s*:\s*"new"|[,>]"?new"?[,<\n]', re.IGNORECASE)
 """REDCap numbers the instance: in JSON by its name, in CSV and XML wherever a value is just `new`."""
+_FIELD_OF_LOGIC = re.compile(r"\[([a-z0-9_]+)[(\]]")
 _Row = TypeVar("_Row")
 Row = dict[str, Any]
 
@@ -43,6 +44,7 @@ class RedcapProject(Project):
         timeout_seconds: for connecting and for reading.
         ca_bundle: certificates to trust instead of the system's; empty: the system's.
         first_wait_seconds: before the first repetition; doubles, with jitter.
+        export_records: records of one export; default by whether the project has anything that repeats.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class RedcapProject(Project):
         timeout_seconds: tuple[float, float] = (5.0, 120.0),
         ca_bundle: str = "",
         first_wait_seconds: float = FIRST_WAIT_SECONDS,
+        export_records: int | None = None,
     ) -> None:
         if not url.endswith("/api/"):
             raise ConfigurationError("REDCap's address does not end in /api/", remedy="check REDCAP.url")
@@ -65,6 +68,7 @@ class RedcapProject(Project):
             )
         super().__init__(url, token, verify_ssl=ca_bundle or True)
         self._limit = limit
+        self._export_records = export_records
         self._timeout = timeout_seconds
         self._threads = threading.local()
         self._waits = wait_exponential_jitter(
@@ -125,24 +129,47 @@ class RedcapProject(Project):
         filter_logic: str | None = None,
         raw_or_label: str = "raw",
     ) -> list[Row]:
-        """Flat rows, 100 records a call. Without `records`: all of them, in one call.
-
-        `filter_logic` only saves traffic: whether a condition on a repeating instrument keeps the base row is not
-        documented, so filter the answer again.
-        """
-        common = {
+        """Flat rows as a list; see `each_row`."""
+        options = {
             "fields": fields,
             "forms": forms,
             "filter_logic": filter_logic,
             "raw_or_label": raw_or_label,
         }
+        return list(self.each_row(records, **options))
+
+    def each_row(self, records: Sequence[str] | None = None, **options: Any) -> Iterator[Row]:
+        """Flat rows of these records, by default of all that there are when it begins; a part of them a call.
+
+        Of the whole project the names of records are read first. A record that appears meanwhile is there the next
+        time, one that goes is left out; what is yielded of a record was read in one call. `options` are those of
+        `rows`. `filter_logic` only saves traffic: whether a condition on a repeating instrument keeps the base row is
+        not documented, so filter the answer again.
+        """
         if records is None:
-            return self._exported(**common)
-        return [
-            row
-            for part in batches(records, EXPORT_RECORDS)
-            for row in self._exported(records=list(part), **common)
-        ]
+            records = self.record_names(options.get("filter_logic"))
+        for part in batches(records, self._records_a_call):
+            asked = {str(one).casefold() for one in part}
+            for row in self._exported(records=list(part), **options):
+                # whatever a server makes of names that are gone: no row comes twice
+                if str(row.get(self.def_field, "")).casefold() in asked:
+                    yield row
+
+    def record_names(self, filter_logic: str | None = None) -> list[str]:
+        """Names of the records, each once, in REDCap's order."""
+        # a condition is asked of the rows that an export has: those of the instruments of its fields
+        conditions = _FIELD_OF_LOGIC.findall(filter_logic or "")
+        rows = self._exported(
+            fields=[*dict.fromkeys([self.def_field, *conditions])], filter_logic=filter_logic
+        )
+        return list(dict.fromkeys(str(row[self.def_field]) for row in rows))
+
+    @property
+    def _records_a_call(self) -> int:
+        if self._export_records is not None:
+            return self._export_records
+        repeats = int(self.info.get("has_repeating_instruments_or_events") or 0)
+        return EXPORT_RECORDS if repeats or self.is_longitudinal else EXPORT_SMALL_RECORDS
 
     def write_rows(self, rows: Sequence[Row], *, overwrite: bool = False) -> int:
         """Import flat rows with explicit instance numbers, 200 a call; safe to repeat. Returns the rows sent."""

@@ -23,7 +23,6 @@ from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 
 _TIMEOUT_SECONDS = (5.0, 120.0)
 _OTHER_PURPOSE = 1
-_CALLS_PER_MINUTE = 300
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ def provision(
     url: str,
     super_token: str | None,
     tokens_dir: Path,
+    limit: RateLimit,
     *,
     roles: Sequence[str] = GATEWAY_ROLES,
     ca_bundle: str = "",
@@ -51,6 +51,7 @@ def provision(
         url: ends in `/api/`.
         super_token: 64 characters; needed only where a project has to be made.
         tokens_dir: made with mode 700 when it does not exist.
+        limit: of all processes that talk to this REDCap from here.
         roles: see `domain.dictionaries.ROLES`.
         ca_bundle: certificates to trust; empty: the system's.
 
@@ -58,8 +59,6 @@ def provision(
         ConfigurationError: a token is refused, or a project in production lacks something.
         Transient: REDCap is down.
     """
-    tokens_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    limit = RateLimit(tokens_dir / ".redcap-calls", _CALLS_PER_MINUTE)
     return [
         provision_project(url, super_token, tokens_dir, limit, role=role, title=role, ca_bundle=ca_bundle)
         for role in roles
@@ -78,6 +77,7 @@ def provision_project(
 ) -> ProvisionedProject:
     """One project called `title` with the dictionary of `role`; its token in `<tokens_dir>/<title>.token`."""
     dictionary = role_dictionary(role)
+    tokens_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # before a project whose token would have no place
     token_file = tokens_dir / f"{title}.token"
     changes: list[str] = []
     if not token_file.exists():

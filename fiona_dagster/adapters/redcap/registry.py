@@ -101,9 +101,30 @@ class RedcapRegistry:
         with self._opening:
             if role not in self._projects:
                 project = self._open(role)
-                project.require(fields=_ESSENTIAL.get(role, ()))
+                self._require_role(project, role)
                 self._projects[role] = project
             return self._projects[role]
+
+    def _require_role(self, project: RedcapProject, role: str) -> None:
+        """Refuse a token that belongs to another project than the role's.
+
+        Fields tell the roles apart; two projects of one role (a test's and production's) only the number does.
+        """
+        expected = self._settings.project_ids
+        try:
+            project.require(project_id=expected.get(role), fields=_ESSENTIAL.get(role, ()))
+        except ConfigurationError as error:
+            number = int(project.info.get("project_id") or 0)
+            other = next((one for one, its in expected.items() if its == number and one != role), "")
+            swapped = f", which REDCAP.project_ids has as {other}" if other else ""
+            raise ConfigurationError(
+                f"{role}: {error.problem}{swapped}",
+                remedy=f"exchange the token in REDCAP.tokens.{role}, or mend REDCAP.project_ids.{role}",
+            ) from None
+
+    def expected_project_id(self, role: str) -> int | None:
+        """REDCap's number of the role's project as REDCAP.project_ids says it."""
+        return self._settings.project_ids.get(role)
 
     def research_project(
         self, name: str, token_ref: str = "", project_id: int | None = None
@@ -157,9 +178,9 @@ class RedcapRegistry:
         """Transfers that were requested and not carried out since; of one study only, when given."""
         project = self.client("Incoming")
         if study_instance_uid is None:
-            rows = project.rows(forms=[TRANSFERS], filter_logic=_WANTED_TRANSFERS)
+            rows = project.each_row(forms=[TRANSFERS], filter_logic=_WANTED_TRANSFERS)
         else:
-            rows = project.rows(records=[study_instance_uid], forms=[TRANSFERS])
+            rows = project.each_row([study_instance_uid], forms=[TRANSFERS])
         return [_pending(row) for row in rows if row.get(INSTRUMENT) == TRANSFERS and is_pending(row)]
 
     def coupling_entries(self) -> list[CouplingEntry]:
@@ -176,7 +197,7 @@ class RedcapRegistry:
                 expires=str(row.get("cl_expires", "")),
                 used=str(row.get("cl_used_date", "")),
             )
-            for row in self.client("CouplingList").rows()
+            for row in self.client("CouplingList").each_row()
         ]
 
     def routing_rules(self) -> list[RoutingRule]:

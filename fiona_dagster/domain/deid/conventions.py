@@ -107,8 +107,9 @@ def root_elements(
         original_study_uid: Study Instance UID of the original.
         had_reason: whether the original has ReasonForTheRequestedProcedure, the event's third place.
     """
-    project, origin = request.project, request.made_of
-    number = origin.accession if origin else made_accession(project, key, accession, original_study_uid)
+    project = request.project
+    known = (request.made_of.study_id, request.made_of.accession) if request.made_of else ("", "")
+    number = known[1] or made_accession(project, key, accession, original_study_uid)
     event = f"{EVENT_PREFIX}{request.event}" if request.event else ""
     elements = [
         text_element(0x00100010, "PN", request.participant),
@@ -117,7 +118,7 @@ def root_elements(
         text_element(
             0x00200010,
             "SH",
-            origin.study_id if origin else made_study_id(project, original_study_uid, new_study_uid),
+            known[0] or made_study_id(project, original_study_uid, new_study_uid),
         ),
         text_element(0x00080050, "SH", number),
         text_element(0x00120010, "LO", project.name),

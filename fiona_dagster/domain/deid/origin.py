@@ -7,7 +7,7 @@ that was taken out of the originals of those copies, because the person at the w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fiona_dagster.domain.deid.conventions import EVENT_PREFIX, made_accession, made_study_id
@@ -59,9 +59,23 @@ def origin_of(copied: CopiedStudy, request: ReleaseRequest, key: bytes) -> Origi
     )
 
 
+def strange_origin(values: OriginalValues) -> Origin:
+    """Of copies that were made for another project or participant: nothing of theirs stays."""
+    return Origin(values, frozenset(), frozenset(), "", "")
+
+
+def known_values(facts: Mapping[int, tuple[str, str]]) -> OriginalValues:
+    """What identifies in values by tag, each with its VR: for originals of which nothing else is left."""
+    values = OriginalValues()
+    values.gather(
+        Found((tag,), vr, vr, text.encode("utf-8", "replace"), ("utf8",)) for tag, (vr, text) in facts.items()
+    )
+    return values
+
+
 def joined_origins(origins: Iterable[Origin], more_uids: Iterable[str] = ()) -> Origin | None:
     """One origin of several transfers' copies; None of none. `more_uids` are those of earlier results."""
-    every = [*origins]
+    every = sorted(origins, key=lambda one: not one.study_id)
     if not every:
         return None
     values = OriginalValues()
@@ -90,4 +104,4 @@ def _is_of_the_copies(found: Found, request: ReleaseRequest, origin: Origin) -> 
         return all(text[:_DAY] in origin.days for text in texts)
     written = {request.participant, request.project.name, request.event, EVENT_PREFIX + request.event,
                origin.study_id, origin.accession}  # fmt: skip
-    return all(text in written for text in texts)
+    return all(text in written for text in texts) and origin.study_id != ""

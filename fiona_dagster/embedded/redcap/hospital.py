@@ -51,8 +51,9 @@ def prepare_hospital(
         routing: fields of Routing; `record_id` is the rule's name.
         research_projects: names of projects that get a REDCap project of their own, from ProjectTemplate.
     """
-    made = provision(url, super_token, tokens_dir)
+    tokens_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     limit = RateLimit(tokens_dir / ".hospital-calls", _CALLS_PER_MINUTE)
+    made = provision(url, super_token, tokens_dir, limit)
     made += [
         provision_project(url, super_token, tokens_dir, limit, role="ProjectTemplate", title=name)
         for name in research_projects

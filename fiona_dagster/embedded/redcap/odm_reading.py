@@ -32,9 +32,10 @@ ATTRIBUTES = {
     "FieldNote": "field_note", "SectionHeader": "section_header", "Identifier": "identifier",
     "BranchingLogic": "branching_logic", "RequiredField": "required_field", "CustomAlignment": "custom_alignment",
     "QuestionNumber": "question_number", "MatrixGroupName": "matrix_group_name",
-    "MatrixRanking": "matrix_ranking", "FieldAnnotation": "field_annotation",
+    "FieldAnnotation": "field_annotation",
 }  # fmt: skip
-"""Columns of the dictionary that are attributes of an ItemDef, all named by the same rule."""
+"""Columns of the dictionary that are attributes of an ItemDef in public exports. None of those has a ranked matrix: how
+`matrix_ranking` is written is not known, and it is not read."""
 ROLE_ATTRIBUTES = {
     "logging": "data_logging", "stats_and_charts": "graphical", "manage_survey_participants": "participants",
     "data_quality_create": "data_quality_design", "lock_records": "lock_record",

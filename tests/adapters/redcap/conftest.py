@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,10 @@ class Hospital:
     folder: Path
 
     @property
+    def limit(self) -> RateLimit:
+        return RateLimit(self.folder / ".redcap-calls", PLENTY)
+
+    @property
     def tokens(self) -> Path:
         return self.folder / "tokens"
 
@@ -39,15 +43,15 @@ class Hospital:
             self.server.url, tokens, calls_per_minute=PLENTY, timeout_seconds=timeout_seconds
         )
 
-    def registry(self) -> RedcapRegistry:
-        return RedcapRegistry(self.settings(), follow, self.folder / ".redcap-calls", first_wait_seconds=0.01)
+    def registry(self, project_ids: Mapping[str, int] | None = None) -> RedcapRegistry:
+        settings = replace(self.settings(), project_ids=project_ids or {})
+        return RedcapRegistry(settings, follow, self.folder / ".redcap-calls", first_wait_seconds=0.01)
 
     def client(self, role: str, *, timeout_seconds: tuple[float, float] = (5.0, 30.0)) -> RedcapProject:
         """A client that repeats without long waits."""
-        limit = RateLimit(self.folder / ".redcap-calls", PLENTY)
         token = follow(f"file:{self.tokens / role}.token")
         return RedcapProject(
-            self.server.url, token, limit, timeout_seconds=timeout_seconds, first_wait_seconds=0.01
+            self.server.url, token, self.limit, timeout_seconds=timeout_seconds, first_wait_seconds=0.01
         )
 
 
@@ -56,7 +60,7 @@ def provisioned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a REDCap that has the gateway's projects, made once and copied for each test."""
     folder = tmp_path_factory.mktemp("provisioned")
     with RedcapServer(folder / "redcap.sqlite") as server:
-        provision(server.url, server.super_token, folder / "tokens")
+        provision(server.url, server.super_token, folder / "tokens", RateLimit(folder / ".calls", PLENTY))
     return folder
 
 

@@ -7,13 +7,19 @@ from typing import Any
 import pytest
 
 from fiona_dagster.adapters.redcap.check import Finding, check
+from fiona_dagster.adapters.redcap.provision import provision_project
 from fiona_dagster.domain.dictionaries import GATEWAY_ROLES
+from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.embedded.redcap import rights
 from tests.adapters.redcap.conftest import Hospital
 
 
 def findings(hospital: Hospital, role: str) -> dict[str, Finding]:
     return {one.subject: one for one in check(hospital.registry(), [role]) if one.role == role}
+
+
+def findings_with(hospital: Hospital, numbers: dict[str, int], role: str) -> dict[str, Finding]:
+    return {one.subject: one for one in check(hospital.registry(numbers), [role]) if one.role == role}
 
 
 def limit(hospital: Hospital, role: str, **given: Any) -> None:
@@ -24,8 +30,39 @@ def limit(hospital: Hospital, role: str, **given: Any) -> None:
 
 def test_a_provisioned_server_lacks_nothing(hospital: Hospital) -> None:
     found = check(hospital.registry(), GATEWAY_ROLES)
-    assert {one.state for one in found} == {"ok"}
+    assert {one.state for one in found if one.subject != "project_id"} == {"ok"}
     assert {one.role for one in found} == set(GATEWAY_ROLES)
+
+
+def test_the_numbers_that_settings_should_have_are_said(hospital: Hospital) -> None:
+    numbers = {role: int(hospital.client(role).info["project_id"]) for role in ("Incoming", "Routing")}
+    found = findings(hospital, "Incoming")["project_id"]
+    assert (found.state, found.remedy.split(" to ")[0]) == (
+        "unknown",
+        f'add "Incoming": {numbers["Incoming"]}',
+    )
+    told = findings_with(hospital, numbers, "Incoming")
+    assert told["project_id"].state == "ok"
+    swapped = {"Incoming": numbers["Routing"] + 100, "AutoID": numbers["Incoming"]}
+    refused = findings_with(hospital, swapped, "Incoming")["access"]
+    assert refused.state == "missing"
+    assert f"belongs to project {numbers['Incoming']}" in refused.detail
+    assert "which REDCAP.project_ids has as AutoID" in refused.detail
+    assert "REDCAP.tokens.Incoming" in refused.remedy
+
+
+def test_two_projects_of_one_role_are_told_apart_by_their_number(hospital: Hospital) -> None:
+    """A test's and production's Incoming have the same fields: only the number tells."""
+    number = int(hospital.client("Incoming").info["project_id"])
+    made = provision_project(
+        hospital.server.url, hospital.server.super_token, hospital.folder / "test-tokens", hospital.limit,
+        role="Incoming", title="Incoming",
+    )  # fmt: skip
+    (hospital.tokens / "Incoming.token").write_text(made.token_file.read_text())
+    assert hospital.registry().client("Incoming").info["project_id"] == made.project_id
+    registry = hospital.registry(project_ids={"Incoming": number})
+    with pytest.raises(ConfigurationError, match=f"Incoming: the token belongs to project {made.project_id}"):
+        registry.client("Incoming")
 
 
 def test_needed_roles_without_a_token_are_missing(hospital: Hospital) -> None:

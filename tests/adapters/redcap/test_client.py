@@ -16,7 +16,7 @@ from fiona_dagster.adapters.redcap.rate_limit import RateLimit
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 from fiona_dagster.embedded.redcap import rights
 from fiona_dagster.embedded.redcap.faults import Fault
-from tests.adapters.redcap.conftest import PLENTY, Hospital
+from tests.adapters.redcap.conftest import PLENTY, Hospital, follow
 
 STUDY = {"study_instance_uid": "1.2.3", "study_description": "Head"}
 TOKEN = "A1" * 16
@@ -228,3 +228,90 @@ def test_whatever_a_stranger_answers_is_no_data(
     with pytest.raises(error, match=message) as caught:
         client.export_metadata()
     assert "Nansen" not in str(caught.value)
+
+
+def chunked(hospital: Hospital, role: str, records: int) -> RedcapProject:
+    token = follow(f"file:{hospital.tokens / role}.token")
+    return RedcapProject(
+        hospital.server.url, token, hospital.limit, first_wait_seconds=0.01, export_records=records
+    )
+
+
+def entered(hospital: Hospital, count: int) -> list[str]:
+    """Studies with two series each, in Incoming."""
+    names = [f"2.25.{number}" for number in range(1, count + 1)]
+    rows: list[dict[str, Any]] = [{"study_instance_uid": one, "study_modalities": "CT"} for one in names]
+    rows += [
+        {"study_instance_uid": one, "redcap_repeat_instrument": "series", "redcap_repeat_instance": number,
+         "series_instance_uid": f"{one}.{number}"}
+        for one in names for number in (1, 2)
+    ]  # fmt: skip
+    hospital.client("Incoming").write_rows(rows)
+    return names
+
+
+def test_a_whole_project_is_read_in_parts_and_complete(hospital: Hospital) -> None:
+    names = entered(hospital, 230)
+    client = chunked(hospital, "Incoming", 7)
+    asked: list[int] = []
+    export = client.export_records
+
+    def counted(**options: Any) -> Any:
+        answer = export(**options)
+        asked.append(len({row["study_instance_uid"] for row in answer}) if "records" in options else 0)
+        return answer
+
+    client.export_records = counted  # type: ignore[method-assign]
+    rows = client.each_row()
+    first = next(rows)
+    assert len(asked) == 2  # names and one part: nothing more is held than that
+    found = [first, *rows]
+    assert max(asked) == 7
+    assert len(asked) == 1 + 33
+    whole = hospital.client("Incoming").rows()
+    assert found == whole
+    assert len(found) == len({str(sorted(row.items())) for row in found}) == 3 * len(names)
+
+
+def test_rows_that_come_and_go_while_a_project_is_read_do_no_harm(hospital: Hospital) -> None:
+    names = entered(hospital, 40)
+    client, other = chunked(hospital, "Incoming", 5), hospital.client("Incoming")
+    found: list[dict[str, Any]] = []
+    for number, row in enumerate(client.each_row()):
+        found.append(row)
+        if (
+            number == 10
+        ):  # gone: a whole part, one of another; new ones before, between and behind; a row more
+            other.delete_records([*names[20:25], names[30]])
+            other.write_rows(
+                [{"study_instance_uid": one, "study_modalities": "MR"} for one in ("2.1", "2.26.1")]
+            )
+            more = {"study_instance_uid": names[35], "redcap_repeat_instrument": "series",
+                    "redcap_repeat_instance": 3, "series_instance_uid": "2.25.999"}  # fmt: skip
+            other.write_rows([more])
+    gone = {*names[20:25], names[30]}
+    read = [row["study_instance_uid"] for row in found]
+    assert set(read) == set(names) - gone
+    assert read.count(names[35]) == 4
+    assert len(found) == 3 * (40 - 6) + 1
+    assert {row["study_instance_uid"] for row in client.each_row()} == (set(names) - gone) | {"2.1", "2.26.1"}
+
+
+def test_a_server_that_answers_with_everything_for_names_that_are_gone_gives_no_row_twice(
+    hospital: Hospital,
+) -> None:
+    names = entered(hospital, 6)
+    client = chunked(hospital, "Incoming", 2)
+    export = client.export_records
+    client.export_records = lambda **options: export(  # type: ignore[method-assign]
+        **{name: value for name, value in options.items() if name != "records"}
+    )
+    assert len(client.rows()) == 3 * len(names)
+
+
+def test_a_condition_finds_records_by_their_repeating_rows(hospital: Hospital) -> None:
+    names = entered(hospital, 4)
+    client = chunked(hospital, "Incoming", 2)
+    logic = f"[series_instance_uid] = '{names[2]}.2'"
+    found = client.rows(forms=["series"], filter_logic=logic)
+    assert [row["redcap_repeat_instance"] for row in found if row["redcap_repeat_instance"]] == [2]
