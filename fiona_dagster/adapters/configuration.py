@@ -78,9 +78,7 @@ def registry(settings: Settings) -> RedcapRegistry | None:
     if name not in _registries:
         from fiona_dagster.adapters.redcap.registry import RedcapRegistry
 
-        _registries[name] = RedcapRegistry(
-            settings.redcap, settings.secret, settings.redcap_calls
-        )
+        _registries[name] = RedcapRegistry(settings.redcap, settings.secret, settings.redcap_calls)
     return _registries[name]
 
 

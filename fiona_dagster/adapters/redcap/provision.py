@@ -77,7 +77,8 @@ def provision_project(
 ) -> ProvisionedProject:
     """One project called `title` with the dictionary of `role`; its token in `<tokens_dir>/<title>.token`."""
     dictionary = role_dictionary(role)
-    tokens_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # before a project whose token would have no place
+    # before a project is made whose token would have no place
+    tokens_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     token_file = tokens_dir / f"{title}.token"
     changes: list[str] = []
     if not token_file.exists():
