@@ -1,8 +1,9 @@
 """Identifiers burned into images, with the answer key: which pixels each of their characters has.
 
-Names, numbers and dates are invented. What is varied is what varies in hospitals: font, size, place, angle, polarity,
-contrast, smooth or hard edges, a dark plate behind the text, compression with losses. The key names a character by
-its ink, so that "covered" means that nothing of it can be read any more.
+Names, numbers and dates are invented. What is varied is what varies in hospitals: font, size, place (at the very border
+too), angle, polarity, contrast, smooth or hard edges, a dark plate behind the text, compression with losses. The key
+names a character by its ink, so that "covered" means that nothing of it can be read any more. A character that a person
+cannot read at native size, because what stands behind it is as bright, is in the key as not legible.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,26 +22,33 @@ from PIL import Image, ImageDraw, ImageFont
 
 SURNAMES = ("NORDMANN", "ØDEGÅRD", "BJØRNSTAD", "Sæther", "Ås", "HÅKONSEN", "Grønvåg", "Mc'Intyre-Lie")
 GIVEN = ("KARI", "OLA", "Bjørg", "ÅSE MARIE", "Jo", "Ørjan", "Ætla")
-SIZES = (10, 12, 14, 18, 24, 36, 56)
-ANGLES = (0, 0, 0, 0, 90, 270, 180, 10, -15, 30)
+CAP_HEIGHTS = (8, 9, 10, 12, 14, 18, 24, 36, 56)
+"""Pixels from the base line to the top of an H."""
+ANGLES = (0, 0, 0, 0, 0, 90, 270, 180, 4, 10, -15, 30)
 COVERED = 0.95
 """Share of a character's ink that must lie in boxes: less than that may be read."""
 _FONT_FOLDERS = ("/usr/share/fonts/truetype", "/usr/share/fonts/opentype")
 _FONTS = (
     "DejaVuSans.ttf", "DejaVuSansMono.ttf", "DejaVuSerif.ttf", "DejaVuSans-Bold.ttf", "NimbusSans-Regular.otf",
-    "NimbusSansNarrow-Oblique.otf", "NotoSansMono-Regular.ttf", "C059-Roman.otf",
+    "NimbusSans-Bold.otf", "NimbusSansNarrow-Oblique.otf", "NotoSansMono-Regular.ttf", "C059-Roman.otf",
+    "NimbusMonoPS-Regular.otf",
 )  # fmt: skip
 _INK = 100
+_LEGIBLE_CONTRAST, _LEGIBLE_RATIO = 0.1, 1.5
+"""A character can be read when its ink differs from what stands around it by this share of the image's range, and by
+this many standard deviations of its surroundings."""
+_AROUND = 3
 
 
 @dataclass(frozen=True)
 class Character:
-    """One character: the top left corner of its ink's box and its ink."""
+    """One character: the top left corner of its ink's box, its ink, and whether a person can read it."""
 
     text: str
     top: int
     left: int
     ink: npt.NDArray[np.bool_]
+    legible: bool = True
 
     def is_covered(self, covered: npt.NDArray[np.bool_]) -> bool:
         height, width = self.ink.shape
@@ -52,6 +60,7 @@ class Character:
 class Style:
     font: str
     size: int
+    """Pixels from the base line to the top of an H."""
     angle: int
     bright: bool
     contrast: float
@@ -86,10 +95,12 @@ def identifier(chance: random.Random) -> str:
     ))  # fmt: skip
 
 
-def style(chance: random.Random, *, sizes: Sequence[int] = SIZES, angles: Sequence[int] = ANGLES) -> Style:
+def style(
+    chance: random.Random, *, sizes: Sequence[int] = CAP_HEIGHTS, angles: Sequence[int] = ANGLES
+) -> Style:
     return Style(
         font=chance.choice(fonts()), size=chance.choice(sizes), angle=chance.choice(angles),
-        bright=chance.random() < 0.7, contrast=chance.choice((0.25, 0.5, 1.0, 1.0)),
+        bright=chance.random() < 0.7, contrast=chance.choice((0.15, 0.25, 0.5, 1.0, 1.0)),
         smooth=chance.random() < 0.7, plate=chance.random() < 0.15,
     )  # fmt: skip
 
@@ -144,6 +155,41 @@ def burn(
     return burned, done
 
 
+def judged(one: Identifier, planes: Sequence[npt.NDArray[np.uint8]]) -> Identifier:
+    """The identifier with what a person can read of it in any of these grey pictures of the image."""
+    shown = [plane.astype(np.float32) for plane in planes]
+    characters = tuple(
+        replace(c, legible=any(_is_legible(c, plane) for plane in shown)) for c in one.characters
+    )
+    return replace(one, characters=characters)
+
+
+def _is_legible(character: Character, shown: npt.NDArray[np.float32]) -> bool:
+    height, width = character.ink.shape
+    top, left = max(0, character.top - _AROUND), max(0, character.left - _AROUND)
+    part = shown[top : character.top + height + _AROUND, left : character.left + width + _AROUND]
+    ink = np.zeros(part.shape, dtype=bool)
+    ink[character.top - top :, character.left - left :][:height, :width] = character.ink
+    near = _dilated(ink)
+    around = part[~near]
+    if not around.size:
+        around = part[~ink]
+    contrast = abs(float(np.median(part[ink])) - float(np.median(around))) if around.size else 255.0
+    return contrast >= max(_LEGIBLE_CONTRAST * 255, _LEGIBLE_RATIO * float(around.std()))
+
+
+def _dilated(ink: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """With one pixel more on each side: smooth edges are neither ink nor surroundings."""
+    padded = np.pad(ink, 1)
+    grown = padded.copy()
+    grown[1:] |= padded[:-1]
+    grown[:-1] |= padded[1:]
+    across = grown.copy()
+    across[:, 1:] |= grown[:, :-1]
+    across[:, :-1] |= grown[:, 1:]
+    return across[1:-1, 1:-1]
+
+
 def recompressed(pixels: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint8]:
     """What JPEG of this quality leaves."""
     stream = io.BytesIO()
@@ -170,12 +216,19 @@ def _drawn(text: str, chosen: Style) -> tuple[npt.NDArray[np.float32], npt.NDArr
         ink = ink.rotate(chosen.angle, way, expand=True)
         turned = Image.fromarray(labels).rotate(chosen.angle, Image.Resampling.NEAREST, expand=True)
         labels = np.asarray(turned)
-    return np.asarray(ink, dtype=np.float32) / 255, labels
+    rows, columns = np.nonzero(labels)
+    inside = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+    drawn_ink = (np.asarray(ink)[inside] / 255).astype(np.float32)
+    return drawn_ink, labels[inside].astype(np.uint8)
 
 
 @cache
-def _font(path: str, size: int) -> Any:
-    return ImageFont.truetype(path, size) if path else ImageFont.load_default(size)
+def _font(path: str, cap_height: int) -> Any:
+    def of_size(size: int) -> Any:
+        return ImageFont.truetype(path, size) if path else ImageFont.load_default(size)
+
+    _, top, _, bottom = of_size(100).getbbox("H")
+    return of_size(round(100 * cap_height / (bottom - top)))
 
 
 def _place(
@@ -187,7 +240,9 @@ def _place(
     for _ in range(20):
         top, left = chance.randint(0, rows - shape[0]), chance.randint(0, columns - shape[1])
         if chance.random() < 0.3:  # at the edge, where consoles write
-            top = chance.choice((0, rows - shape[0]))
+            top = chance.choice((0, 2, rows - shape[0]))
+        if chance.random() < 0.2:
+            left = chance.choice((0, 2, max(0, columns - shape[1] - 2), columns - shape[1]))
         if not taken[top : top + shape[0], left : left + shape[1]].any():
             return top, left
     return None

@@ -1,7 +1,7 @@
 """Lines of text in one view, by several looks at it: as it is, turned, smaller, larger.
 
 One look misses vertical and very large or very small letters; the sum of them is biased to find too much. Views are
-cut into tiles, so that memory and time of a look are bounded by its pixels; tiles without any contrast cost nothing.
+cut into tiles, so that memory of a look is bounded and nothing far away counts; tiles without contrast cost nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fiona_dagster.adapters.text_models import text_probability
-from fiona_dagster.domain.pixels.windowing import View
+from fiona_dagster.domain.pixels.windowing import View, windows_of_grey
 
 Mask = npt.NDArray[np.bool_]
-TILE, OVERLAP = 1280, 160
-"""Pixels of a side of what the detector sees at once, and how much of it neighbours see too."""
+TILE, OVERLAP = 480, 96
+"""Pixels of a side of what the detector sees at once, and how much of it neighbours see too. It weighs all that it
+sees: in a larger tile, the grain of an image hides faint and small letters from it."""
 LIKELY = 0.2
 """Probability from which a pixel belongs to text: half of what others use."""
 _SMALL = 600_000
@@ -30,6 +31,9 @@ _CERTAIN = 0.45
 _LEAST_AREA = 6
 _GROWTH, _MARGIN = 0.5, 2
 """Of a line's thickness, and pixels: the detector marks the middle of a line, not its ascenders."""
+_ELONGATED, _ENDS = 1.5, 1.0
+"""A line this much longer than thick grows at its ends by so many thicknesses: its first and last letters are missed
+first, where something bright lies behind them."""
 _THICKEST = 40
 """Pixels of a line that grows with its thickness; what is larger is found by a smaller look as well."""
 _THICK = 64
@@ -59,8 +63,11 @@ class Line:
     picture: View
 
 
-def lines_of(view: View) -> tuple[list[Line], int]:
-    """Lines of text in a view, the surest first, and how often the detector ran. A line may be found several times."""
+def lines_of(view: View, *, is_colour: bool = False) -> tuple[list[Line], int]:
+    """Lines of text in a view, the surest first, and how often the detector ran. A line may be found several times.
+
+    `is_colour` tells that its channels are colours and no windows of one grey frame: dim text is looked for then, too.
+    """
     rows, columns = view.shape[:2]
     scales = [1.0]
     if max(rows, columns) >= 128:
@@ -71,8 +78,10 @@ def lines_of(view: View) -> tuple[list[Line], int]:
         scales.append(2.0)
     found: list[Line] = []
     runs = 0
-    for scale in scales:
-        scaled = _scaled(view, scale)
+    looks = [(scale, _scaled(view, scale)) for scale in scales]
+    if is_colour:
+        looks.append((1.0, windows_of_grey(view)))
+    for scale, scaled in looks:
         for turned in (False, True):
             seen = np.ascontiguousarray(np.rot90(scaled)) if turned else scaled
             probability, cost = _probability(seen)
@@ -98,12 +107,12 @@ def _probability(view: View) -> tuple[npt.NDArray[np.float32], int]:
     rows, columns = view.shape[:2]
     whole = np.zeros((rows, columns), dtype=np.float32)
     runs = 0
-    for top in _starts(rows):
-        for left in _starts(columns):
-            tile = view[top : top + TILE, left : left + TILE]
+    for top, high in _tiles(rows):
+        for left, wide in _tiles(columns):
+            tile = view[top : top + high, left : left + wide]
             if int(tile.max()) - int(tile.min()) <= _FLAT or _is_flat(tile):
                 continue
-            place = whole[top : top + TILE, left : left + TILE]
+            place = whole[top : top + high, left : left + wide]
             np.maximum(place, text_probability(np.ascontiguousarray(tile)), out=place)
             runs += 1
     return whole, runs
@@ -147,13 +156,12 @@ def _is_flat(tile: View) -> bool:
     return all(int(channel.max()) - int(channel.min()) <= _FLAT for channel in np.moveaxis(tile, 2, 0))
 
 
-def _starts(length: int) -> Iterator[int]:
-    if length <= TILE:
-        yield 0
-        return
-    count = -(-(length - OVERLAP) // (TILE - OVERLAP))
+def _tiles(length: int) -> Iterator[tuple[int, int]]:
+    """Start and length of equal parts of a side, no longer than a tile, that overlap their neighbours."""
+    count = max(1, -(-(length - OVERLAP) // (TILE - OVERLAP)))
+    size = -(-(length + (count - 1) * OVERLAP) // count)
     for number in range(count):
-        yield round(number * (length - TILE) / (count - 1))
+        yield round(number * (length - size) / max(1, count - 1)), size
 
 
 def _components(
@@ -172,12 +180,34 @@ def _components(
         thickness = min(width, height, _THICKEST, 2 * area / max(width, height))
         reach = max(_MARGIN, round(_GROWTH * thickness) + _MARGIN)
         spread = np.ones((2 * reach + 1, 2 * reach + 1), dtype=np.uint8)
-        mask = np.asarray(cv2.dilate(np.pad(part, reach).astype(np.uint8), spread)).astype(bool)
+        right, down = _end(points)
+        border = reach + max(abs(right), abs(down))
+        grown = np.asarray(cv2.dilate(np.pad(part, border).astype(np.uint8), spread))
+        mask = _lengthened(grown.astype(bool), right, down)
         pieces = tuple(
-            _in_view(piece, left - reach, top - reach, view.shape, shape, scale, turned=turned)
+            _in_view(piece, left - border, top - border, view.shape, shape, scale, turned=turned)
             for piece in _pieces(mask, thickness)
         )
         yield Line(pieces, float(inside.mean()), _picture(view, points, reach))
+
+
+def _end(points: npt.NDArray[np.float32]) -> tuple[int, int]:
+    """By how many pixels a line grows at one of its ends, to the right and down; 0 where it has no direction."""
+    _, (width, height), angle = cv2.minAreaRect(points)
+    thickness = max(1.0, min(width, height))
+    if max(width, height) < _ELONGATED * thickness:
+        return 0, 0
+    length = _ENDS * min(thickness, _THICKEST)
+    radians = np.deg2rad(angle + (90 if width < height else 0))
+    return round(length * float(np.cos(radians))), round(length * float(np.sin(radians)))
+
+
+def _lengthened(mask: Mask, right: int, down: int) -> Mask:
+    """A mask with itself moved by half and by all of a distance, both ways; its border is as wide as that."""
+    longer = mask.copy()
+    for share in (-1.0, -0.5, 0.5, 1.0) if right or down else ():
+        longer |= np.roll(mask, (round(share * down), round(share * right)), axis=(0, 1))
+    return longer
 
 
 def _pieces(mask: Mask, thickness: float) -> Iterator[Rectangle]:

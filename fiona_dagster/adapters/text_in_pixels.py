@@ -7,15 +7,15 @@ frames held.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from fiona_dagster.adapters.pixel_frames import decoded_frames, describe
-from fiona_dagster.adapters.text_detection import Line, Mask, lines_of
+from fiona_dagster.adapters.text_detection import Line, lines_of
 from fiona_dagster.adapters.text_models import recognized
 from fiona_dagster.domain.pixels.boxes import Box, FramesText, joined_in_time
 from fiona_dagster.domain.pixels.frames import Frame, ImagePixel, Stored
@@ -32,6 +32,12 @@ _REMEMBERED = 1024
 _SURE = 0.8
 """Confidence below which a line is read upside down as well."""
 _NEARLY_ALL = 0.9
+_DENSEST = 0.9
+"""Characters that a line has at least for each of its heights that it is long, but for one."""
+_PART = 0.5
+"""Confidence at most in what was read of a line in part."""
+_THICKER = 2.0
+"""Times the thickness of a line from which another one is not the same line seen at another scale."""
 
 
 def read_text(path: Path, *, frames: Iterable[int] | None = None, recognize: bool = True) -> FramesText:
@@ -70,6 +76,7 @@ class _Reader:
 
     def __init__(self, image: ImagePixel, *, recognize: bool) -> None:
         self._image, self._recognize = image, recognize
+        self._is_colour = image.palette is not None or image.samples_per_pixel > 1
         self._known: OrderedDict[bytes, tuple[Box, ...]] = OrderedDict()
         self._before: Stored | None = None
         self._boxes: tuple[Box, ...] = ()
@@ -103,54 +110,107 @@ class _Reader:
 
     def _found(self, view: View, region: Region) -> list[Box]:
         part = np.ascontiguousarray(view[region.top : region.bottom, region.left : region.right])
-        lines, runs = lines_of(part)
+        boxes, runs = boxes_of_view(part, is_colour=self._is_colour, recognize=self._recognize)
         self.runs += runs
-        chosen = _distinct(lines, (part.shape[0], part.shape[1]))
-        texts = self._texts([line for line, is_new in chosen if is_new])
-        boxes = []
-        for line, is_new in chosen:
-            text, confidence = next(texts) if is_new else ("", line.score)
-            boxes += [
-                Box(
-                    first_frame=0,
-                    last_frame=0,
-                    left=region.left + piece.left,
-                    top=region.top + piece.top,
-                    width=piece.right - piece.left,
-                    height=piece.bottom - piece.top,
-                    text=text,
-                    confidence=confidence if text else line.score,
-                )
-                for piece in line.pieces
-            ]
-        return boxes
-
-    def _texts(self, lines: Sequence[Line]) -> Iterator[tuple[str, float]]:
-        if not self._recognize:
-            return iter([("", line.score) for line in lines])
-        upright = recognized([line.picture for line in lines])
-        doubted = [number for number, (_, confidence) in enumerate(upright) if confidence < _SURE]
-        turned = recognized([np.ascontiguousarray(lines[number].picture[::-1, ::-1]) for number in doubted])
-        for number, other in zip(doubted, turned, strict=True):
-            upright[number] = max(upright[number], other, key=lambda result: result[1])
-        return iter(upright)
+        return [replace(box, left=region.left + box.left, top=region.top + box.top) for box in boxes]
 
 
-def _distinct(lines: Sequence[Line], shape: tuple[int, int]) -> list[tuple[Line, bool]]:
-    """Lines that add something, and whether it is a line of its own; the surest first.
+def boxes_of_view(view: View, *, is_colour: bool = False, recognize: bool = True) -> tuple[list[Box], int]:
+    """The boxes of what can be seen of a frame, for frame 0, and how often the detector ran.
 
-    One that lies within others is left out; one that only reaches a little beyond them covers, but is not read.
+    Raises:
+        ConfigurationError: the models are not installed.
     """
-    covered: Mask = np.zeros(shape, dtype=bool)
-    chosen = []
+    lines, runs = lines_of(view, is_colour=is_colour)
+    chosen = _distinct(lines, (view.shape[0], view.shape[1]))
+    texts = _texts([one.line for one in chosen if one.is_read], recognize=recognize)
+    known: list[tuple[str, float]] = []
+    for one in chosen:
+        if one.is_read:
+            known.append(next(texts))
+        else:
+            known.append(known[one.within] if one.within is not None else ("", one.line.score))
+    boxes = [
+        Box(
+            first_frame=0,
+            last_frame=0,
+            left=piece.left,
+            top=piece.top,
+            width=piece.right - piece.left,
+            height=piece.bottom - piece.top,
+            text=text,
+            confidence=confidence if text else one.line.score,
+        )
+        for one, (text, confidence) in zip(chosen, known, strict=True)
+        for piece in one.line.pieces
+    ]
+    return boxes, runs
+
+
+def _texts(lines: Sequence[Line], *, recognize: bool) -> Iterator[tuple[str, float]]:
+    if not recognize:
+        return iter([("", line.score) for line in lines])
+    upright = recognized([line.picture for line in lines])
+    doubted = [number for number, (_, confidence) in enumerate(upright) if confidence < _SURE]
+    turned = recognized([np.ascontiguousarray(lines[number].picture[::-1, ::-1]) for number in doubted])
+    for number, other in zip(doubted, turned, strict=True):
+        upright[number] = max(upright[number], other, key=lambda result: result[1])
+    return iter(_doubting_gaps(one, line) for one, line in zip(upright, lines, strict=True))
+
+
+def _doubting_gaps(result: tuple[str, float], line: Line) -> tuple[str, float]:
+    """A reading that is too short for its line has passed over something: it is no longer sure."""
+    text, confidence = result
+    height, width = line.picture.shape[:2]
+    return (
+        (text, confidence) if len(text) + 1 >= _DENSEST * width / height else (text, min(confidence, _PART))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A line that covers something of its own. One that is not read has the text of the line it lies within, if any."""
+
+    line: Line
+    is_read: bool
+    within: int | None = None
+
+
+def _distinct(lines: Sequence[Line], shape: tuple[int, int]) -> list[_Chosen]:
+    """Lines that add something; the surest first.
+
+    One that lies within another is left out, and one that only reaches a little beyond it covers, but is not read.
+    Within much thicker lines it counts as a line of its own: what was read there was not this one.
+    """
+    owner = np.full(shape, -1, dtype=np.int32)
+    thickness: list[float] = []
+    chosen: list[_Chosen] = []
     for line in lines:
-        inside = total = 0
+        own = _thickness(line)
+        counts: Counter[int] = Counter()
+        total = 0
         for piece in line.pieces:
-            part = covered[piece.top : piece.bottom, piece.left : piece.right]
-            inside, total = inside + int(part.sum()), total + part.size
+            part = owner[piece.top : piece.bottom, piece.left : piece.right]
+            total += part.size
+            numbers, times = np.unique(part, return_counts=True)
+            counts.update(dict(zip(numbers.tolist(), times.tolist(), strict=True)))
+        like = {n: count for n, count in counts.items() if n >= 0 and thickness[n] <= _THICKER * own}
+        inside = sum(like.values())
         if inside == total:
             continue
-        chosen.append((line, inside < _NEARLY_ALL * total))
+        most = max(like, key=lambda n: like[n], default=None)
+        is_read = inside < _NEARLY_ALL * total
+        alone = most is not None and like[most] >= _NEARLY_ALL * total
+        chosen.append(_Chosen(line, is_read, most if alone and not is_read else None))
+        thickness.append(own)
         for piece in line.pieces:
-            covered[piece.top : piece.bottom, piece.left : piece.right] = True
+            part = owner[piece.top : piece.bottom, piece.left : piece.right]
+            replaced = ~np.isin(part, list(like)) if like else np.ones(part.shape, dtype=bool)
+            part[replaced] = len(chosen) - 1
     return chosen
+
+
+def _thickness(line: Line) -> float:
+    """Of its largest piece, in pixels of the view."""
+    piece = max(line.pieces, key=lambda one: (one.right - one.left) * (one.bottom - one.top))
+    return float(min(piece.right - piece.left, piece.bottom - piece.top))

@@ -24,7 +24,7 @@ _STRIDE = 32
 """The detector halves an image five times."""
 _BORDER = 8
 _LINE_HEIGHT = 48
-_WIDEST_LINE = 1600
+_WIDEST_LINE, _NARROWEST_BATCH = 1600, 128
 _BATCH = 8
 
 
@@ -66,7 +66,7 @@ def _read(lines: Sequence[View]) -> list[tuple[str, float]]:
     for line in lines:
         width = min(_WIDEST_LINE, max(_LINE_HEIGHT, round(line.shape[1] * _LINE_HEIGHT / line.shape[0])))
         scaled.append(cv2.resize(line, (width, _LINE_HEIGHT), interpolation=cv2.INTER_CUBIC))
-    widest = max(320, *(line.shape[1] for line in scaled))
+    widest = max(_NARROWEST_BATCH, *(line.shape[1] for line in scaled))
     values = np.zeros((len(scaled), 3, _LINE_HEIGHT, widest), dtype=np.float32)
     for number, line in enumerate(scaled):
         values[number, :, :, : line.shape[1]] = (line.astype(np.float32) / 127.5 - 1.0).transpose(2, 0, 1)

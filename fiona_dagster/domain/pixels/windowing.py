@@ -2,8 +2,8 @@
 
 Text is burned in at values of its own: at the top of the range, at the bottom, or somewhere in the middle of a range
 that one outlier has stretched. So a grey image is shown through three windows at once, as if they were its colours,
-and what can be seen through one of them is seen: the whole range of the frame, the middle of it (or the object's own
-window), and the contrast with what stands around each pixel.
+and what can be seen through one of them is seen: the whole range of the frame, the middle of it, and the contrast
+with what stands around each pixel.
 """
 
 from __future__ import annotations
@@ -34,9 +34,14 @@ def view_of(frame: Frame, image: ImagePixel) -> View:
     if frame.stored.ndim == 3:
         return _coloured(frame.stored, image, interpretation)
     values = _finite(image_bits(frame.stored, image))
-    return np.stack(
-        [(whole := _stretched(values, *_range(values))), _middle(values, image), _local(whole)], axis=2
-    )
+    return np.stack([(whole := _stretched(values, *_range(values))), _middle(values), _local(whole)], axis=2)
+
+
+def windows_of_grey(view: View) -> View:
+    """The three windows of a grey frame for the brightness of a coloured one: dim text stands out in them."""
+    values = view.astype(np.float32).mean(axis=2)
+    whole = _stretched(values, *_range(values))
+    return np.stack([whole, _middle(values), _local(whole)], axis=2)
 
 
 def image_bits(stored: Stored, image: ImagePixel) -> Stored:
@@ -72,7 +77,7 @@ def _stretched(values: npt.NDArray[np.float32], low: float, high: float) -> View
     return np.clip((values - low) * (255.0 / (high - low)) + 0.5, 0, 255).astype(np.uint8)
 
 
-def _middle(values: npt.NDArray[np.float32], image: ImagePixel) -> View:
+def _middle(values: npt.NDArray[np.float32]) -> View:
     """Without the outermost hundredths: what one bright pixel, or text itself, has pushed together."""
     step = max(1, values.size // _SAMPLED)
     low, high = np.percentile(values.reshape(-1)[::step], _MIDDLE)
