@@ -8,8 +8,8 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from fiona_dagster.adapters.dicom_files import DEFLATED, InstanceFile, PixelSpan
 from fiona_dagster.domain.deid.encoding import header
@@ -25,8 +25,7 @@ _CANNOT_SPLICE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNO
 _PIXELS_INSIDE = (0x7FE00010, 0x7FE00008, 0x7FE00009, 0x56000020)
 
 
-@dataclass(frozen=True, slots=True)
-class Pixels:
+class Pixels(NamedTuple):
     """Pixel Data that is not the original's: `pieces` gives its value of `length` bytes, each time anew."""
 
     transfer_syntax_uid: str
@@ -158,8 +157,7 @@ def _deflated(content: bytes) -> bytes:
     return made + b"\0" * (len(made) % 2)
 
 
-@dataclass(frozen=True, slots=True)
-class PixelValue:
+class PixelValue(NamedTuple):
     """The value of Pixel Data: where it lies in a file; what was read of it, and of a second one behind it.
 
     Float and Double Float Pixel Data and Spectroscopy Data count as pixels.
@@ -177,8 +175,7 @@ def pixel_value(file: InstanceFile) -> PixelValue:
     return PixelValue(file.path, file.pixels, tuple(hashlib.sha256(value).digest() for value in values))
 
 
-@dataclass(frozen=True, slots=True)
-class CopySums:
+class CopySums(NamedTuple):
     """What was found in a copy's file: SHA-256 of it without the value of Pixel Data and of the whole, in hexadecimal
     digits; whether that value is the original's."""
 

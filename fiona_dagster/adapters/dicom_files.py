@@ -13,9 +13,9 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from fiona_dagster.domain.deid.elements import EMPTY, DataSet, Place, Short, Unit, find_elements
 from fiona_dagster.domain.deid.encoding import EXPLICIT_LITTLE as EXPLICIT
@@ -39,8 +39,7 @@ _PATIENT_ID, _SOP_CLASS_UID = 0x00100020, 0x00080016
 _MEDIA_STORAGE_SOP_CLASS_UID, _TRANSFER_SYNTAX_UID = 0x00020002, 0x00020010
 
 
-@dataclass(frozen=True, slots=True)
-class PixelSpan:
+class PixelSpan(NamedTuple):
     """Where the value of Pixel Data lies in a file: bytes `start` to `end`, fragments and delimiter included."""
 
     tag: int
@@ -50,8 +49,7 @@ class PixelSpan:
     undefined_length: bool
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceFile:
+class InstanceFile(NamedTuple):
     """A file whose elements were found.
 
     `dataset` is its first level up to the pixels, `behind` what stands behind them, `meta` the file meta information.

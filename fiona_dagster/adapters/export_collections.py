@@ -30,9 +30,10 @@ from fiona_dagster.adapters.stored_zip import StoredZip
 from fiona_dagster.domain.errors import FionaError, Permanent, Transient
 from fiona_dagster.domain.exports.bids import Participant, dataset_files
 from fiona_dagster.domain.exports.changes import ExportContext
+from fiona_dagster.domain.exports.formats import ExportType
 from fiona_dagster.domain.exports.profiles import ExportProfile
 from fiona_dagster.domain.exports.statement import STATEMENT_FILE, statement_of
-from fiona_dagster.domain.packaging import COMMENT_FILE, Entry, ExportType, Package, md5_line
+from fiona_dagster.domain.packaging import COMMENT_FILE, Entry, Package, md5_line
 
 if TYPE_CHECKING:
     from fiona_dagster.adapters.signing import SigningKey

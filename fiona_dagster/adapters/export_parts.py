@@ -17,9 +17,10 @@ from fiona_dagster.adapters.package_sources import (
     value_of,
 )
 from fiona_dagster.domain.exports.bids import Participant, Session, label
+from fiona_dagster.domain.exports.formats import ExportType
 from fiona_dagster.domain.exports.profiles import CONVERTED, ExportProfile
 from fiona_dagster.domain.exports.trees import place_of
-from fiona_dagster.domain.packaging import PROOF_FILE, ExportType
+from fiona_dagster.domain.packaging import PROOF_FILE
 
 if TYPE_CHECKING:
     from fiona_dagster.domain.exports.changes import ExportContext

@@ -34,6 +34,7 @@ from fiona_dagster.adapters.stored_zip import StoredZip
 from fiona_dagster.domain.errors import FionaError, Permanent, Transient
 from fiona_dagster.domain.exports.bids import dataset_files
 from fiona_dagster.domain.exports.changes import NO_CONTEXT, ExportContext
+from fiona_dagster.domain.exports.formats import ExportType
 from fiona_dagster.domain.exports.profiles import ExportProfile
 from fiona_dagster.domain.exports.statement import STATEMENT_FILE, STATEMENT_FORMAT, statement_of
 from fiona_dagster.domain.layout import DELIVERED_FOLDER
@@ -41,7 +42,6 @@ from fiona_dagster.domain.packaging import (
     COMMENT_FILE,
     WARNING_FILE,
     Entry,
-    ExportType,
     Manifest,
     Package,
     comment_text,

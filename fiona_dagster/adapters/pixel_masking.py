@@ -111,7 +111,7 @@ class _Masker:
         if masking.changes_pixels:
             made = masked_pixels(file, image, masking)
             pixels, masking, new = made.pixels, made.masking, made.reencoded
-        clean = replace(clean, before=follow(clean.before, dataset.syntax, masking, image, new))
+        clean = clean._replace(before=follow(clean.before, dataset.syntax, masking, image, new))
         digest, size = write_instance(self._folder / path, clean, file, pixels)
         copy = copy_of(source, clean, path, digest, size, masking.transfer_syntax_uid or syntax)
         result = replace(copy, masking=masking)

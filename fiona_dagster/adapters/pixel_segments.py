@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fiona_dagster.adapters.dicom_files import EXPLICIT_LITTLE_UID, InstanceFile, PixelSpan
 from fiona_dagster.domain.deid import boxes, codestreams
@@ -27,7 +26,6 @@ from fiona_dagster.domain.deid.pixel_data import (
     native_reason,
     offsets_reason,
 )
-from fiona_dagster.domain.deid.walk import Found
 from fiona_dagster.domain.errors import Permanent
 
 if TYPE_CHECKING:
@@ -52,8 +50,7 @@ _REMEMBERED = 4096
 """Length and number of texts that are remembered: most images of a study have the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class PixelContent:
+class PixelContent(NamedTuple):
     """What was found in the pixel data of a file.
 
     `reason` says why it may hold more than its image, `offsets_fit` whether the tables of its fragments at the first
@@ -98,6 +95,8 @@ class PixelSearch:
         return found
 
     def _leaks(self, value: bytes) -> bool:
+        from fiona_dagster.domain.deid.walk import Found
+
         return self._search.leaks(Found((PIXEL_DATA,), "OB", "OB", value, ("utf8",)))
 
     def _identifies(self, value: bytes) -> bool:
@@ -154,7 +153,7 @@ def _encapsulated(file: InstanceFile, span: PixelSpan) -> PixelContent:
         if reason:
             return PixelContent(reason, offsets_fit=fits)
         found = _frames(descriptor, file.dataset, file.transfer_syntax_uid, pieces[1:])
-        return replace(found, offsets_fit=fits)
+        return found._replace(offsets_fit=fits)
     finally:
         os.close(descriptor)
 

@@ -9,11 +9,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fiona_dagster.adapters.dicom_copies import write_instance
 from fiona_dagster.adapters.dicom_files import InstanceFile, patient_of, quiet_pydicom, read_instance
-from fiona_dagster.adapters.seen_elements import gather_originals
 from fiona_dagster.domain.deid.admission import SERIES_INSTANCE_UID
 from fiona_dagster.domain.deid.familiar import Familiar
 from fiona_dagster.domain.deid.text import first_text
@@ -50,8 +49,7 @@ class Task:
     sources: tuple[SourceInstance, ...]
 
 
-@dataclass(frozen=True)
-class Treated:
+class Treated(NamedTuple):
     """What became of one source, and whose it says it is: Study Instance UID and PatientID, None where unreadable.
 
     `suspicion` says why its pixels are to be read before it is released, in which `series` of the originals.
@@ -81,7 +79,12 @@ def deidentify_part(
     """De-identify the sources at `positions`; those that have a reason not to be released are read all the same."""
     from fiona_dagster.domain.deid.engine import Deidentifier
 
-    engine = Deidentifier(task.profile, task.request, task.key, lambda: gather_originals(task.sources, task.request))
+    def originals() -> OriginalValues:
+        from fiona_dagster.adapters.seen_elements import gather_originals
+
+        return gather_originals(task.sources, task.request)
+
+    engine = Deidentifier(task.profile, task.request, task.key, originals)
     familiar = Familiar()
     treated = []
     for position in positions:

@@ -174,7 +174,7 @@ def _due(resource: GatewayResource, transfer: Transfer, profile: ExportProfile) 
     from fiona_dagster.assets.releases import recall_verified, release_proof
     from fiona_dagster.domain.exports.bids import Session
     from fiona_dagster.domain.exports.collections import Place
-    from fiona_dagster.domain.packaging import ExportType
+    from fiona_dagster.domain.exports.formats import ExportType
 
     study = resource.ledger.studies.get(transfer.study_key)
     verified = recall_verified(resource, study, transfer)
@@ -191,8 +191,8 @@ def _due(resource: GatewayResource, transfer: Transfer, profile: ExportProfile) 
 
 def _profile(project: Project, text: str) -> ExportProfile:
     """The project's export of that name, else the format of that name as it comes."""
+    from fiona_dagster.domain.exports.formats import ExportType
     from fiona_dagster.domain.exports.profiles import ExportProfile
-    from fiona_dagster.domain.packaging import ExportType
 
     named = [one for one in project.exports if one.label.lower() == text.strip().lower()]
     return named[0] if named else ExportProfile(ExportType.named(text))

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from fiona_dagster.domain.pixels.masks import Masking
 from fiona_dagster.domain.project import Project
 
 if TYPE_CHECKING:
     from fiona_dagster.domain.deid.originals import OriginalValues
+    from fiona_dagster.domain.pixels.masks import Masking
 
 Disposition = Literal["released", "held", "excluded", "failed"]
 DISPOSITIONS: tuple[Disposition, ...] = ("released", "held", "excluded", "failed")

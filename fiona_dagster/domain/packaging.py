@@ -11,11 +11,10 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fiona_dagster.domain.errors import Permanent
+from fiona_dagster.domain.exports.formats import ExportType
 from fiona_dagster.domain.layout import safe_name
 
 if TYPE_CHECKING:
@@ -30,30 +29,6 @@ NAME_LIMIT = 220
 _PART_LIMIT = 120
 """Characters that `safe_name` keeps of a part."""
 _NOT_PURE = re.compile(r"[^a-zA-Z0-9_^åÅøØæÆ]")
-
-
-class ExportType(StrEnum):
-    """The export types that we build, spelt as in FIONA's job files."""
-
-    NATIVE = "native"
-    PURE = "PURE"
-    NIFTI = "NIFTI"
-    BIDS = "BIDS"
-    RAM_MS = "RAM-MS"
-    TRANSPARA = "Transpara"
-    SPECTROSCOPY = "Spectroscopy"
-
-    @classmethod
-    def named(cls, text: str) -> ExportType:
-        """The type called `text`, in any case.
-
-        Raises:
-            Permanent: there is none of that name.
-        """
-        for one in cls:
-            if one.value.lower() == text.strip().lower():
-                return one
-        raise Permanent(f"'{text}' is no export type: use {', '.join(cls)}")
 
 
 @dataclass(frozen=True)

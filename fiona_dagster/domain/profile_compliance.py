@@ -6,7 +6,6 @@ Shared with the engine are the rules and the cleaners, never its actions.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from fiona_dagster.domain.deid import technical
 from fiona_dagster.domain.deid.actions import DUMMIES, DUMMY_TEXT
@@ -84,7 +83,7 @@ def _is_unknown(found: Found) -> bool:
 def _read(found: Found) -> Found:
     """An element to be read by the VR that it has: of a private one in implicit VR the safe list knows it."""
     row = safe_private(found.creator, canonical(found.tag)) if found.creator else None
-    return found if row is None or found.declared_vr not in {"", "UN"} else replace(found, vr=row.vr)
+    return found if row is None or found.declared_vr not in {"", "UN"} else found._replace(vr=row.vr)
 
 
 def _fits(found: Found) -> bool:

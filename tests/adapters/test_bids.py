@@ -24,8 +24,8 @@ from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deidentification import ReleaseRequest, SourceInstance
 from fiona_dagster.domain.exports.changes import NO_CONTEXT
 from fiona_dagster.domain.exports.collections import Member, places
+from fiona_dagster.domain.exports.formats import ExportType
 from fiona_dagster.domain.exports.profiles import ExportProfile
-from fiona_dagster.domain.packaging import ExportType
 from fiona_dagster.domain.project import Project
 from fiona_dagster.domain.verification import VerifiedStudy
 from tests.conftest import NEEDS, need_shared

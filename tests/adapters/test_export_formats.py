@@ -20,9 +20,10 @@ from fiona_dagster.domain.deid.dates import DateShift
 from fiona_dagster.domain.errors import Hold, Permanent
 from fiona_dagster.domain.exports.changes import ExportContext
 from fiona_dagster.domain.exports.demographics import Demographics
+from fiona_dagster.domain.exports.formats import ExportType
 from fiona_dagster.domain.exports.profiles import ExportProfile
 from fiona_dagster.domain.exports.templates import folder_template
-from fiona_dagster.domain.packaging import ExportType, Package
+from fiona_dagster.domain.packaging import Package
 from fiona_dagster.domain.verification import VerifiedStudy
 from tests.deliverables import SERIES, instances, verified_study, write_copy
 

@@ -21,6 +21,8 @@ HEAVY = (
     "pypdf",
     "yaml",
     "importlib.metadata",
+    "fiona_dagster.domain.packaging",
+    "fiona_dagster.domain.layout",
 )
 PROGRAM = """
 import sys

@@ -10,7 +10,7 @@ import pytest
 from fiona_dagster.adapters import nifti
 from fiona_dagster.adapters.packages import build, manifest_file
 from fiona_dagster.domain.errors import Permanent
-from fiona_dagster.domain.packaging import ExportType
+from fiona_dagster.domain.exports.formats import ExportType
 from fiona_dagster.domain.verification import VerifiedStudy
 from tests.conftest import need_shared
 from tests.deliverables import instances, verified_study, write_copy

@@ -16,7 +16,7 @@ from fiona_dagster.adapters import package_sources
 from fiona_dagster.adapters.packages import build, manifest_file, md5_file
 from fiona_dagster.adapters.stored_zip import StoredZip
 from fiona_dagster.domain.errors import FionaError, Hold, Permanent
-from fiona_dagster.domain.packaging import ExportType
+from fiona_dagster.domain.exports.formats import ExportType
 from tests.conftest import need_program
 from tests.deliverables import SERIES, a_study, instances, verified_study, write_copy
 

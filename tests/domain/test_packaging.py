@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from fiona_dagster.domain.deidentification import DeidentifiedInstance
 from fiona_dagster.domain.errors import Permanent
+from fiona_dagster.domain.exports.formats import ExportType
 from fiona_dagster.domain.packaging import (
     CopyHeader,
     Entry,
-    ExportType,
     Manifest,
     Package,
     comment_text,

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from fiona_dagster.domain.deid.dates import DateShift
 from fiona_dagster.domain.deid.text import BY_CHARACTER_SET, TEXT, decode, encode, split
@@ -40,8 +39,7 @@ _WITH_LINES = frozenset({"LT", "ST", "UT"})
 """VRs in which TAB, LF, FF and CR may stand (PS3.5 6.1.3); ESC may where a character set is switched."""
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """The value of one element as it stands in the file, with the encodings that govern it."""
 
     tag: int
@@ -62,7 +60,6 @@ class Action(Protocol):
     def describe(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
 class Keep:
     """Text is written in UTF-8; what is not text, a number or a code where it should be is emptied."""
 
@@ -82,6 +79,11 @@ class Keep:
 
     def describe(self) -> str:
         return "kept"
+
+
+def keeps_bytes(action: Action, tag: int) -> bool:
+    """Whether an action leaves binary numbers of an attribute as they are, whatever they are."""
+    return action.__class__ is Keep and tag not in _FORMS
 
 
 def _has_controls(field: Field) -> bool:
@@ -114,7 +116,6 @@ def _code_of(text: str) -> str:
     return capitals if FreeText().clean(capitals) == capitals else ""
 
 
-@dataclass(frozen=True, slots=True)
 class Remove:
     """The element goes."""
 
@@ -125,7 +126,6 @@ class Remove:
         return "removed"
 
 
-@dataclass(frozen=True, slots=True)
 class Empty:
     """The element stays without a value."""
 
@@ -136,7 +136,6 @@ class Empty:
         return "emptied"
 
 
-@dataclass(frozen=True, slots=True)
 class Replace:
     """A dummy of the VR; what was empty stays empty, and what has no dummy is removed."""
 
@@ -151,8 +150,7 @@ class Replace:
         return f"replaced by a dummy value ({DUMMY_TEXT}, 19000101)"
 
 
-@dataclass(frozen=True, slots=True)
-class MapUid:
+class MapUid(NamedTuple):
     """Every value through the project's map of UIDs."""
 
     mapper: Callable[..., str]
@@ -169,8 +167,7 @@ class MapUid:
         return self.meaning
 
 
-@dataclass(frozen=True, slots=True)
-class ShiftDate:
+class ShiftDate(NamedTuple):
     """Every value moved; what cannot be parsed is emptied."""
 
     shift: DateShift
@@ -185,8 +182,7 @@ class ShiftDate:
         return "cut down to the year" if self.shift.year_only else "moved by the participant's number of days"
 
 
-@dataclass(frozen=True, slots=True)
-class Pseudonym:
+class Pseudonym(NamedTuple):
     """A value made from the one that stands there; what was empty stays empty."""
 
     made_from: Callable[[str], str]

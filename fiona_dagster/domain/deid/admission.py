@@ -6,8 +6,7 @@ row in `sop_classes.csv` means is published in `docs/object-types.md`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from fiona_dagster.domain.deid.codes import Option
 from fiona_dagster.domain.deid.dictionary import is_transfer_syntax
@@ -36,8 +35,7 @@ _NOT_IN_THE_FILE = frozenset(
 """JPIP, where the pixels stay on a server; syntaxes of mail, of XML and of real-time video, which are of no files."""
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Why an instance is not released as it is. `reason` holds no patient data.
 
     What is suspected has its pixels read, and is released once they are masked.

@@ -21,12 +21,12 @@ from fiona_dagster.domain.deid.conventions import pseudonyms
 from fiona_dagster.domain.deid.dates import DateShift, shift_days
 from fiona_dagster.domain.deid.originals import OriginalValues
 from fiona_dagster.domain.deid.profile import Code, Option, Profile, effective_vr
-from fiona_dagster.domain.deid.residuals import ResidualSearch
 from fiona_dagster.domain.deid.uids import uid_map
 from fiona_dagster.domain.deidentification import ReleaseRequest
 
 if TYPE_CHECKING:
     from fiona_dagster.domain.deid.free_text import FreeText
+    from fiona_dagster.domain.deid.residuals import ResidualSearch
 
 Originals = Callable[[], OriginalValues]
 """What identifies in all originals of a study; asked for only where an action looks inside of values."""
@@ -128,6 +128,8 @@ class ChosenActions:
 
     @cached_property
     def _search(self) -> ResidualSearch:
+        from fiona_dagster.domain.deid.residuals import ResidualSearch
+
         return ResidualSearch(self._values, ())
 
 

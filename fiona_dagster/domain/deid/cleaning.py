@@ -4,7 +4,7 @@ identify."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fiona_dagster.domain.deid import technical
 from fiona_dagster.domain.deid.actions import DUMMY_TEXT, Action, Field, Keep
@@ -15,8 +15,7 @@ from fiona_dagster.domain.deid.text import encode, split
 from fiona_dagster.domain.errors import Hold
 
 
-@dataclass(frozen=True, slots=True)
-class CleanText:
+class CleanText(NamedTuple):
     """Every value through the cleaner of free text; where nothing is left of it, a dummy stands for it."""
 
     cleaner: Callable[[str], str]
@@ -32,7 +31,6 @@ class CleanText:
         return "cleaned: words of the vocabulary stay"
 
 
-@dataclass(frozen=True, slots=True)
 class KeepTechnical:
     """What is known to name nobody stays; the rest is cleaned, or goes as the attribute's Type allows.
 
@@ -63,8 +61,7 @@ class KeepTechnical:
         return "kept; what is no term or word of technical text is cleaned or goes"
 
 
-@dataclass(frozen=True, slots=True)
-class Fitting:
+class Fitting(NamedTuple):
     """What another action makes of a private value that is what the safe list says; the element goes where the value
     is something else, or what was made of it is.
     """
@@ -86,7 +83,6 @@ class Fitting:
 _REMEMBERED_HEADERS = 4
 
 
-@dataclass(frozen=True, slots=True)
 class CleanHeader:
     """A vendor's header or protocol, with its safe settings alone; removed where it cannot be read, or where a value
     that identifies stands in it even so.
@@ -94,9 +90,9 @@ class CleanHeader:
     The last few are remembered: a series header is long, and the same in every image.
     """
 
-    is_identifying: Callable[[str], bool]
-    stands_in: Callable[[bytes], bool]
-    _made: dict[bytes, bytes | None] = field(default_factory=dict)
+    def __init__(self, is_identifying: Callable[[str], bool], stands_in: Callable[[bytes], bool]) -> None:
+        self._is_identifying, self._stands_in = is_identifying, stands_in
+        self._made: dict[bytes, bytes | None] = {}
 
     def __call__(self, field: Field) -> bytes | None:
         if field.value not in self._made:
@@ -104,16 +100,15 @@ class CleanHeader:
 
             if len(self._made) >= _REMEMBERED_HEADERS:
                 self._made.pop(next(iter(self._made)))
-            made = clean_csa(field.value, self.is_identifying)
-            self._made[field.value] = None if made is not None and self.stands_in(made) else made
+            made = clean_csa(field.value, self._is_identifying)
+            self._made[field.value] = None if made is not None and self._stands_in(made) else made
         return self._made[field.value]
 
     def describe(self) -> str:
         return "cleaned: settings that are known to be safe stay"
 
 
-@dataclass(frozen=True, slots=True)
-class CleanDocument:
+class CleanDocument(NamedTuple):
     """An encapsulated document, made anew from what was read of it.
 
     Raises:

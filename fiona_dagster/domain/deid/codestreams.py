@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from struct import unpack_from
+from typing import NamedTuple
 
 from fiona_dagster.domain.deid.identifier_patterns import identifiers_in
 
@@ -32,8 +32,7 @@ _RUN = re.compile(r"[^\x00-\x1f\x7f-\x9f\ufffd]{3,}")
 _TELLING = frozenset({"identity_number", "e-mail", "name"})
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """What was found in a frame: the values of its segments and where it ends.
 
     `tables` are those of the segments that decoding needs, `texts` those of all others.

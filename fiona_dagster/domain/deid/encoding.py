@@ -7,8 +7,8 @@ file behind the header made here.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from struct import Struct, pack
+from typing import NamedTuple
 
 UNDEFINED = 0xFFFFFFFF
 _PIXEL_GROUP = 0x7FE0
@@ -21,8 +21,7 @@ _LITTLE, _BIG = (
 """Headers of elements: implicit, explicit with 32 bits of length, explicit with 16."""
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(NamedTuple):
     """One element: `value` is unpadded bytes in the copy's byte order, or the items of a sequence.
 
     `undefined_length` marks encapsulated Pixel Data, whose value is the fragments without the delimiter.
@@ -34,8 +33,7 @@ class Element:
     undefined_length: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Syntax:
+class Syntax(NamedTuple):
     """How elements are encoded (PS3.5 chapter 7)."""
 
     implicit: bool

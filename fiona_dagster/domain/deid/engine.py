@@ -8,8 +8,7 @@ the images of a series differ in a dozen elements.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from fiona_dagster.domain.deid import levels
 from fiona_dagster.domain.deid.actions import Field
@@ -50,8 +49,7 @@ _DEIDENTIFICATION_GROUP = 0x0012
 _REMEMBERED_STRETCHES = 512
 
 
-@dataclass(frozen=True, slots=True)
-class CleanInstance:
+class CleanInstance(NamedTuple):
     """A copy without its file meta information: what stands before and behind the pixels that stay in their file.
 
     `before` and `behind` are encoded elements in the file's own transfer syntax.
@@ -106,7 +104,7 @@ class Deidentifier:
         """
         sop_class = first_text(dataset, SOP_CLASS_UID)
         plan = self._root(dataset, sop_class)
-        pieces = self._pieces(dataset, plan, root=True)
+        pieces = self._pieces(dataset, plan)
         if is_document(sop_class) and _ENCAPSULATED_DOCUMENT in dataset:
             pieces.update(self._document(dataset, plan.level))
         study = first_text(dataset, STUDY_INSTANCE_UID)
@@ -114,7 +112,7 @@ class Deidentifier:
         map_uid = self.actions.map_uid
         return CleanInstance(
             before=levels.joined(pieces),
-            behind=levels.joined(self._pieces(behind, plan, root=True)) if behind.places else b"",
+            behind=levels.joined(self._pieces(behind, plan)) if behind.places else b"",
             sop_class_uid=sop_class,
             sop_instance_uid=map_uid(first_text(dataset, SOP_INSTANCE_UID), SOP_INSTANCE_UID),
             series_instance_uid=map_uid(first_text(dataset, SERIES_INSTANCE_UID), SERIES_INSTANCE_UID),
@@ -154,11 +152,11 @@ class Deidentifier:
             own = self._own[known] = {e.tag: encode_element(e, level.target) for e in elements}
         return own
 
-    def _pieces(self, dataset: DataSet, plan: Plan, *, root: bool = False) -> dict[int, bytes]:
-        """The encoded elements of a level's copy."""
+    def _pieces(self, dataset: DataSet, plan: Plan) -> dict[int, bytes]:
+        """The encoded elements of a first level's copy."""
         pieces: dict[int, bytes] = {}
         if dataset.units is None:
-            self._add_pieces(dataset, plan, dataset.places, pieces, root=root)
+            self._add_pieces(dataset, plan, dataset.places, pieces, root=True)
         else:
             alone: list[int] = []
             for unit in dataset.units:
@@ -166,7 +164,7 @@ class Deidentifier:
                     pieces.update(plan.stretches.get(unit) or self._stretch(dataset, plan, unit))
                 else:
                     alone.append(unit)
-            self._add_pieces(dataset, plan, alone, pieces, root=root)
+            self._add_pieces(dataset, plan, alone, pieces, root=True)
         if self._keeps_private:
             pieces.update(self._private_pieces(dataset, plan))
         return pieces
@@ -184,18 +182,22 @@ class Deidentifier:
     def _add_pieces(
         self, dataset: DataSet, plan: Plan, tags: Iterable[int], pieces: dict[int, bytes], *, root: bool
     ) -> None:
-        treatments, places = plan.treatments, dataset.places
+        treatments, places, content = plan.treatments, dataset.places, dataset.content
         for tag in tags:
-            declared = places[tag][3]
+            begin, _, stop, declared = places[tag]
             key = (tag, declared)
             try:
                 treatment = treatments[key]
             except KeyError:
                 treatment = treatments[key] = self._treatment(plan, tag, declared, root=root)
-            if treatment is not None:
-                piece = treatment.piece(dataset, tag)
-                if piece:
-                    pieces[tag] = piece
+            if treatment is None:
+                continue
+            if treatment.as_it_stands and not (stop - begin) % 2:
+                pieces[tag] = content[begin:stop]
+                continue
+            piece = treatment.piece(dataset, tag, begin, stop)
+            if piece:
+                pieces[tag] = piece
 
     def _treatment(self, plan: Plan, tag: int, declared: str, *, root: bool) -> Treatment | None:
         """How an attribute is treated on a level; None where it is removed, or written anew."""
@@ -210,7 +212,7 @@ class Deidentifier:
         if effective_vr(tag, declared) == "SQ":
             return self._sequence(plan, tag, declared, code)
         vr = levels.written_vr(tag, declared, level)
-        return levels.of_value(level, vr, self.actions.of(code, tag, declared))
+        return levels.of_value(level, tag, declared, vr, self.actions.of(code, tag, declared))
 
     def _sequence(self, plan: Plan, tag: int, declared: str, code: Code) -> Treatment | None:
         level, in_un = plan.level, declared == "UN"
@@ -227,11 +229,21 @@ class Deidentifier:
             found = levels.items_of(dataset, tag, len(level.parents), in_un=in_un)
             if found is None:
                 return b""
-            parts = [levels.joined(self._pieces(one, self._below(plan, tag, one))) for one in found]
-            value = b"".join(levels.item(part, level.target) for part in parts)
+            target = level.target
+            value = b"".join(
+                [levels.item(self._joined(one, self._below(plan, tag, one)), target) for one in found]
+            )
             return header(tag, "SQ", len(value), level.target) + value
 
         return Treatment(make)
+
+    def _joined(self, item: DataSet, plan: Plan) -> bytes:
+        """The elements of an item's copy."""
+        pieces: dict[int, bytes] = {}
+        self._add_pieces(item, plan, item.places, pieces, root=False)
+        if self._keeps_private:
+            pieces.update(self._private_pieces(item, plan))
+        return levels.joined(pieces)
 
     def _below(self, plan: Plan, tag: int, item: DataSet) -> Plan:
         level = plan.level
@@ -248,7 +260,7 @@ class Deidentifier:
         """Private elements that the safe list knows, and the creators that they need (PS3.15 E.3.10)."""
         pieces: dict[int, bytes] = {}
         blocks = PrivateBlocks()
-        for tag, (_, start, stop, declared) in dataset.places.items():
+        for tag, (begin, start, stop, declared) in dataset.places.items():
             if not tag & 0x10000:
                 continue
             if is_creator_tag(tag):
@@ -261,7 +273,7 @@ class Deidentifier:
             if key not in plan.private:
                 plan.private[key] = self._private(plan, tag, declared, creator)
             treatment = plan.private[key]
-            piece = treatment.piece(dataset, tag) if treatment is not None else b""
+            piece = treatment.piece(dataset, tag, begin, stop) if treatment is not None else b""
             if piece:
                 pieces[tag] = piece
                 blocks.stays(tag)
@@ -280,7 +292,7 @@ class Deidentifier:
             return self._sequence(plan, tag, declared, code)
         vr = row.vr if declared in {"", "UN"} and level.source.little and len(row.vr) == 2 else declared
         action = Fitting(self.actions.of(code, tag, vr), row, declared or "UN")
-        return levels.of_value(level, vr or "UN", action)
+        return levels.of_value(level, tag, declared, vr or "UN", action)
 
     def _document(self, dataset: DataSet, level: Level) -> dict[int, bytes]:
         """An encapsulated document, made anew, and its length (PS3.3 C.24.2)."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from fiona_dagster.domain.deid.harmless_tokens import NUMBER, harmless, is_bare, is_small, is_year
 from fiona_dagster.domain.deid.identifier_patterns import identifiers_in
@@ -52,8 +52,7 @@ _PARTICLE: Final = re.compile("de|del|la|le|di|da|du|den|der|per|van|von")
 _INITIALS: Final = re.compile(r"(?<![^\W_])[^\W\d_]\.(?:\s?-?[^\W\d_]\.)+")
 
 
-@dataclass(frozen=True, slots=True)
-class KnownNames:
+class KnownNames(NamedTuple):
     """Names of the people of a study, folded, as `OriginalValues` has them.
 
     `identifiers` are whatever else of the study must not stay: numbers, stations, institutions, in any grouping.

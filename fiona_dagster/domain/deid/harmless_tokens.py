@@ -57,16 +57,28 @@ _YEAR: Final = re.compile(r"(?:19|20)[0-9]{2}")
 @cache
 def harmless() -> re.Pattern[str]:
     """The pattern of a harmless token; compiled when it is first needed, as that takes a while."""
-    nuclides = "|".join(
+    return re.compile("(?:" + "|".join((_nuclides(), *_FORMS)) + ")" + _END, re.IGNORECASE)
+
+
+def _nuclides() -> str:
+    return "|".join(
         f"{mass}-?{element}|{element}-?{mass}"
         for mass, element in re.findall(r"([0-9]+m?)([A-Z][a-z]?)", _ISOTOPES)
     )
-    return re.compile("(?:" + "|".join((nuclides, *_FORMS)) + ")" + _END, re.IGNORECASE)
 
 
 def is_harmless(token: str) -> bool:
     """Whether the whole of a token is harmless. All that are have a digit or a mark in them, but for xray."""
-    return bool(_NO_WORD.search(token)) and harmless().fullmatch(token) is not None
+    return bool(_NO_WORD.search(token)) and any(
+        _form(number).fullmatch(token) for number in range(len(_FORMS) + 1)
+    )
+
+
+@cache
+def _form(number: int) -> re.Pattern[str]:
+    """One of the forms, the nuclides as the last: to compile all takes long, and most tokens have one of the first."""
+    form = _FORMS[number] if number < len(_FORMS) else _nuclides()
+    return re.compile(f"(?:{form}){_END}", re.IGNORECASE)
 
 
 def is_year(text: str) -> bool:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from operator import mul
-from typing import Final
+from typing import Final, NamedTuple
 
 from fiona_dagster.domain.deid.identifier_forms import (
     BEFORE_NAMES,
@@ -33,8 +32,7 @@ _WHOLE_MATCHES: Final = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Span:
+class Span(NamedTuple):
     """A stretch of a text that identifies: `text[start:end]`, and as what."""
 
     start: int

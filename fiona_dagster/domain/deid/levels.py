@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from fiona_dagster.domain.deid.actions import Action, Field
+from fiona_dagster.domain.deid.actions import Action, Field, keeps_bytes
 from fiona_dagster.domain.deid.dictionary import standard_vr
 from fiona_dagster.domain.deid.elements import UNDEFINED, DataSet, Stretch
 from fiona_dagster.domain.deid.encoding import (
@@ -24,8 +25,7 @@ _REMEMBERED_BYTES, _REMEMBERED_VALUES = 16_384, 256
 _UNDEFINED_LENGTH = b"\xff\xff\xff\xff"
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """What an element's outcome depends on beside its own bytes."""
 
     rules: Rules
@@ -37,18 +37,23 @@ class Level:
 
 
 Make = Callable[[DataSet, int], bytes]
+_PLAIN_NUMBERS = frozenset({"AT", "FD", "FL", "SL", "SS", "UL", "US"})
+"""VRs of binary numbers with a length of 16 bit: of those that are kept every byte of the element is."""
 
 
 @dataclass(slots=True)
 class Treatment:
-    """How an attribute is treated: `make` gives the encoded element of the copy, b'' for none."""
+    """How an attribute is treated: `make` gives the encoded element of the copy, b'' for none.
+
+    `as_it_stands`: what `make` would give is the element itself, where its length is even.
+    """
 
     make: Make
+    as_it_stands: bool = False
     made: dict[bytes, bytes] = field(default_factory=dict)
 
-    def piece(self, dataset: DataSet, tag: int) -> bytes:
-        """The encoded element, remembered by the bytes that it was made from."""
-        begin, _, stop, _ = dataset.places[tag]
+    def piece(self, dataset: DataSet, tag: int, begin: int, stop: int) -> bytes:
+        """The encoded element, which lies from `begin` to `stop`; remembered by the bytes that it was made from."""
         if stop - begin > _REMEMBERED_BYTES:
             return self.make(dataset, tag)
         raw, made = dataset.content[begin:stop], self.made
@@ -104,9 +109,16 @@ def written_vr(tag: int, declared: str, level: Level) -> str:
     return "OW" if " or " in known else known
 
 
-def of_value(level: Level, vr: str, action: Action) -> Treatment:
-    """An attribute whose value an action changes."""
+def of_value(level: Level, tag: int, declared: str, vr: str, action: Action) -> Treatment:
+    """An attribute whose value an action changes: `tag` with the VR that it declares, and the one to be written."""
     encodings, target = level.encodings, level.target
+    as_it_stands = (
+        keeps_bytes(action, tag)
+        and declared == vr
+        and vr in _PLAIN_NUMBERS
+        and level.source == target
+        and not target.implicit
+    )
 
     def make(dataset: DataSet, tag: int) -> bytes:
         _, start, stop, _ = dataset.places[tag]
@@ -116,7 +128,7 @@ def of_value(level: Level, vr: str, action: Action) -> Treatment:
         new = action(Field(tag, vr, content[start:stop], encodings))
         return b"" if new is None else encode_value(tag, vr, new, target)
 
-    return Treatment(make)
+    return Treatment(make, as_it_stands)
 
 
 def of_pixels(target: Syntax) -> Treatment:

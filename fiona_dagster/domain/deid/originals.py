@@ -5,13 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from fiona_dagster.domain.deid.dictionary import is_registered
 from fiona_dagster.domain.deid.names import full_names, name_words
 from fiona_dagster.domain.deid.notation import dates_in, fold, spellings
 from fiona_dagster.domain.deid.participants import patient_terms
 from fiona_dagster.domain.deid.table import identifying
-from fiona_dagster.domain.deid.walk import Found
+
+if TYPE_CHECKING:
+    from fiona_dagster.domain.deid.walk import Found
 
 SHORTEST_IDENTIFIER = 5
 TELEPHONE_DIGITS = 8

@@ -7,11 +7,11 @@ an offset table must name a fragment (PS3.5 A.4, PS3.3 C.7.6.3.1.8). What is lon
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from struct import Struct
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from fiona_dagster.domain.deid.elements import DataSet
 
@@ -33,8 +33,7 @@ _WIDTH = {FLOAT_PIXEL_DATA: 32, DOUBLE_FLOAT_PIXEL_DATA: 64}
 _ITEM_HEADER = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """What the Image Pixel module says: pixels of a frame, bits of one with all of its samples, frames."""
 
     pixels: int

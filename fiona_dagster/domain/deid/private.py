@@ -13,9 +13,8 @@ import re
 import zlib
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from fiona_dagster.domain.deid.table import rows
 
@@ -48,8 +47,7 @@ _MOST_INFLATED = 16 * 1024 * 1024
 _MOST_MEMBERS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class SafeRow:
+class SafeRow(NamedTuple):
     """A private attribute that may stay. `vr` is how bytes without a known VR (UN) are to be read.
 
     `pattern` is the form that each value must have in full; '' leaves the form to the VR. A sequence that is kept is

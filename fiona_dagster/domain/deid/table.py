@@ -5,17 +5,16 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 EDITION = "2026c"
 _FOLDER = Path(__file__).with_name("tables")
 _QUOTED = re.compile('[",\r\n]')
 
 
-@dataclass(frozen=True, slots=True)
-class AnnexERow:
+class AnnexERow(NamedTuple):
     """One line of PS3.15 table E.1-1: `basic` as printed (`X/Z/D`), `options` as (column, action)."""
 
     keyword: str
@@ -23,8 +22,7 @@ class AnnexERow:
     options: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class SopClassRow:
+class SopClassRow(NamedTuple):
     """How an object type is handled: `clean`, `document`, `project` (held unless the project allows) or `hold`.
 
     `pixel_text`: none, colour, secondary, possible or slide; `recognizable`: never, head or always (see `admission`).

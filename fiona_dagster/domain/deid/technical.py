@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fiona_dagster.domain.deid.dictionary import keyword_of
-from fiona_dagster.domain.deid.free_text import FreeText
 from fiona_dagster.domain.deid.harmless_tokens import is_harmless
 from fiona_dagster.domain.deid.identifier_patterns import identifiers_in
 from fiona_dagster.domain.deid.named_profiles import body_parts
 from fiona_dagster.domain.deid.notation import fold, spellings
 from fiona_dagster.domain.deid.table import columns, forget_tables, has_line, rows
 from fiona_dagster.domain.deid.vocabulary import packaged
+
+if TYPE_CHECKING:
+    from fiona_dagster.domain.deid.free_text import FreeText
 
 MAKE: Final = frozenset(
     {
@@ -209,8 +211,11 @@ def _is_harmless_token(token: str, makes: bool) -> bool:
         return True
     if len(token) <= _LONGEST_MIXED and _MIXED.fullmatch(token):
         return True
-    if is_harmless(token):
-        return True
+    return _is_put_together(token, makes) or is_harmless(token)
+
+
+def _is_put_together(token: str, makes: bool) -> bool:
+    """Whether a token is words, numbers and single letters that differ in case: 99LOCAL, ThoraxRoutine2."""
     pieces = _PIECE.findall(token)
     return (
         "".join(pieces) == token
@@ -269,4 +274,6 @@ def _types() -> dict[str, str]:
 @cache
 def _free_text(makes: bool) -> FreeText:
     """The cleaner of what is not known as a whole: product names that are names of people, too, go with the rest."""
+    from fiona_dagster.domain.deid.free_text import FreeText  # here: most studies need none
+
     return FreeText(extra=_words(makes) - _also_names())

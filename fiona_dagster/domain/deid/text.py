@@ -30,7 +30,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 
 def encodings_of(dataset: DataSet, inherited: Sequence[str]) -> Sequence[str]:
     """Python encodings that govern `dataset`: its own Specific Character Set, else its parent's."""
-    if SPECIFIC_CHARACTER_SET not in dataset:
+    if SPECIFIC_CHARACTER_SET not in dataset.places:
         return inherited
     return encodings_named(dataset.value(SPECIFIC_CHARACTER_SET))
 

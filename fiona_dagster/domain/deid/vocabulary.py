@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from fiona_dagster.domain.deid.notation import spellings
 from fiona_dagster.domain.deid.table import table_bytes
@@ -17,8 +17,7 @@ LONGEST_EXTRA = 40
 SHORTEST_UNACCENTED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
+class Vocabulary(NamedTuple):
     """Folded words. `also_names` are those that are names of people or places, too: Head, Dixon, Iris.
 
     `accented` are the words that have more than the letters A to Z, in small letters as they are written.
@@ -59,9 +58,11 @@ def packaged() -> Vocabulary:
 
 
 def _folded(words: Iterable[str]) -> frozenset[str]:
-    return frozenset(
-        spelling for word in words for spelling in ((word.lower(),) if word.isascii() else spellings(word))
-    )
+    plain: list[str] = []
+    others: list[str] = []
+    for word in words:
+        (plain if word.isascii() else others).append(word)
+    return frozenset(map(str.lower, plain)).union(*map(spellings, others))
 
 
 def _accented(words: Iterable[str]) -> frozenset[str]:

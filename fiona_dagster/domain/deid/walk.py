@@ -7,7 +7,7 @@ forgotten here too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fiona_dagster.domain.deid.character_sets import DEFAULT_ENCODING
 from fiona_dagster.domain.deid.dictionary import keyword_of, standard_vr
@@ -19,8 +19,7 @@ _ITEM = b"\xfe\xff\x00\xe0"
 _FIRST_BLOCK = 0x10
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One element that is no sequence. `vr` is the dictionary's where the file has none or UN."""
 
     path: tuple[int, ...]
@@ -76,8 +75,7 @@ def walk(dataset: DataSet, enter: Enter | None = None) -> Iterator[Found]:
         yield from walk_element(level, tag, enter)
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """A data set on the way down, with the sequences that lead to it."""
 
     dataset: DataSet

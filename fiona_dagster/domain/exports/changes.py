@@ -9,8 +9,8 @@ from fiona_dagster.domain.deidentification import DeidentifiedInstance
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.exports.demographics import Demographics, age_at
 from fiona_dagster.domain.exports.edits import Edits, Shifted, values_by_tag
+from fiona_dagster.domain.exports.formats import ExportType
 from fiona_dagster.domain.exports.profiles import ExportProfile
-from fiona_dagster.domain.packaging import ExportType
 
 Texts = Callable[[str], str]
 """The first value of an attribute of the copy, by keyword; blank where there is none."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.exports.bids import Session, label
+from fiona_dagster.domain.exports.formats import ExportType
 from fiona_dagster.domain.exports.profiles import ExportProfile
 from fiona_dagster.domain.layout import safe_name
-from fiona_dagster.domain.packaging import ExportType
 
 _NAMES_ITS_PATIENT = frozenset({ExportType.PURE, ExportType.SPECTROSCOPY, ExportType.RAM_MS, ExportType.BIDS})
 

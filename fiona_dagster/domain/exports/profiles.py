@@ -14,17 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from fiona_dagster.domain.deid.dictionary import standard_vr, tag_of
 from fiona_dagster.domain.errors import ConfigurationError, Permanent
-from fiona_dagster.domain.exports.templates import (
-    INSTANCE_FIELDS,
-    STUDY_FIELDS,
-    FolderTemplate,
-    folder_template,
-)
-from fiona_dagster.domain.layout import safe_name
-from fiona_dagster.domain.packaging import ExportType
+from fiona_dagster.domain.exports.formats import ExportType
 
 if TYPE_CHECKING:
     from fiona_dagster.domain.deid.codes import DateMode
+    from fiona_dagster.domain.exports.templates import FolderTemplate
 
 _CODES = {
     "1": ExportType.NATIVE, "2": ExportType.NIFTI, "3": ExportType.BIDS, "5": ExportType.PURE,
@@ -110,6 +104,8 @@ def export_profiles(
     Raises:
         ConfigurationError: a row cannot be understood, or asks for what the project may not have.
     """
+    from fiona_dagster.domain.layout import safe_name
+
     found: list[ExportProfile] = []
     if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
         raise ConfigurationError(
@@ -134,6 +130,9 @@ def export_profiles(
 
 
 def _profile(row: Mapping[str, Any], place: str) -> ExportProfile | None:
+    # here: whoever is handed a project starts sooner without what reads one
+    from fiona_dagster.domain.exports.templates import INSTANCE_FIELDS, STUDY_FIELDS, folder_template
+
     if not _flag(row, "export_active", place, default=True):
         return None
     export_type = _format(str(row.get("export_format") or ""), place)

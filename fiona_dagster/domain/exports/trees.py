@@ -5,15 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from fiona_dagster.domain.exports.formats import ExportType
 from fiona_dagster.domain.exports.profiles import CONVERTED, ExportProfile
 from fiona_dagster.domain.layout import safe_name
-from fiona_dagster.domain.packaging import (
-    CopyHeader,
-    ExportType,
-    entry_name,
-    padded_series_number,
-    pure_part,
-)
+from fiona_dagster.domain.packaging import CopyHeader, entry_name, padded_series_number, pure_part
 
 _NO_HEADER = CopyHeader()
 NAMED_AFTER_SERIES = frozenset({ExportType.PURE, ExportType.SPECTROSCOPY})

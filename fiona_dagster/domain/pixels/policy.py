@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from fiona_dagster.domain.errors import ConfigurationError
-from fiona_dagster.domain.pixels.templates import Template
+
+if TYPE_CHECKING:
+    from fiona_dagster.domain.pixels.templates import Template
 
 T = TypeVar("T")
 PixelMode = Literal["off", "secondary_and_ultrasound", "all", "hold"]
@@ -27,8 +29,7 @@ _EXCLUSION_TAGS = {"1": 0x00204000, "2": 0x0008103E}
 _ULTRASOUND = frozenset({"US", "IVUS"})
 
 
-@dataclass(frozen=True, slots=True)
-class Exclusion:
+class Exclusion(NamedTuple):
     """Images of which an attribute begins as `pattern` says keep their pixels, as in FIONA (`re.match`)."""
 
     tag: int

@@ -15,8 +15,8 @@ from fiona_dagster.assets import exports
 from fiona_dagster.domain.deid.dates import DateShift, shift_days
 from fiona_dagster.domain.errors import ConfigurationError, Forbidden
 from fiona_dagster.domain.exports.demographics import Demographics
+from fiona_dagster.domain.exports.formats import ExportType
 from fiona_dagster.domain.exports.profiles import NATIVE, ExportProfile
-from fiona_dagster.domain.packaging import ExportType
 from fiona_dagster.domain.project import Project
 from tests.adapters.redcap.conftest import PLENTY, Hospital
 

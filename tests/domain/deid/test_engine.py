@@ -12,7 +12,7 @@ from pydicom.uid import BasicTextSRStorage, CTImageStorage, ExplicitVRLittleEndi
 
 from fiona_dagster.domain.deid.actions import Field, Keep
 from fiona_dagster.domain.deid.character_sets import encodings_named
-from fiona_dagster.domain.deid.elements import find_elements
+from fiona_dagster.domain.deid.elements import DataSet, find_elements
 from fiona_dagster.domain.deid.encoding import EXPLICIT_LITTLE
 from fiona_dagster.domain.deid.engine import Deidentifier
 from fiona_dagster.domain.deid.profile import Code, Option, Profile
@@ -49,6 +49,16 @@ def test_what_research_needs_is_still_there() -> None:
         "HEAD",
     )
     assert copy.PixelData == bytes(range(32))
+
+
+@pytest.mark.parametrize("value", [b"\x01\x00", b"\x01\x00\x02\x00", b"", b"\x01\x00\x02"])
+def test_binary_numbers_that_are_kept_stay_as_they_stand_and_odd_ones_are_padded(value: bytes) -> None:
+    header = b"\x28\x00\x06\x01US"
+    content = header + len(value).to_bytes(2, "little") + value
+    places, _ = find_elements(content, 0, len(content), EXPLICIT_LITTLE)
+    padded = value + b" " * (len(value) % 2)
+    copy = engine().clean(DataSet(content, places, EXPLICIT_LITTLE))
+    assert header + len(padded).to_bytes(2, "little") + padded in copy.before
 
 
 def test_sequences_are_cleaned_at_every_depth_and_keep_their_shape() -> None:

@@ -207,6 +207,20 @@ def test_mixtures_settle(parts: list[str]) -> None:
     assert_allowed(result)
 
 
+@given(
+    st.one_of(
+        st.from_regex(r"[A-Za-z]{0,4}[-/+_]?[0-9]{1,4}[A-Za-z./x]{0,4}", fullmatch=True),
+        st.sampled_from(
+            ["99mTc", "Tc-99m", "epfid2d1_64", "T2star_tra", "C+", "w/o", "b1000", "99LOCAL", "x-ray"]
+        ),
+    )
+)
+def test_a_harmless_token_is_what_one_of_the_forms_has_in_full(token: str) -> None:
+    """Forms are tried one by one, as to compile them all takes long."""
+    whole = harmless_tokens.harmless().fullmatch(token) is not None
+    assert harmless_tokens.is_harmless(token) == whole
+
+
 def assert_allowed(result: str) -> None:
     """Every word is on the vocabulary, or a token of the grammar, or both glued by capitals."""
     rest = re.sub(rf"(?<![^\W_])(?:{harmless_tokens.harmless().pattern})", " ", result, flags=re.IGNORECASE)

@@ -4,8 +4,8 @@ import pytest
 
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.exports.collections import Member, collection_name, download_list, places
+from fiona_dagster.domain.exports.formats import ExportType
 from fiona_dagster.domain.exports.profiles import NATIVE, ExportProfile
-from fiona_dagster.domain.packaging import ExportType
 
 MEMBERS = [Member("P001", "Baseline", "b"), Member("P001", "Baseline", "a"), Member("P002", "", "c")]
 

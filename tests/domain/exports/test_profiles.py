@@ -6,8 +6,8 @@ import pytest
 
 from fiona_dagster.domain.deid.codes import DateMode
 from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.exports.formats import ExportType
 from fiona_dagster.domain.exports.profiles import NATIVE, ExportProfile, export_profiles, tag_overrides
-from fiona_dagster.domain.packaging import ExportType
 from fiona_dagster.domain.project import project_from_fields
 
 
