@@ -12,6 +12,7 @@ from fiona_dagster.domain.deid.names import full_names, name_words
 from fiona_dagster.domain.deid.notation import dates_in, fold, spellings
 from fiona_dagster.domain.deid.participants import patient_terms
 from fiona_dagster.domain.deid.table import identifying
+from fiona_dagster.domain.deid.technical import are_products
 
 if TYPE_CHECKING:
     from fiona_dagster.domain.deid.walk import Found
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 SHORTEST_IDENTIFIER = 5
 TELEPHONE_DIGITS = 8
 """A number is known by its last digits: country and area codes come and go."""
-_MEDIA_STORAGE_SOP_INSTANCE_UID = 0x00020003
+_MEDIA_STORAGE_SOP_INSTANCE_UID, _CONTENT_CREATOR_NAME = 0x00020003, 0x00700084
 
 
 class OriginalValues:
@@ -81,7 +82,10 @@ class OriginalValues:
             elif found.vr in {"DA", "DT"}:
                 self._add_date(found.vr, text)
             elif found.vr == "PN" or kind == "name":
-                self.names |= name_words(text)
+                words = name_words(text)
+                if found.tag == _CONTENT_CREATOR_NAME and are_products(words):
+                    continue  # scanners put down what they are called themselves
+                self.names |= words
                 self.full_names |= full_names(text)
             elif kind in {"identifier", "device"}:
                 known = self.identifiers if kind == "identifier" else self.devices

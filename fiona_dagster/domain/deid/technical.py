@@ -9,6 +9,7 @@ Whatever else stands there is cleaned as free text is, or goes as a whole where 
 from __future__ import annotations
 
 import re
+from collections.abc import Set as AbstractSet
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -237,6 +238,11 @@ def _words(makes: bool) -> frozenset[str]:
     """Words of technical text; with `makes` those of makers and products, too."""
     words = columns("technical_words.csv", "word", "where")
     return frozenset(word for word, where in words if makes or where == "any")
+
+
+def are_products(words: AbstractSet[str]) -> bool:
+    """Whether words (folded) are makers and products, every one of them, and none a name of people, too."""
+    return bool(words) and words <= _words(makes=True) - _words(makes=False) - _also_names()
 
 
 @cache

@@ -203,6 +203,25 @@ def test_a_name_that_was_encoded_twice_is_found() -> None:
     assert named(f"{twice}^Per".encode(), "Bjørnstjerne", encodings=("utf8",))
 
 
+@pytest.mark.parametrize(
+    ("keyword", "name", "found"),
+    [
+        ("ContentCreatorName", "Achieva", False),  # in every image of some scanners
+        ("ContentCreatorName", "Achieva Nordmann", True),
+        ("ContentCreatorName", "Signa", True),  # also a name
+        ("OperatorsName", "Achieva", True),
+        ("PatientName", "Achieva", True),
+    ],
+)
+def test_a_scanner_that_calls_itself_the_creator_is_no_person(keyword: str, name: str, found: bool) -> None:
+    dataset = original()
+    setattr(dataset, keyword, name)
+    values = OriginalValues()
+    values.gather(walk(in_file(dataset)))
+    model = Found((0x00081090,), "LO", "LO", name.encode(), ("utf8",))
+    assert ResidualSearch(values, ()).leaks(model) is found
+
+
 def test_what_the_profile_retains_is_not_searched() -> None:
     assert not leaks("SegmentLabel", "2019-12-24", dates=False)
     assert not leaks("FrameOfReferenceUID", "1.2.826.0.1.77", uids=False)
