@@ -39,11 +39,11 @@ def build_hospital(folder: Path, supervisor: Supervisor, tell: Callable[[str], N
     secrets_folder = folder / "secrets"
     secrets_folder.mkdir(parents=True, mode=0o700)
     samples = write_samples(folder / "scanner" / "studies")
-    api = _redcap(folder, secrets_folder, supervisor)
+    api = start_redcap(folder, secrets_folder, supervisor)
     tell(f"REDCap answers at {api}")
-    pacs = _research_pacs(folder, supervisor)
+    pacs = start_research_pacs(folder, supervisor)
     tell(f"research PACS answers at {pacs}")
-    sftp_folder, destination = _sftp(folder, secrets_folder, supervisor)
+    sftp_folder, destination = start_sftp(folder, secrets_folder, supervisor)
     tell(f"SFTP server at {destination['dest_url']}")
     redcap = prepare_hospital(
         api,
@@ -60,7 +60,8 @@ def build_hospital(folder: Path, supervisor: Supervisor, tell: Callable[[str], N
     return Hospital(config_file, api.removesuffix("api/"), pacs, sftp_folder, samples, scanner)
 
 
-def _redcap(folder: Path, secrets_folder: Path, supervisor: Supervisor) -> str:
+def start_redcap(folder: Path, secrets_folder: Path, supervisor: Supervisor) -> str:
+    """The embedded REDCap; returns its API. The super token is in `secrets_folder`."""
     super_token = secrets_folder / "super-token"
     command = [sys.executable, "-m", "fiona_dagster.embedded.redcap", "--port", "{port}",
                "--data", str(folder / "redcap" / "redcap.sqlite"), "--super-token-file", str(super_token)]  # fmt: skip
@@ -69,14 +70,16 @@ def _redcap(folder: Path, secrets_folder: Path, supervisor: Supervisor) -> str:
     return f"http://127.0.0.1:{port}/api/"
 
 
-def _research_pacs(folder: Path, supervisor: Supervisor) -> DicomPeer:
+def start_research_pacs(folder: Path, supervisor: Supervisor) -> DicomPeer:
+    """The embedded research PACS; returns where it answers."""
     command = [sys.executable, "-m", "fiona_dagster.embedded.pacs", "--folder", str(folder / "research-pacs"),
                "--port", "{port}", "--ae-title", "RESEARCHPACS"]  # fmt: skip
     port = supervisor.start(Service("research-pacs", command, r"listening on .*:(\d+)"))
     return DicomPeer("RESEARCHPACS", "127.0.0.1", port)
 
 
-def _sftp(folder: Path, secrets_folder: Path, supervisor: Supervisor) -> tuple[Path, dict[str, str]]:
+def start_sftp(folder: Path, secrets_folder: Path, supervisor: Supervisor) -> tuple[Path, dict[str, str]]:
+    """The embedded SFTP server; returns the folder that it shows, and its fields as a destination in REDCap."""
     root, password, host_key = folder / "sftp", secrets_folder / "sftp-password", folder / "sftp-host-key"
     (root / "incoming").mkdir(parents=True)
     password.touch(mode=0o600)
