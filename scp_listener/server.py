@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 
 _BEYOND_REACH = 65_535
 """Of pynetdicom's own limit of Associations: ours is kept by `door`, over all processes."""
+ABORTED_SECONDS = 5.0
+"""For so long an Association that was aborted may still store what it has."""
 
 
 @dataclass(frozen=True)
@@ -201,15 +203,17 @@ class Listener:
                 LOG.warning("an Association did not end in time and is aborted")
                 association.abort()
                 hang_up(association)  # a peer need not, and then its thread would wait for it
-                association.join(5.0)
+                association.join(ABORTED_SECONDS)
+        ended = not any(association.is_alive() for association in active)
         self._sweep()
         self._commitments.stop(max(1.0, deadline - time.monotonic()))
         self._undo_hooks()
         if self._stow is not None:
-            self._stow.stop(max(1.0, deadline - time.monotonic()))
+            ended = self._stow.stop(max(1.0, deadline - time.monotonic())) and ended
         left = max(5.0, deadline - time.monotonic())
         self.side_files_written = self._side_files.stop(left)
-        recorded = self._recorder.stop(left)
+        # what still stores may be recorded by nobody: the next start looks for it
+        recorded = self._recorder.stop(left) and ended
         if recorded and self.side_files_written and not self._company.sockets:
             self._spool.mark_recorded(began)
         return recorded

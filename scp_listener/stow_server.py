@@ -85,13 +85,14 @@ class StowServer:
         self._thread = threading.Thread(target=self._run, name="stow", daemon=True)
         self._thread.start()
 
-    def stop(self, grace_seconds: float) -> None:
-        """Accept no more, let open requests finish, end those that do not."""
+    def stop(self, grace_seconds: float) -> bool:
+        """Accept no more, let open requests finish, end those that do not; whether all have ended."""
         self._config.timeout_graceful_shutdown = max(1, int(grace_seconds))
         self._server.should_exit = True
         self._thread.join(grace_seconds + 10.0)
         if self._thread.is_alive():
             LOG.error("the STOW-RS door does not end")
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:

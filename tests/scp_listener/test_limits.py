@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,18 @@ from sqlalchemy import text
 
 from fiona_dagster.adapters import uploads
 from fiona_dagster.adapters.ledger import Ledger
+from fiona_dagster.adapters.spool import Spool
 from fiona_dagster.domain.access import AccessRules, access_from
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.limits import Limits
 from fiona_dagster.domain.receiver import ReceiverSettings
 from fiona_dagster.domain.reception import Peer, Refusal
 from fiona_dagster.settings import standalone_site
-from scp_listener import door, refusals
+from scp_listener import door, refusals, server
 from scp_listener.acceptor import keep_watch
 from scp_listener.manner import Company, Manner
 from scp_listener.occupancy import Occupancy
+from scp_listener.recovery import recover
 from scp_listener.refusals import KINDS, SparingRecorder
 from scp_listener.server import Listener
 from tests.scp_listener.conftest import wait_for
@@ -135,6 +137,40 @@ def test_bytes_that_are_announced_count_before_they_come(tmp_path: Path) -> None
     assert judge.has_room(tmp_path)
     assert judge.has_room(tmp_path, more=spare // 4)
     assert not judge.has_room(tmp_path, more=spare)
+
+
+def test_a_stop_that_leaves_somebody_storing_is_not_clean_and_the_next_start_records_it(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(layout, ROOM)
+    begun, go_on = threading.Event(), threading.Event()
+    real = Spool.place
+
+    def slow(*arguments: Any) -> Any:
+        begun.set()
+        assert go_on.wait(20)
+        return real(*arguments)
+
+    monkeypatch.setattr(Spool, "place", slow)
+    monkeypatch.setattr(server, "ABORTED_SECONDS", 0.1)
+    association = associate(rig.port)
+
+    def sending() -> None:
+        with suppress(AttributeError):  # it was cut off without a Status
+            send(association, instance(1))
+
+    sender = threading.Thread(target=sending)
+    sender.start()
+    assert begun.wait(20)
+    assert not rig.listener.stop(0.1), "else nobody would look for what is stored now"
+    go_on.set()
+    sender.join(20)
+    wait_for(lambda: len(rig.archived()) == 1, 20, lambda: "it was not stored")
+    rig.ledger.close()
+    ledger = Ledger(f"sqlite:///{layout.ledger}")
+    site = standalone_site(layout.datadir, host="127.0.0.1", port=0, ae_title="FIONA")
+    assert recover(site, ledger).recorded == 1
+    ledger.close()
 
 
 def test_no_more_associations_than_may_be_and_a_heartbeat_is_none(make: Make) -> None:
