@@ -3,7 +3,7 @@
 from dagster import AssetExecutionContext, MaterializeResult, asset
 from dagster import MetadataValue as Value
 
-from fiona_dagster.adapters.ledger.deliveries import DeliveryRecord
+from fiona_dagster.adapters.ledger.deliveries import DELIVERY_FAILED, DeliveryRecord
 from fiona_dagster.assets.costs import Spent
 from fiona_dagster.assets.descriptions import EXPORT, OWNER, stage_tags
 from fiona_dagster.assets.failures import NETWORK_RETRIES, reporting_failures
@@ -52,7 +52,7 @@ def delivered_package(context: AssetExecutionContext, gateway: GatewayResource) 
                     transfer.id,
                     TransferState.FAILED,
                     now=gateway.now(),
-                    reason=f"delivery: {error}",
+                    reason=f"{DELIVERY_FAILED}{error}",
                     generation=transfer.generation,
                     run_id=context.run.run_id,
                 )

@@ -12,6 +12,7 @@ import click
 from fiona_dagster.cli.opening import Opened, config_option, now, open_gateway, whoami
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.forwarding import SendingState
+from fiona_dagster.domain.transfer import TransferState
 
 if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.sendings import Sending
@@ -23,7 +24,7 @@ _DESTINATION = click.option(
 
 @click.group("queue")
 def queue() -> None:
-    """What waits for an archive or failed there, why, and what to do about it."""
+    """What waits for an archive or failed there, and packages that are due, why, and what to do about it."""
 
 
 @queue.command("list")
@@ -38,9 +39,11 @@ def list_(everything: bool, as_json: bool, config_file: Path | None) -> None:
     ledger = open_gateway(config_file).ledger
     states = tuple(SendingState) if everything else (SendingState.WAITING, SendingState.FAILED)
     rows, breakers, at = ledger.sendings.queue(states), ledger.breakers.open(), now()
+    packages = ledger.deliveries.waiting()
     if as_json:
         resting = {name: {**asdict(one), "open": not one.admits(at)} for name, one in breakers.items()}
-        click.echo(json.dumps({"queue": [asdict(one) for one in rows], "destinations": resting}, indent=2))
+        found = {"queue": [asdict(one) for one in rows], "packages": [asdict(one) for one in packages]}
+        click.echo(json.dumps({**found, "destinations": resting}, indent=2))
         return
     table = Table("study", "project", "destination", "state", "confirmed", "tries", "next in", "why")
     for one in rows:
@@ -50,6 +53,10 @@ def list_(everything: bool, as_json: bool, config_file: Path | None) -> None:
             f"{one.confirmed}/{one.total}", str(one.attempts), wait, one.reason,
         )  # fmt: skip
     Console().print(table)
+    for waiting in packages:
+        what = waiting.reason if waiting.state == TransferState.FAILED else "packages are due"
+        again = "; `fiona resend` tries again" if waiting.state == TransferState.FAILED else ""
+        click.echo(f"{waiting.study_key}: {waiting.project}: {what}{again}")
     for name, breaker in breakers.items():
         left = (
             f"left alone for {breaker.retry_at - at:.0f} s" if not breaker.admits(at) else "due to be tried"

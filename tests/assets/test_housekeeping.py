@@ -190,6 +190,12 @@ def test_a_package_stays_until_every_destination_of_its_project_confirmed_it(
     outbox = gateway.site.layout.outbox
     assert clean(gateway).counts["exports_deleted"] == 0
     (package,) = outbox.glob("*.zip")
+    (waiting,) = gateway.ledger.deliveries.waiting()
+    assert (waiting.study_key, waiting.state) == (study.key, "failed")
+    assert "delivery: destination 'shelf' has no folder" in waiting.reason
+    assert [one.destination for one in gateway.ledger.deliveries.of_transfer(1) if one.kind == "package"] == [
+        "lab"
+    ]
     shelf.unlink()
     shelf.mkdir()
     command(gateway, "resend", study.key)
@@ -199,6 +205,7 @@ def test_a_package_stays_until_every_destination_of_its_project_confirmed_it(
         "shelf",
     }
     assert sorted(one.name for one in outbox.iterdir()) == ["_delivered"]
+    assert not gateway.ledger.deliveries.waiting()
     built = (outbox / "_delivered" / package.name).read_bytes()
     assert clean(gateway, roomy).counts["exports_deleted"] == 0
     assert clean(gateway).counts["exports_deleted"] == 1

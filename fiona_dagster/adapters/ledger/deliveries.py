@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Connection, Row, and_, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, insert, or_, select, update
 
 from fiona_dagster.adapters.ledger.schema import delivery, release, sent_copy, transfer, transition
 from fiona_dagster.domain.forwarding import GivenCopy
+from fiona_dagster.domain.transfer import TransferState
 
 if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.ledger import Ledger
@@ -37,6 +38,19 @@ class DeliveryRecord:
     method_digest: str = ""
 
 
+@dataclass(frozen=True)
+class WaitingPackages:
+    """A transfer whose packages are not where they belong: on their way, or failed. Times since the epoch."""
+
+    study_key: str
+    project: str
+    state: str
+    reason: str
+    changed_at: float
+
+
+DELIVERY_FAILED = "delivery: "
+"""Begins the reason of a transfer whose packages could not be delivered."""
 _GIVEN = [sent_copy.c[name] for name in ("sop_instance_uid", *GivenCopy.__dataclass_fields__)]
 _UIDS_A_QUERY = 500
 _COLUMNS = [delivery.c[name] for name in DeliveryRecord.__dataclass_fields__]
@@ -79,6 +93,17 @@ class Deliveries:
                            "stage": stage, "outcome": record.state, "reason": record.destination,
                            "run_id": run_id}],
             )  # fmt: skip
+
+    def waiting(self) -> list[WaitingPackages]:
+        """Transfers that an archive has and whose packages are due or failed, oldest first."""
+        failed = and_(
+            transfer.c.state == TransferState.FAILED.value, transfer.c.reason.startswith(DELIVERY_FAILED)
+        )
+        columns = [transfer.c[name] for name in WaitingPackages.__dataclass_fields__]
+        query = select(*columns).where(or_(transfer.c.state == TransferState.FORWARDED.value, failed))
+        with self._ledger.read() as connection:
+            rows = connection.execute(query.order_by(transfer.c.changed_at, transfer.c.id))
+            return [WaitingPackages(*row) for row in rows]
 
     def note_sending(
         self,
