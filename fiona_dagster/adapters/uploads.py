@@ -21,7 +21,9 @@ _HEAD_BYTES = 65_536
 _PIECE_BYTES = 1 << 20
 _LOOK_BYTES = 16 << 20
 """After so many bytes it is asked again whether there is room: nobody says beforehand how large a data set is."""
-_EARLY_BYTES = 131_072
+_EARLY_BYTES, _LARGEST_PIECE = 131_072, 4 << 20
+"""The disk is given the first so many bytes of a data set, then pieces that double up to this size: more small ones
+would fill its queue, and then who writes waits for it."""
 _PAGE = 4096
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _NUMBERS = itertools.count(1)
@@ -43,7 +45,7 @@ class Upload:
         self.goes_to_disk = False
         """Whether the disk is to begin with it while it comes: its sender waits less at the end, and little of a large
         one is in memory alone."""
-        self._with_the_disk = 0
+        self._with_the_disk, self._next_piece = 0, _EARLY_BYTES
 
     @classmethod
     def begin(cls, folder: Path, meta: bytes) -> Self:
@@ -98,10 +100,11 @@ class Upload:
         while fragment:
             fragment = fragment[os.write(self.descriptor, fragment) :]
         self.size += size
-        if self.goes_to_disk and self.size - self._with_the_disk >= _EARLY_BYTES:
+        if self.goes_to_disk and self.size >= self._next_piece:
             count = (self.size - self._with_the_disk) // _PAGE * _PAGE
             begin_write_back(self.descriptor, self._with_the_disk, count)
             self._with_the_disk += count
+            self._next_piece = self.size + min(self.size, _LARGEST_PIECE)
         if self.size >= self._next_look:
             self._next_look = self.size + _LOOK_BYTES
             if not self.has_room():
