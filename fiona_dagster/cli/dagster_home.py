@@ -94,8 +94,7 @@ def _end_what_it_ran(home: Path, group: int) -> None:
 
 def code_server(home: Path, environment: Mapping[str, str], *, port: int) -> Service:
     """One code server for webserver and daemon; it runs the runs."""
-    command = [sys.executable, "-m", "dagster", "api", "grpc", "--module-name", "fiona_dagster.definitions",
-               "--host", "127.0.0.1", "--port", str(port), "--location-name", LOCATION]  # fmt: skip
+    command = [sys.executable, "-m", "fiona_dagster.cli.code_server", "--port", str(port)]
     return Service(
         "code-server",
         command,

@@ -32,12 +32,12 @@ pytestmark = [pytest.mark.journey, pytest.mark.timeout(900)]
 
 SEED = 20_240_131
 STUDIES = 10
-KILLS = {"receiver": 40, "run worker": 6, "daemon": 4, "code server": 4}
-"""Fifty and more; the receiver takes most: it is what acknowledges, and it is back in a second."""
+KILLS = {"receiver": 42, "run worker": 4, "daemon": 2, "code server": 2}
+"""Fifty; the receiver takes most: it is what acknowledges, and it is back in a second."""
 QUIET_SECONDS = 4
 """Longer than a receiver is away, so that most studies arrive in one revision."""
 SERVICES = {"receiver": "receiver-ABCD", "daemon": "daemon", "code server": "code-server"}
-LIVES_SECONDS = {"receiver": 0.8, "run worker": 4.0, "daemon": 4.0, "code server": 4.0}
+LIVES_SECONDS = {"receiver": 0.8, "run worker": 2.0, "run server": 4.0, "daemon": 4.0, "code server": 4.0}
 """A victim is killed at a random point of so many seconds after it was found."""
 PATIENCE, SETTLED_SECONDS = 120.0, 400.0
 UID = "1.2.826.0.1.3680043.8.498"
@@ -203,8 +203,8 @@ def strike(gateway: RunningGateway, victim: str, chance: random.Random) -> None:
 
 def is_there(gateway: RunningGateway, victim: str) -> bool:
     """Whether there is something to kill: a service that is ready, or a run that is carried out."""
-    if victim == "run worker":
-        return bool(run_workers(gateway))
+    if victim in RUN_PROCESSES:
+        return bool(RUN_PROCESSES[victim](gateway))
     return gateway.supervisor.is_ready(SERVICES[victim])
 
 
@@ -212,11 +212,11 @@ def kill(gateway: RunningGateway, victim: str, chance: random.Random) -> bool:
     """`kill -9` of a victim; False where there is none at this moment."""
     if not is_there(gateway, victim):
         return False
-    if victim == "run worker":
-        workers = run_workers(gateway)
-        if workers:
-            os.kill(chance.choice(workers), signal.SIGKILL)
-        return bool(workers)
+    if victim in RUN_PROCESSES:
+        found = RUN_PROCESSES[victim](gateway)
+        if found:
+            os.kill(chance.choice(found), signal.SIGKILL)
+        return bool(found)
     pid = gateway.supervisor.pid(SERVICES[victim])
     if victim == "receiver" or (victim == "code server" and chance.random() < 0.5):
         os.killpg(pid, signal.SIGKILL)  # with its workers, which would else finish what they have open
@@ -225,14 +225,27 @@ def kill(gateway: RunningGateway, victim: str, chance: random.Random) -> bool:
     return True
 
 
+def run_servers(gateway: RunningGateway) -> list[int]:
+    """The process that runs are forked from: a child of the code server."""
+    return [
+        pid for pid in children(gateway.supervisor.pid("code-server")) if b"forkserver" in command_line(pid)
+    ]
+
+
 def run_workers(gateway: RunningGateway) -> list[int]:
-    """Processes that carry out a run: children of the code server that `multiprocessing` spawned."""
-    tasks = Path(f"/proc/{gateway.supervisor.pid('code-server')}/task")
+    """Processes that carry out a run."""
+    return [pid for server in run_servers(gateway) for pid in children(server)]
+
+
+RUN_PROCESSES = {"run worker": run_workers, "run server": run_servers}
+
+
+def children(parent: int) -> list[int]:
     found: list[int] = []
-    with suppress(OSError):  # a thread that ended, or the code server itself
-        for task in tasks.iterdir():
+    with suppress(OSError):  # a thread that ended, or the parent itself
+        for task in Path(f"/proc/{parent}/task").iterdir():
             found += [int(text) for text in (task / "children").read_text().split()]
-    return sorted(pid for pid in found if b"spawn_main" in command_line(pid))
+    return sorted(found)
 
 
 def command_line(pid: int) -> bytes:
