@@ -16,6 +16,7 @@ from tests.postgres import running_postgres
 
 ROOT = Path(__file__).resolve().parents[1]
 PHASES = {"intake", "transfer", "export"}
+STUDY_JOBS = {"passage", *PHASES}
 HOUSEKEEPING = {
     "four_accounts_job",
     "reconciliation_job",
@@ -51,9 +52,9 @@ def test_every_asset_can_be_understood_from_the_catalogue(definitions: dg.Defini
 
 def test_every_sensor_schedule_and_job_says_what_it_does(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
-    jobs = [repository.get_job(name) for name in PHASES | HOUSEKEEPING]
+    jobs = [repository.get_job(name) for name in STUDY_JOBS | HOUSEKEEPING]
     found = [*repository.sensor_defs, *repository.schedule_defs, *jobs]
-    assert len(found) == 7 + 7 + 11
+    assert len(found) == 7 + 7 + 12
     assert [one.name for one in found if not (one.description or "").endswith(".")] == []
 
 
@@ -77,11 +78,11 @@ def test_only_verification_blocks_and_it_blocks_with_every_check(definitions: dg
 
 def test_every_job_runs_in_its_own_process_and_needs_no_configuration(definitions: dg.Definitions) -> None:
     jobs = {job.name: job for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")}
-    assert set(jobs) == PHASES | HOUSEKEEPING
+    assert set(jobs) == STUDY_JOBS | HOUSEKEEPING
     for job in jobs.values():
         assert job.executor_def is dg.in_process_executor, job.name
         assert job.run_tags["fiona/phase"] in {*PHASES, "housekeeping"}
-    assert all(jobs[name].partitions_def is not None for name in PHASES)
+    assert all(jobs[name].partitions_def is not None for name in STUDY_JOBS)
 
 
 def test_what_a_person_materialises_by_hand_is_in_process_too(definitions: dg.Definitions) -> None:

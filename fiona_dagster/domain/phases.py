@@ -21,6 +21,10 @@ class Phase(StrEnum):
     EXPORT = "export"  # packaging, delivery
 
 
+PASSAGE = "passage"
+"""The job of a new study: all three phases in one run, as far as they go without a person. What it leaves undone
+is asked for phase by phase (docs/adr/0026)."""
+
 BACK_OFF_SECONDS = (15.0, 60.0, 300.0, 900.0, 3600.0)
 """Wait after the first, second ... run that left the work undone; then hourly for ever: nothing is given up."""
 
@@ -32,6 +36,8 @@ class Due:
     key: StudyKey
     phase: Phase
     work: str
+    is_first: bool = False
+    """Whether nothing was made of the study before, so that no other work on it can be asked for meanwhile."""
 
     @property
     def tags(self) -> dict[str, str]:
@@ -56,6 +62,11 @@ def attempt_due(earlier: Sequence[EarlierRun], *, now: float) -> int | None:
         return 0
     wait = BACK_OFF_SECONDS[min(len(finished), len(BACK_OFF_SECONDS)) - 1]
     return len(finished) if now - max(finished) >= wait else None
+
+
+def job_of(due: Due) -> str:
+    """The job that does it: of a new study everything that follows by itself, else the phase alone."""
+    return PASSAGE if due.phase is Phase.INTAKE and due.is_first else due.phase.value
 
 
 def run_key(due: Due, attempt: int) -> str:

@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -13,7 +14,7 @@ import pytest
 
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.domain.identifiers import StudyKey
-from fiona_dagster.domain.phases import BACK_OFF_SECONDS, Due, Phase
+from fiona_dagster.domain.phases import BACK_OFF_SECONDS, PASSAGE, Due, Phase
 from fiona_dagster.resources.gateway import GatewayResource
 from fiona_dagster.sensors.decisions import late_decisions
 from fiona_dagster.sensors.requests import NEWEST_RUNS, RUNS_PER_TICK, requests_for
@@ -32,11 +33,17 @@ def due(work: str = "1", phase: Phase = Phase.TRANSFER, number: int = 0) -> Due:
     return Due(StudyKey(f"20270115-{number:012x}"), phase, work)
 
 
-def ran(instance: dg.DagsterInstance, one: Due, status: dg.DagsterRunStatus, times: int = 1) -> None:
+def ran(
+    instance: dg.DagsterInstance, one: Due, status: dg.DagsterRunStatus, times: int = 1, job: str = ""
+) -> None:
     """Runs as the daemon would have launched them, that ended now."""
     for _ in range(times):
-        run = dg.DagsterRun(one.phase.value, run_id=secrets.token_hex(16), status=dg.DagsterRunStatus.NOT_STARTED,
-                            tags={**one.tags, "dagster/partition": one.key})  # fmt: skip
+        run = dg.DagsterRun(
+            job or one.phase.value,
+            run_id=secrets.token_hex(16),
+            status=dg.DagsterRunStatus.NOT_STARTED,
+            tags={**one.tags, "dagster/partition": one.key},
+        )
         instance.add_run(run)
         if status == FAILED:
             instance.report_run_failed(run, "failed")
@@ -101,6 +108,55 @@ def test_dagsters_own_repetitions_of_a_lost_run_do_not_use_up_the_back_off(
         instance.report_run_failed(instance.get_runs()[0], "failed")
     assert asked([due()], instance, later=BACK_OFF_SECONDS[0] - 5) == []
     assert asked([due()], instance, later=BACK_OFF_SECONDS[0] + 5) == ["20270115-000000000000:transfer:1:3"]
+
+
+def first(number: int = 0) -> Due:
+    return replace(due("1", Phase.INTAKE, number), is_first=True)
+
+
+def test_a_new_study_goes_through_all_phases_in_one_run_and_later_work_through_its_own(
+    instance: dg.DagsterInstance,
+) -> None:
+    work = [first(1), due("2", Phase.INTAKE, 2), due("1", Phase.TRANSFER, 3), due("1.0", Phase.EXPORT, 4)]
+    result = requests_for(work, instance, now=time.time())
+    assert isinstance(result, dg.SensorResult)
+    assert [one.job_name for one in result.run_requests or []] == [PASSAGE, "intake", "transfer", "export"]
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_passage_and_any_other_run_of_its_study_wait_for_each_other(
+    instance: dg.DagsterInstance, phase: Phase
+) -> None:
+    ran(instance, first(), dg.DagsterRunStatus.NOT_STARTED, job=PASSAGE)
+    assert asked([due("1.0", phase)], instance, later=1e6) == []
+    assert asked([due("1.0", phase, number=1)], instance) != []
+    (passage,) = instance.get_runs()
+    instance.report_run_failed(passage, "failed")
+    assert asked([first()], instance, later=1e6) != []
+    ran(instance, due("1.0", phase), dg.DagsterRunStatus.NOT_STARTED)
+    assert asked([first()], instance, later=1e6) == []
+
+
+@pytest.mark.parametrize("phase", [Phase.TRANSFER, Phase.EXPORT])
+def test_what_a_passage_left_undone_is_asked_for_after_the_first_pause(
+    instance: dg.DagsterInstance, phase: Phase
+) -> None:
+    ran(instance, first(), FAILED, times=3, job=PASSAGE)
+    left = due("1.0", phase)
+    assert asked([left], instance, later=BACK_OFF_SECONDS[0] - 5) == []
+    assert asked([left], instance, later=BACK_OFF_SECONDS[0] + 5) == [f"{left.key}:{phase.value}:1.0:0"]
+
+
+def test_while_enough_is_queued_no_more_is_asked_for(instance: dg.DagsterInstance) -> None:
+    work = [first(number) for number in range(RUNS_PER_TICK + 10)]
+    for one in work[: RUNS_PER_TICK - 2]:
+        ran(instance, one, dg.DagsterRunStatus.NOT_STARTED, job=PASSAGE)
+    assert asked(work, instance) == [
+        f"{one.key}:intake:1:0" for one in work[RUNS_PER_TICK - 2 : RUNS_PER_TICK]
+    ]
+    for one in work[RUNS_PER_TICK - 2 : RUNS_PER_TICK]:
+        ran(instance, one, dg.DagsterRunStatus.NOT_STARTED, job=PASSAGE)
+    assert asked(work, instance) == []
 
 
 def test_new_work_does_not_wait_for_what_old_work_did(instance: dg.DagsterInstance) -> None:
