@@ -26,11 +26,13 @@ STEPS: Mapping[int, tuple[str, ...]] = {
         "ALTER TABLE study ADD COLUMN heard_boot VARCHAR(36) NOT NULL DEFAULT ''",
         "ALTER TABLE release ADD COLUMN masking TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE study ADD COLUMN heard_uptime FLOAT NOT NULL DEFAULT 0",
+        "CREATE INDEX IF NOT EXISTS release_copy ON release (sop_instance_uid)",
+        "CREATE INDEX IF NOT EXISTS release_study ON release (study_instance_uid)",
     ),
 }
 """Statements by the version that they start from, in the SQL that SQLite and PostgreSQL share.
 
-New columns only: tables that are missing are made from `metadata` afterwards.
+New columns and indices only: tables that are missing are made from `metadata` afterwards.
 """
 
 

@@ -161,7 +161,7 @@ class Reconciliations:
         rows = [
             {"destination": destination, "study_instance_uid": one.study_instance_uid, "project": one.project,
              "series": series_of.get(one.study_instance_uid), "images": one.images, "seen_at": now}
-            for one in studies
+            for one in sorted(studies, key=lambda one: one.study_instance_uid)  # two at once in one order
         ]  # fmt: skip
         with self._ledger.begin() as connection:
             self._ledger.upsert(connection, archived_study, rows)
@@ -181,6 +181,7 @@ class Reconciliations:
     ) -> None:
         """Keep the differences of a pass; of earlier ones, those that were judged and not found again are over."""
         with self._ledger.begin() as connection:
+            self._ledger.wait_for_turn(connection)  # two passes at once would note a difference twice
             known = {_identity(row): row for row in connection.execute(select(difference))}
             for one in found:
                 row = _row(one)

@@ -59,6 +59,7 @@ class Retirements:
             transfer.c.project == project, transfer.c.participant == participant
         )
         with self._ledger.begin() as connection:
+            self._ledger.wait_for_turn(connection)
             row = {"project": project, "participant": participant, "at": now, "who": who}
             connection.execute(self._ledger.insert_ignoring(withdrawal), row)
             found = sorted(int(one) for one in connection.execute(mine).scalars())
@@ -74,6 +75,7 @@ class Retirements:
         """A project ends: every transfer into it is retired. Returns all of them; calling it again changes nothing."""
         mine = select(transfer.c.id).where(transfer.c.project == project).order_by(transfer.c.id)
         with self._ledger.begin() as connection:
+            self._ledger.wait_for_turn(connection)
             found = [int(one) for one in connection.execute(mine).scalars()]
             for one in found:
                 self._retire(connection, one, Cause.ENDED, who=who, now=now, replaced_by=None)
@@ -84,6 +86,7 @@ class Retirements:
     def reassign(self, transfer_id: int, replaced_by: int, *, who: str, now: float) -> None:
         """A transfer was assigned wrongly: its copies are retired, `replaced_by` is the right one."""
         with self._ledger.begin() as connection:
+            self._ledger.wait_for_turn(connection)
             self._retire(connection, transfer_id, Cause.REASSIGNED, who=who, now=now, replaced_by=replaced_by)
             subject = f"transfer {transfer_id} by {replaced_by}"
             connection.execute(insert(audit), {"at": now, "who": who, "action": "amend", "subject": subject})

@@ -215,6 +215,7 @@ release = Table(
     Column("purged", Boolean, nullable=False, default=False),  # the copy was cleaned up with its study
 )
 Index("release_copy", release.c.sop_instance_uid)
+Index("release_study", release.c.study_instance_uid)
 
 verification = Table(
     "verification",

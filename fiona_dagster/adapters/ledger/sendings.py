@@ -73,7 +73,9 @@ class Sendings:
         What a person asked for anew waits again, cancelled or not; what was cancelled stays so otherwise.
         """
         with self._ledger.begin() as connection:
-            for destination, name in destinations:
+            for destination, name in sorted(
+                destinations
+            ):  # two at once in one order wait for each other at most
                 fresh: dict[str, Any] = {
                     "state": SendingState.WAITING.value, "generation": mine.generation, "revision": revision,
                     "reason": "", "changed_at": now, "next_at": 0.0, "name": name,
@@ -149,7 +151,7 @@ class Sendings:
                 "of_uid": one.sop_instance_uid, "state": one.state.value, "status": one.status,
                 "problem": one.problem, "retry": one.retry, "sent_as": one.sent_as, "at": now,
             }
-            for one in found
+            for one in sorted(found, key=lambda one: one.sop_instance_uid)  # as in `enter`
         ]  # fmt: skip
         if not rows:
             return
