@@ -56,9 +56,8 @@ class Retrievals:
         """
         begun = 0
         with self._ledger.begin() as connection:
-            self._ledger.wait_for_turn(
-                connection
-            )  # two that begin the same in another order would stop each other
+            # two that begin the same in another order would stop each other
+            self._ledger.wait_for_turn(connection)
             for uid in dict.fromkeys(study_instance_uids):
                 fresh = {
                     "site": site, "study_instance_uid": uid, "source": "", "origin": origin.value,
