@@ -18,6 +18,7 @@ from fiona_dagster.domain.transfer import TransferState
 from tests.adapters import (
     test_ledger,
     test_ledger_arrivals,
+    test_ledger_parts,
     test_ledger_reception,
     test_ledger_version,
     test_transfer_keys,
@@ -27,7 +28,13 @@ from tests.factories import received
 from tests.postgres import Postgres, running_postgres
 
 _SQLITE_ONLY = {"test_another_site_is_another_world"}  # adds up booleans in SQL, as only SQLite does
-for _module in (test_ledger, test_ledger_arrivals, test_ledger_reception, test_transfer_keys):
+for _module in (
+    test_ledger,
+    test_ledger_arrivals,
+    test_ledger_parts,
+    test_ledger_reception,
+    test_transfer_keys,
+):
     globals().update(
         {
             name: one
