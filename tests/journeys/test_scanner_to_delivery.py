@@ -292,6 +292,8 @@ def shown_checks(journey: Journey, study_key: str) -> list[tuple[object, object,
             for log in instance.all_logs(run.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION):
                 assert log.dagster_event is not None
                 check = log.dagster_event.asset_check_evaluation_data
+                if check.check_name != "complete_at_source":
+                    continue
                 values = {name: value.value for name, value in check.metadata.items()}
                 shown.append((values["received"], values["expected"], check.passed))
     return shown
