@@ -63,5 +63,5 @@ def test_dagster_has_no_login_and_stays_on_loopback(name: str) -> None:
 def test_the_workspace_names_the_code_server_of_the_unit() -> None:
     (entry,) = yaml.safe_load((DEPLOY / "workspace.yaml").read_text())["load_from"]
     command = (DEPLOY / "fiona-code.service").read_text()
-    assert f"-p {entry['grpc_server']['port']} " in command
+    assert f"--port {entry['grpc_server']['port']}" in command
     assert entry["grpc_server"]["location_name"] == "fiona"

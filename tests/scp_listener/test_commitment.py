@@ -6,6 +6,7 @@ import io
 import json
 import queue
 import socket
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE, evt
-from pynetdicom.dimse_primitives import N_ACTION
+from pynetdicom.dimse_primitives import N_ACTION, N_EVENT_REPORT
+from pynetdicom.dsutils import decode
 
 from fiona_dagster.adapters.dicom_scu import send as storage_scu
 from fiona_dagster.domain.commitment import STORAGE_COMMITMENT, WELL_KNOWN_INSTANCE, Reference
@@ -25,7 +27,7 @@ from tests.conftest import free_port
 from tests.domain.test_commitment import asked
 from tests.peers import HOST, orthanc
 from tests.scp_listener.conftest import Running, Start
-from tests.scp_listener.instances import PEER_AE, SERIES, instance, send, write
+from tests.scp_listener.instances import ONLY_SENDS, PEER_AE, SERIES, instance, send, write
 
 SECONDS = 30.0
 CT = str(CTImageStorage)
@@ -45,10 +47,36 @@ class Scanner:
 
     def associate(self, listener: Running) -> Any:
         association = self.entity.associate(
-            HOST, listener.port, ae_title="FIONA", evt_handlers=[(evt.EVT_N_EVENT_REPORT, self._report)]
-        )
+            HOST, listener.port, ae_title="FIONA",
+            evt_handlers=[ONLY_SENDS, (evt.EVT_ESTABLISHED, self._answer_beside_requests)],
+        )  # fmt: skip
         assert association.is_established
         return association
+
+    def _answer_beside_requests(self, event: Any) -> None:
+        """pynetdicom serves a report in a thread of its own, which may leave its Association paused for good, and whose
+        answer may come between the fragments of a request: ours does neither.
+        """
+        association, turn = event.assoc, threading.Lock()
+        send_message = association.dimse.send_msg
+
+        def in_turn(message: Any, context_id: int) -> None:
+            with turn:
+                send_message(message, context_id)
+
+        def serve(request: Any, context_id: int) -> None:
+            report = decode(request.EventInformation, is_implicit_vr=False, is_little_endian=True)
+            answer = N_EVENT_REPORT()
+            answer.MessageIDBeingRespondedTo = request.MessageID
+            answer.AffectedSOPClassUID = request.AffectedSOPClassUID
+            answer.AffectedSOPInstanceUID = request.AffectedSOPInstanceUID
+            answer.EventTypeID = request.EventTypeID
+            answer.Status = self.answers.pop(0) if self.answers else 0
+            in_turn(answer, context_id)
+            if answer.Status == 0:
+                self.reports.put((request.EventTypeID, report))
+
+        association.dimse.send_msg, association._serve_request = in_turn, serve
 
     @contextmanager
     def at(self, port: int) -> Iterator[None]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from typing import Any, TypeVar
 
 import requests
@@ -71,6 +70,7 @@ class RedcapProject(Project):
         self._export_records = export_records
         self._timeout = timeout_seconds
         self._threads = threading.local()
+        self._info: Row | None = None
         self._waits = wait_exponential_jitter(
             multiplier=first_wait_seconds, max=_LONGEST_WAIT_SECONDS, jitter=first_wait_seconds
         )
@@ -78,13 +78,18 @@ class RedcapProject(Project):
     def __repr__(self) -> str:
         return f"RedcapProject({self.url})"
 
-    @cached_property
+    @property
     def info(self) -> Row:
-        """The project's settings, read once (`content=project`)."""
-        found = self.export_project_info()
-        if not isinstance(found, dict):
-            raise Permanent("REDCap did not describe the project as one object")
-        return found
+        """The project's settings, read once (`content=project`).
+
+        No cached_property: before Python 3.12 that holds a lock of all projects while one waits for its server.
+        """
+        if self._info is None:
+            found = self.export_project_info()
+            if not isinstance(found, dict):
+                raise Permanent("REDCap did not describe the project as one object")
+            self._info = found
+        return self._info
 
     @property
     def is_longitudinal(self) -> bool:
@@ -94,7 +99,7 @@ class RedcapProject(Project):
     def forget_structure(self) -> None:
         """Read dictionary and settings again when next asked: they were changed."""
         self._metadata = self._forms = self._field_names = self._def_field = None
-        self.__dict__.pop("info", None)
+        self._info = None
 
     def require(
         self, *, project_id: int | None = None, title: str | None = None, fields: Iterable[str] = ()
