@@ -70,7 +70,7 @@ def _project(name: str, settings: Settings, ledger_url: str) -> Project:
     from fiona_dagster.domain.errors import ConfigurationError
     from fiona_dagster.domain.project import PROJECT_NAME, Project
 
-    if not PROJECT_NAME.match(name):
+    if not PROJECT_NAME.fullmatch(name):
         raise ConfigurationError(
             f"'{name}' cannot name a project",
             place="--project",

@@ -30,7 +30,7 @@ _ANY_WORD, _ANY_NUMBER = ("Nordmann", "NORDMANN", "nordmann"), "4711999"
 _DATE_MODES: dict[str, DateMode] = {
     "0": "keep", "1": "per_project", "2": "per_participant", "3": "remove", "4": "year",
 }  # fmt: skip
-PROJECT_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{4,19}$")
+PROJECT_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{4,19}")
 """FIONA's contract asks for 5 to 20 characters; the set is ours, so that a name is safe in a path and a DA."""
 
 
@@ -150,7 +150,7 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
     from fiona_dagster.domain.project_life import life_from_fields
 
     name = str(row.get("project_name") or row.get("record_id") or "")
-    if not PROJECT_NAME.match(name):
+    if not PROJECT_NAME.fullmatch(name):
         raise ConfigurationError(
             f"'{name}' cannot name a project", place=place,
             remedy="use 5 to 20 letters, digits, '_' or '-', beginning with a letter or digit",

@@ -245,11 +245,12 @@ def test_a_source_that_answers_less_than_before_finishes_nothing_and_the_study_i
     one.look()
     assert one.account(study).agreed_at is not None
     one.scanner.faults = faults
+    timeouts = Timeouts(dimse=0.2 if faults.query_hang_seconds else 10)
     for _ in range(2):
-        one.look(after=3600, timeouts=Timeouts(dimse=0.2))
+        one.look(after=3600, timeouts=timeouts)
         assert one.account(study).state is RetrievalState.ACTIVE
         assert reason in one.account(study).reason
-    given_up = one.look(after=GIVE_UP_SECONDS, timeouts=Timeouts(dimse=0.2))
+    given_up = one.look(after=GIVE_UP_SECONDS, timeouts=timeouts)
     assert given_up.failed == 1
     assert one.scans("failed") == {study.study_instance_uid}
     totals = one.ledger.retrievals.totals()

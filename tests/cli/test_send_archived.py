@@ -49,7 +49,10 @@ class Archive:
         def open_ones() -> int:
             return int(self.rows(select(func.count()).where(association.c.closed_at.is_(None)))[0][0])
 
-        wait_for(lambda: open_ones() == 0, 20, lambda: "an Association was not recorded")
+        recorder = self.listener._recorder  # an Association that it has not written yet is not open in the ledger
+        wait_for(
+            lambda: recorder.is_idle() and open_ones() == 0, 20, lambda: "an Association was not recorded"
+        )
 
     def rows(self, query: Any) -> list[tuple[Any, ...]]:
         with self.ledger.read() as connection:

@@ -15,7 +15,8 @@ from typing import Any
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
-_HTML = re.compile(r"^\s*<(!doctype html|html|head|body|br|b>|div|script)", re.IGNORECASE)
+_HTML = re.compile(r"^\s*<(?!\?xml)|^\s*<\?xml[^>]*>\s*<(!doctype html|html)", re.IGNORECASE)
+"""A page: whatever begins like markup and is no XML. No value that we ask for does."""
 _ERROR_TEXT = re.compile(r"^\s*(ERROR: |\{\"error\":|<\?xml[^>]*\?>\s*<hash><error>)")
 _SAFE_BEGINNINGS = (
     "You do not have ",

@@ -122,9 +122,8 @@ def _repeating(project: RedcapProject, dictionary: RoleDictionary) -> Finding:
 
 def _export_rights(project: RedcapProject, dictionary: RoleDictionary) -> Finding:
     """Every field must come back: with limited export rights fields vanish, and REDCap does not say so."""
-    header = project.export_records(
-        format_type="csv", filter_logic=f"[{project.def_field}] = ''"
-    ).splitlines()
+    answer = project.export_records(format_type="csv", filter_logic=f"[{project.def_field}] = ''")
+    header = [line for line in answer.splitlines() if line.strip()]
     if not header:
         detail = "there is no record yet to see which fields come back"
         return Finding(dictionary.role, "export right", "unknown", detail)

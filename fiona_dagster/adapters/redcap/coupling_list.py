@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from filelock import FileLock, Timeout
 
+from fiona_dagster.adapters.redcap.client import IMPORT_ROWS, batches
 from fiona_dagster.adapters.redcap.registry import RedcapRegistry
 from fiona_dagster.domain.coupling import CouplingEntry
 from fiona_dagster.domain.errors import Permanent, Transient
 
 _LOCK_SECONDS = 120.0
-_ROUNDS = 3
+_ROUNDS = 5
 
 
 def add_entries(
@@ -33,27 +34,31 @@ def add_entries(
     """
     project = registry.client("CouplingList")
     columns = set(project.field_names)
-    extra = {"cl_batch": batch, "cl_uploaded_by": who}
+    extra = {"cl_batch": batch, "cl_uploaded_by": who, "coupling_list_complete": "2"}
+    failure = Transient("CouplingList does not keep what is written into it; is somebody else uploading?")
     try:
         with FileLock(registry.lock_file("coupling")).acquire(timeout=_LOCK_SECONDS):
             for _ in range(_ROUNDS):
-                present = project.rows()
-                numbers = {str(row["record_id"]): row for row in present}
+                numbers = {str(row["record_id"]): row for row in project.rows()}
                 found = [_number(numbers, entry, when) for entry in entries]
                 if all(found):
                     return [str(one) for one in found]
-                next_number = max((int(one) for one in numbers if one.isdigit()), default=-1)
                 rows = []
-                for entry, number in zip(entries, found, strict=True):
-                    if number is None:
-                        next_number += 1
-                        values = {**_fields(entry, when), **extra}
-                        rows.append({"record_id": str(next_number), "coupling_list_complete": "2",
-                                     **{name: value for name, value in values.items() if name in columns}})  # fmt: skip
-                project.write_rows(rows)
+                for number, entry in enumerate(
+                    e for e, there in zip(entries, found, strict=True) if not there
+                ):
+                    values = {**_fields(entry, when), **extra}
+                    known = {name: value for name, value in values.items() if name in columns}
+                    rows.append({"record_id": str(number + 1), **known})
+                try:
+                    for part in batches(rows, IMPORT_ROWS):
+                        # only REDCap can number without taking the number that a person is about to save
+                        project.import_records(list(part), force_auto_number=True)
+                except Transient as error:  # what came of it, the next look tells
+                    failure = error
     except Timeout as error:
         raise Transient("another process has been writing into the coupling list for minutes") from error
-    raise Transient("CouplingList does not keep what is written into it; is somebody else uploading?")
+    raise failure
 
 
 def remove_expired(registry: RedcapRegistry, *, day: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,9 +71,37 @@ def test_entries_are_added_once_whatever_is_lost_and_expired_ones_deleted(hospit
     entries = [CouplingEntry("", "HEARTS", f"H{n}", "Baseline", f"A{n}") for n in range(5)]
     hospital.server.faults.upcoming(Fault.BAD_GATEWAY, Fault.ANSWER_LOST)
     numbers = add_entries(registry, entries, when="2026-03-01 10:00", who="me", batch="b")
-    assert numbers == ["0", "1", "2", "3", "4"]
+    assert numbers == ["1", "2", "3", "4", "5"]
     assert add_entries(registry, entries, when="2026-03-01 10:00", who="me", batch="b") == numbers
     later = add_entries(registry, entries[:1], when="2026-03-20 10:00", who=secrets.token_hex(4), batch="c")
-    assert later == ["5"]
+    assert later == ["6"]
     assert remove_expired(registry, day="2026-03-16") == 5
-    assert [(one.record_id, one.participant) for one in registry.coupling_entries()] == [("5", "H0")]
+    assert [(one.record_id, one.participant) for one in registry.coupling_entries()] == [("6", "H0")]
+
+
+def test_an_entry_that_somebody_saves_meanwhile_is_not_written_into(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would send one patient's study under another's participant."""
+    registry = hospital.registry()
+    client = registry.client("CouplingList")
+    rows, theirs = client.rows, CouplingEntry("", "HEARTS", "H1", "Baseline", "A1")
+    reads: list[int] = []
+
+    def rows_and_then_somebody_saves(*arguments: Any, **options: Any) -> Any:
+        found = rows(*arguments, **options)
+        reads.append(len(found))
+        if len(reads) == 1:
+            add_entries(hospital.registry(), [theirs], when="2026-03-01 10:00", who="you", batch="a")
+        return found
+
+    monkeypatch.setattr(client, "rows", rows_and_then_somebody_saves)
+    monkeypatch.setattr(
+        registry, "lock_file", lambda name: hospital.registry().lock_file(name).with_name("else")
+    )
+    ours = CouplingEntry("", "HEARTS", "H2", "Baseline", "", study_instance_uid="1.2.3")
+    add_entries(registry, [ours], when="2026-03-01 10:00", who="me", batch="b")
+    held = {
+        (one.accession_number, one.study_instance_uid, one.participant) for one in registry.coupling_entries()
+    }
+    assert held == {("A1", "", "H1"), ("", "1.2.3", "H2")}

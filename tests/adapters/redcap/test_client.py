@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fiona_dagster.adapters.redcap.answers import value_of
 from fiona_dagster.adapters.redcap.client import ATTEMPTS, RedcapProject, batches, is_repeatable
 from fiona_dagster.adapters.redcap.rate_limit import RateLimit
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
@@ -315,3 +316,19 @@ def test_a_condition_finds_records_by_their_repeating_rows(hospital: Hospital) -
     logic = f"[series_instance_uid] = '{names[2]}.2'"
     found = client.rows(forms=["series"], filter_logic=logic)
     assert [row["redcap_repeat_instance"] for row in found if row["redcap_repeat_instance"]] == [2]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<h1>502 Bad Gateway</h1>", "<!-- proxy --><html>", "<center>nginx</center>", " <title>Down</title>",
+        '<?xml version="1.0"?>\n<!DOCTYPE html><html>',
+    ],
+)  # fmt: skip
+def test_no_page_is_taken_for_text(page: str) -> None:
+    with pytest.raises(Transient, match="a page instead of data"):
+        value_of(200, page, "str")
+
+
+def test_xml_that_is_no_page_is_text() -> None:
+    assert value_of(200, '<?xml version="1.0" encoding="UTF-8" ?><ODM/>', "str").endswith("<ODM/>")
