@@ -49,7 +49,9 @@ class Archive:
         def open_ones() -> int:
             return int(self.rows(select(func.count()).where(association.c.closed_at.is_(None)))[0][0])
 
-        recorder = self.listener._recorder  # an Association that it has not written yet is not open in the ledger
+        recorder = (
+            self.listener._recorder
+        )  # an Association that it has not written yet is not open in the ledger
         wait_for(
             lambda: recorder.is_idle() and open_ones() == 0, 20, lambda: "an Association was not recorded"
         )
