@@ -197,13 +197,13 @@ class Listener:
             if not association.is_established:  # a connection that never asked for anything
                 hang_up(association)
         for association in active:
-            association.join(max(0.0, deadline - time.monotonic()))
+            await_end(association, deadline - time.monotonic())
         for association in active:
             if association.is_alive():
                 LOG.warning("an Association did not end in time and is aborted")
                 association.abort()
                 hang_up(association)  # a peer need not, and then its thread would wait for it
-                association.join(ABORTED_SECONDS)
+                await_end(association, ABORTED_SECONDS)
         ended = not any(association.is_alive() for association in active)
         self._sweep()
         self._commitments.stop(max(1.0, deadline - time.monotonic()))
@@ -322,3 +322,12 @@ class Listener:
                 upload.unlink(missing_ok=True)
         finally:  # whatever is left over: an Association that stays open holds its studies back for ever
             self._recorder.closed(opened.identity, outcome, time.time())
+
+
+def await_end(thread: threading.Thread, seconds: float) -> None:
+    """Wait for a thread; that of a connection which came in this moment may be known and not started yet."""
+    deadline = time.monotonic() + seconds
+    while thread.ident is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if thread.ident is not None:
+        thread.join(max(0.0, deadline - time.monotonic()))

@@ -34,7 +34,7 @@ from scp_listener.manner import Company, Manner
 from scp_listener.occupancy import Occupancy
 from scp_listener.recovery import recover
 from scp_listener.refusals import KINDS, SparingRecorder
-from scp_listener.server import Listener
+from scp_listener.server import Listener, await_end
 from tests.scp_listener.conftest import wait_for
 from tests.scp_listener.instances import STUDY, associate, encoded, instance, send
 from tests.scp_listener.raw_peer import (
@@ -475,3 +475,13 @@ def test_a_flood_of_refusals_is_summed_up(layout: Layout, monkeypatch: pytest.Mo
     assert kept == 3, "what lies in the quarantine has a row of its own"
     assert ledger.inventory.totals().refused == 10_003
     ledger.close()
+
+
+def test_a_connection_that_came_as_the_listener_stops_is_waited_for_though_its_thread_has_not_begun() -> None:
+    begun = threading.Event()
+    late = threading.Thread(target=begun.set)
+    threading.Timer(0.05, late.start).start()
+    await_end(late, 30)
+    assert begun.is_set()
+    assert not late.is_alive()
+    await_end(threading.Thread(target=begun.wait), 0.02)  # one that never begins holds nobody up
