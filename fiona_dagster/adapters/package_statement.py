@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from fiona_dagster.domain.signed import parsed
 _MANIFEST = "manifest.json"
 _LARGEST = 64 << 20
 """Bytes of a statement or proof that is read at once."""
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
+"""What the content of a damaged zip raises; the last two: a method or password that it seems to have."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def inspect_statement(release: Path, public_key: bytes | None = None) -> Stateme
         ConfigurationError: the statement is no signed document.
     """
     with _opened(release) as package:
-        if STATEMENT_FILE not in package.names:
+        if package is None or STATEMENT_FILE not in package.names:
             return None
         try:
             content, signature = parsed(package.read(STATEMENT_FILE))
@@ -68,17 +71,19 @@ def inspect_statement(release: Path, public_key: bytes | None = None) -> Stateme
                 problems.append((name, "the signature is not right"))
         stated = {str(one.get("name")) for one in content.get("files", []) if isinstance(one, dict)}
         if _MANIFEST in stated and _MANIFEST in found:  # of many studies: the manifest has the files
-            problems += _unlisted(package.read(_MANIFEST), found, stated)
+            problems += _unlisted(package, found, stated)
         problems += statement_problems(content, found, methods)
     return Statement(
         content, signed, signature.get("key_id", "") if signed != "wrong" else "", tuple(problems)
     )
 
 
-def _unlisted(manifest: bytes, found: dict[str, str], stated: set[str]) -> Iterator[tuple[str, str]]:
+def _unlisted(package: _Opened, found: dict[str, str], stated: set[str]) -> Iterator[tuple[str, str]]:
     """What is wrong by the manifest; what it has right needs no line in the statement and leaves `found`."""
     try:
-        listed = {str(one["name"]): str(one["sha256"]) for one in json.loads(manifest)["files"]}
+        listed = {
+            str(one["name"]): str(one["sha256"]) for one in json.loads(package.read(_MANIFEST))["files"]
+        }
     except (ValueError, KeyError, TypeError):
         yield _MANIFEST, "cannot be read"
         return
@@ -91,54 +96,51 @@ def _unlisted(manifest: bytes, found: dict[str, str], stated: set[str]) -> Itera
             yield name, "its bytes are not those of the manifest"
 
 
+@dataclass(frozen=True)
 class _Opened:
     """Names and content of a package, whichever form it has."""
 
-    def __init__(self, names: frozenset[str]) -> None:
-        self.names = names
-
-    def stream(self, name: str) -> IO[bytes]:
-        raise NotImplementedError
+    names: frozenset[str]
+    stream: Callable[[str], IO[bytes]]
 
     def read(self, name: str) -> bytes:
-        with self.stream(name) as stream:
-            return stream.read(_LARGEST)
+        """At most 64 MB of it.
+
+        Raises:
+            ValueError: the package is damaged there.
+        """
+        try:
+            with self.stream(name) as stream:
+                return stream.read(_LARGEST)
+        except _DAMAGED:
+            raise ValueError(f"{name} cannot be read") from None
 
     def sha256(self, name: str) -> str:
-        with self.stream(name) as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
-
-
-class _Folder(_Opened):
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        files = (one for one in folder.rglob("*") if one.is_file())
-        super().__init__(frozenset(one.relative_to(folder).as_posix() for one in files))
-
-    def stream(self, name: str) -> IO[bytes]:
-        return (self._folder / name).open("rb")
-
-
-class _Zip(_Opened):
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive = archive
-        super().__init__(frozenset(one.filename for one in archive.infolist() if not one.is_dir()))
-
-    def stream(self, name: str) -> IO[bytes]:
-        return self._archive.open(name)
+        """Of damaged content none, which is no file's."""
+        try:
+            with self.stream(name) as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
+        except _DAMAGED:
+            return ""
 
 
 @contextmanager
-def _opened(release: Path) -> Iterator[_Opened]:
+def _opened(release: Path) -> Iterator[_Opened | None]:
+    """None for what is neither a folder nor a zip, which is said by whoever reads the release itself."""
     if release.is_dir():
-        yield _Folder(release)
+        files = (one for one in release.rglob("*") if one.is_file())
+        names = frozenset(one.relative_to(release).as_posix() for one in files)
+        yield _Opened(names, lambda name: (release / name).open("rb"))
         return
     try:
-        with zipfile.ZipFile(release) as archive:
-            if len(archive.namelist()) != len(set(archive.namelist())):
-                raise ConfigurationError(
-                    "a name stands twice in it", place=str(release), remedy="ask for the package again"
-                )
-            yield _Zip(archive)
+        archive = zipfile.ZipFile(release)
     except (zipfile.BadZipFile, OSError):
-        yield _Opened(frozenset())  # said by whoever reads the release itself
+        yield None
+        return
+    with archive:
+        entries = [one.filename for one in archive.infolist()]
+        if len(entries) != len(set(entries)):
+            raise ConfigurationError(
+                "a name stands twice in it", place=str(release), remedy="ask for the package again"
+            )
+        yield _Opened(frozenset(one for one in entries if not one.endswith("/")), archive.open)

@@ -16,6 +16,7 @@ from fiona_dagster.adapters.package_statement import inspect_statement
 from fiona_dagster.adapters.packages import build
 from fiona_dagster.adapters.signing import SigningKey, public_pem
 from fiona_dagster.cli.verify import verify
+from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.exports.bids import Session
 from fiona_dagster.domain.exports.collections import Place
 from fiona_dagster.domain.exports.statement import STATEMENT_FILE
@@ -108,6 +109,29 @@ def test_every_file_of_a_package_is_covered_by_a_signature(
     more = inspect_statement(again(package.path, added))
     assert more is not None
     assert more.problems == (("more.txt", "not in the statement"),)
+
+
+@pytest.mark.parametrize("made", [one_study, two_studies])
+def test_a_damaged_package_is_told_and_stops_nothing(
+    tmp_path: Path, site: SigningKey, made: Callable[[Path, SigningKey], Package]
+) -> None:
+    package = made(tmp_path, site)
+    content = package.path.read_bytes()
+    with zipfile.ZipFile(package.path) as archive:
+        entries = {one.filename: one.header_offset + 30 + len(one.filename) for one in archive.infolist()}
+    for name, begins in entries.items():
+        damaged = bytearray(content)
+        damaged[begins + 4] ^= 0xFF
+        (tmp_path / "damaged.zip").write_bytes(damaged)
+        if name == STATEMENT_FILE:
+            with pytest.raises(ConfigurationError, match="no signed document"):
+                inspect_statement(tmp_path / "damaged.zip")
+        else:
+            found = inspect_statement(tmp_path / "damaged.zip")
+            assert found is not None
+            assert found.problems, name
+    (tmp_path / "damaged.zip").write_bytes(content[:-30])
+    assert inspect_statement(tmp_path / "damaged.zip") is None
 
 
 def test_the_same_package_has_the_same_statement_and_is_not_built_again(
