@@ -97,7 +97,7 @@ def _forward(
     archives = archives_of(gateway.projects()[transfer.project].image_destinations, gateway.settings)
     if not archives:
         raise ConfigurationError("no research PACS is configured", remedy="set RESEARCHPACS in config.json")
-    ledger.transfers.count_attempt(transfer.id)
+    ledger.attempts.count(transfer.id)
     wanted = [(one.key, one.name) for one in archives]
     ledger.sendings.enter(transfer, wanted, revision=verified.revision, now=gateway.now())
     identity = release_identity(gateway, transfer)

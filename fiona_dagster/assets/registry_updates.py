@@ -114,6 +114,7 @@ def _row(ledger: Ledger, study: StudyRecord, transfer: Transfer) -> TransferRow:
     sending = transfer.reason.startswith("delivery") or (
         transfer.state == TransferState.FAILED and bool(rows)
     )
+    attempt = ledger.attempts.latest(transfer)
     return TransferRow(
         study_instance_uid=study.study_instance_uid,
         project=transfer.project,
@@ -124,15 +125,26 @@ def _row(ledger: Ledger, study: StudyRecord, transfer: Transfer) -> TransferRow:
         requested_date=_minute(transfer.requested_at),
         requested_by=transfer.requested_by,
         source=transfer.source,
+        rule=transfer.rule or None,
         transfer_date=_minute(transfer.changed_at) if done else None,
         deidentification_failed=failed and not sending,
         send_failed=failed and sending,
         pixels_redacted=is_redacted(rows),
         mapped_uid=",".join(sorted({one.study_instance_uid for one in rows})) or None,
         messages=(transfer.reason,) if transfer.reason else (),
+        active_seconds=attempt.seconds if attempt else None,
+        profile=_profile(transfer),
         num_files=len(rows) if rows else None,
+        run_id=attempt.run_id if attempt else None,
         attempts=transfer.attempts,
     )
+
+
+def _profile(transfer: Transfer) -> str | None:
+    """The profile, and the beginning of the digest that names its rules and the project's."""
+    if not transfer.profile:
+        return None
+    return f"{transfer.profile}, {transfer.method_digest[:12]}"
 
 
 def _burned_in(

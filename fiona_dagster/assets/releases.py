@@ -74,6 +74,7 @@ def deidentify_transfer(
     request, sources = _with_origin(gateway, study, transfer, request, study.revision)
     layout = gateway.settings.site(study.site).layout
     review = layout.pixel_review(study.key, request.folder.name)
+    ledger.attempts.begin(transfer.id, now=gateway.now())
     result = deidentify_study(
         sources, request, _key(gateway, transfer), request.project.profile, review=review
     )
@@ -85,6 +86,7 @@ def deidentify_transfer(
         now=gateway.now(),
         run_id=run_id,
         method_digest=result.method_digest,
+        profile=result.profile,
     )
     if transfer.state in (TransferState.HELD, TransferState.FAILED):
         ledger.transfers.set_state(

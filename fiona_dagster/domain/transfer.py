@@ -46,7 +46,8 @@ RETIRED = "retired: "
 class Transfer:
     """A transfer as the ledger has it. `revision`: the newest that the research PACS confirmed.
 
-    `key_id` and `method_digest`: of the project's key and of the method that made the newest copies.
+    `key_id` and `method_digest`: of the project's key and of the method that made the newest copies; `profile` is the
+    De-identification Profile's name. `rule`: the rule, or entry of the coupling list, that asked for it; '' for none.
     """
 
     id: int
@@ -68,6 +69,8 @@ class Transfer:
     registry_state: str
     key_id: str = ""
     method_digest: str = ""
+    rule: str = ""
+    profile: str = ""
 
     def __repr__(self) -> str:
         return f"Transfer({self.id}, {self.project}, {self.state.value})"

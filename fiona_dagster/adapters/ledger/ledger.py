@@ -31,6 +31,7 @@ from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.acceptances import Acceptances
     from fiona_dagster.adapters.ledger.arrivals import Arrivals
+    from fiona_dagster.adapters.ledger.attempts import Attempts
     from fiona_dagster.adapters.ledger.asked_commitments import AskedCommitments
     from fiona_dagster.adapters.ledger.breakers import Breakers
     from fiona_dagster.adapters.ledger.commitments import Commitments
@@ -213,6 +214,12 @@ class Ledger:
         from fiona_dagster.adapters.ledger.transfers import Transfers
 
         return Transfers(self)
+
+    @cached_property
+    def attempts(self) -> Attempts:
+        from fiona_dagster.adapters.ledger.attempts import Attempts
+
+        return Attempts(self)
 
     @cached_property
     def deliveries(self) -> Deliveries:

@@ -172,6 +172,9 @@ transfer = Table(
     Column("source", String(16), nullable=False),  # assign, coupling, routing, resend
     Column("requested_by", String(64), nullable=False, default=""),
     Column("requested_at", Float, nullable=False),
+    Column("rule", Text, nullable=False, default="", server_default=""),  # or the entry of the coupling list
+    Column("profile", Text, nullable=False, default="", server_default=""),  # that made the newest copies
+    Column("begun_at", Float, nullable=False, default=0.0, server_default="0"),  # the latest attempt
     Column("generation", Integer, nullable=False, default=0),  # raised by a resend
     Column("state", String(16), nullable=False),  # see domain.transfer
     Column("reason", Text, nullable=False, default=""),

@@ -69,8 +69,8 @@ class Transfers:
                     self._ledger.insert_ignoring(transfer),
                     {"transfer_key": key, "study_key": study_key, "project": request.project,
                      "participant": request.participant, "event": request.event, "source": request.source,
-                     "requested_by": request.requested_by, "requested_at": now, "state": state.value,
-                     "changed_at": now},
+                     "requested_by": request.requested_by, "requested_at": now, "rule": request.rule,
+                     "state": state.value, "changed_at": now},
                 )  # fmt: skip
             elif state != existing.state or (
                 request.source in ("assign", "resend") and state != TransferState.RETIRED
@@ -78,7 +78,7 @@ class Transfers:
                 connection.execute(
                     update(transfer).where(transfer.c.transfer_key == key).values(
                         state=state.value, reason="", requested_at=now, requested_by=request.requested_by,
-                        generation=transfer.c.generation + 1, changed_at=now, registry_state="")
+                        rule=request.rule, generation=transfer.c.generation + 1, changed_at=now, registry_state="")
                 )  # fmt: skip
             if (
                 state == TransferState.REQUESTED
@@ -187,20 +187,13 @@ class Transfers:
             )  # fmt: skip
             return True
 
-    def count_attempt(self, transfer_id: int) -> None:
-        """One more try at de-identifying and forwarding."""
-        with self._ledger.begin() as connection:
-            connection.execute(
-                update(transfer).where(transfer.c.id == transfer_id).values(attempts=transfer.c.attempts + 1)
-            )
-
     def record_release(
         self, transfer_id: int, revision: int, rows: Sequence[ReleaseRow], *, now: float, run_id: str,
-        method_digest: str = "",
+        method_digest: str = "", profile: str = "",
     ) -> None:  # fmt: skip
         """What became of every instance, per instance, with a transition each. Replaces what stood there.
 
-        `method_digest` names what made the copies (see `domain.deid.method`).
+        `method_digest` names what made the copies (see `domain.deid.method`), `profile` is the profile's name.
         """
         with self._ledger.begin() as connection:
             key = connection.execute(
@@ -208,7 +201,9 @@ class Transfers:
             ).scalar_one()
             connection.execute(delete(release).where(release.c.transfer_id == transfer_id))
             connection.execute(
-                update(transfer).where(transfer.c.id == transfer_id).values(method_digest=method_digest)
+                update(transfer)
+                .where(transfer.c.id == transfer_id)
+                .values(method_digest=method_digest, profile=profile)
             )
             if not rows:
                 return

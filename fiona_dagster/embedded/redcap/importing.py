@@ -10,7 +10,7 @@ from fiona_dagster.embedded.redcap.calls import Call
 from fiona_dagster.embedded.redcap.exporting import IDENTIFIER
 from fiona_dagster.embedded.redcap.model import Column
 from fiona_dagster.embedded.redcap.odm_reading import read_odm
-from fiona_dagster.embedded.redcap.placing import EVENT, INSTANCE, INSTRUMENT, NEW, PlacedRow, place_row
+from fiona_dagster.embedded.redcap.placing import EVENT, INSTANCE, INSTRUMENT, NEW, PlacedRow, Placing
 from fiona_dagster.embedded.redcap.problems import ApiError, refuse_rows, row_problem
 from fiona_dagster.embedded.redcap.replies import MEDIA_TYPES, Count, Names, Reply, Text
 from fiona_dagster.embedded.redcap.surveys import survey_forms
@@ -53,8 +53,9 @@ def import_records(call: Call) -> Reply:
     renamed = _auto_numbered(call, rows) if parameters.flag("forceAutoNumber") else {}
     placed: list[PlacedRow] = []
     problems: list[str] = []
+    placing = Placing(call.project)
     for row in rows:
-        one = place_row(call.project, row, problems)
+        one = placing.place(row, problems)
         if one is not None:
             _validate(call, one, date_format, problems)
             placed.append(one)

@@ -32,31 +32,48 @@ class PlacedRow:
     values: dict[str, str]
 
 
-def place_row(project: ProjectModel, row: dict[str, str], problems: list[str]) -> PlacedRow | None:
-    """The row's place; None, with lines added to `problems`, when it cannot be stored."""
-    before = len(problems)
-    record = row.get(project.record_id_field, "").strip()
-    if not record or len(record) > 100:
-        reason = "The record name is blank" if not record else "The record name is longer than 100 characters"
-        problems.append(row_problem(record, project.record_id_field, record, reason))
-        return None
-    event = _event(project, record, row, problems)
-    if event is None:
-        return None
-    form, instance = _repetition(project, event, record, row, problems)
-    if len(problems) > before:
-        return None
-    values: dict[str, str] = {}
-    for name, value in row.items():
-        column = project.columns.get(name)
-        if column is None or name == project.record_id_field or not column.field.holds_data:
-            continue
-        misplaced = _misplaced(project, event, form, name)
-        if misplaced is None:
-            values[name] = value.strip() if column.field.type not in {"text", "notes"} else value
-        elif value.strip() and not (column.field.type == "checkbox" and value.strip() == "0"):
-            problems.append(row_problem(record, name, value, misplaced))
-    return PlacedRow(record, event.id, form, instance, values) if len(problems) == before else None
+class Placing:
+    """Places the rows of one import. What it found out about a column it knows for all rows of the same place."""
+
+    def __init__(self, project: ProjectModel) -> None:
+        self._project = project
+        self._record_id_field = project.record_id_field
+        self._misplaced: dict[tuple[int, str, str], str | None] = {}
+
+    def place(self, row: dict[str, str], problems: list[str]) -> PlacedRow | None:
+        """The row's place; None, with lines added to `problems`, when it cannot be stored."""
+        project, record_id_field = self._project, self._record_id_field
+        before = len(problems)
+        record = row.get(record_id_field, "").strip()
+        if not record or len(record) > 100:
+            reason = (
+                "The record name is blank" if not record else "The record name is longer than 100 characters"
+            )
+            problems.append(row_problem(record, record_id_field, record, reason))
+            return None
+        event = _event(project, record, row, problems)
+        if event is None:
+            return None
+        form, instance = _repetition(project, event, record, row, problems)
+        if len(problems) > before:
+            return None
+        values: dict[str, str] = {}
+        for name, value in row.items():
+            column = project.columns.get(name)
+            if column is None or name == record_id_field or not column.field.holds_data:
+                continue
+            misplaced = self._why_misplaced(event, form, name)
+            if misplaced is None:
+                values[name] = value if column.field.type in {"text", "notes"} else value.strip()
+            elif value.strip() and not (column.field.type == "checkbox" and value.strip() == "0"):
+                problems.append(row_problem(record, name, value, misplaced))
+        return PlacedRow(record, event.id, form, instance, values) if len(problems) == before else None
+
+    def _why_misplaced(self, event: Event, form: str, name: str) -> str | None:
+        key = (event.id, form, name)
+        if key not in self._misplaced:
+            self._misplaced[key] = _misplaced(self._project, event, form, name)
+        return self._misplaced[key]
 
 
 def _event(project: ProjectModel, record: str, row: dict[str, str], problems: list[str]) -> Event | None:

@@ -71,6 +71,8 @@ def _rows_of_json(text: str) -> list[dict[str, Any]] | None:
 
 
 def _value(value: Any) -> str | dict[str, str]:
+    if isinstance(value, str):
+        return value
     if isinstance(value, Mapping):
         return {str(name): _plain(one) for name, one in value.items()}
     return _plain(value)

@@ -6,7 +6,8 @@ An unknown validation type takes everything: sites add their own (FIONA has `mrn
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import date
+from functools import cache
 
 from fiona_dagster.embedded.redcap.model import Column
 
@@ -34,10 +35,16 @@ _PATTERNS = {
     **{f"number_{n}dp_comma_decimal": rf"[-+]?\d+,\d{{{n}}}" for n in (1, 2, 3, 4)},
 }
 _COMPILED = {name: re.compile(pattern, re.ASCII) for name, pattern in _PATTERNS.items()}
-_INPUT_DATES = {"YMD": "%Y-%m-%d", "MDY": "%m/%d/%Y", "DMY": "%d/%m/%Y"}
-_CLOCKS = {"date": "", "datetime": " %H:%M", "datetime_seconds": " %H:%M:%S"}
-_DATE_TYPE = re.compile(r"^(date|datetime|datetime_seconds)_(ymd|mdy|dmy)$")
-_DATE_SHAPE = re.compile(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}( \d{2}:\d{2}(:\d{2})?)?$", re.ASCII)
+_PARTS = {"Y": r"(?P<year>\d{4})", "M": r"(?P<month>\d{1,2})", "D": r"(?P<day>\d{1,2})"}
+_CLOCKS = {"date": "", "datetime": f" {_PATTERNS['time']}", "datetime_seconds": f" {_PATTERNS['time_hh_mm_ss']}"}
+_DATES = {
+    (order, kind): re.compile(
+        rf"{_PARTS[order[0]]}([-/.]){_PARTS[order[1]]}\2{_PARTS[order[2]]}(?P<clock>{clock})", re.ASCII
+    )
+    for order in ("YMD", "MDY", "DMY")
+    for kind, clock in _CLOCKS.items()
+}
+_DATE_TYPE = re.compile(r"(date|datetime|datetime_seconds)_(ymd|mdy|dmy)")
 
 
 def stored_form(column: Column, value: str, date_format: str) -> str | None:
@@ -55,11 +62,17 @@ def stored_form(column: Column, value: str, date_format: str) -> str | None:
         return value if value in field.choices else None
     if field.type == "slider":
         return value if re.fullmatch(r"\d+", value, re.ASCII) else None
-    dated = _DATE_TYPE.match(field.validation)
+    dated = _date_kind(field.validation)
     if dated:
-        return _stored_date(value, _INPUT_DATES[date_format], _CLOCKS[dated[1]])
+        return _stored_date(value, _DATES[date_format, dated])
     pattern = _COMPILED.get({"float": "number", "int": "integer"}.get(field.validation, field.validation))
     return value if pattern is None or pattern.fullmatch(value) else None
+
+
+@cache
+def _date_kind(validation: str) -> str | None:
+    found = _DATE_TYPE.fullmatch(validation)
+    return found[1] if found else None
 
 
 def problem_text(column: Column) -> str:
@@ -69,12 +82,12 @@ def problem_text(column: Column) -> str:
     return BAD_FORMAT
 
 
-def _stored_date(value: str, day: str, clock: str) -> str | None:
-    if not _DATE_SHAPE.match(value):
+def _stored_date(value: str, pattern: re.Pattern[str]) -> str | None:
+    found = pattern.fullmatch(value)
+    if found is None:
         return None
-    separator = next(character for character in value if character in "-/.")
     try:
-        moment = datetime.strptime(value, day.replace("-", separator).replace("/", separator) + clock)  # noqa: DTZ007 — REDCap's dates have no zone
+        day = date(int(found["year"]), int(found["month"]), int(found["day"]))
     except ValueError:
         return None
-    return f"{moment.year:04d}{moment.strftime('-%m-%d' + clock)}"
+    return day.isoformat() + found["clock"]
