@@ -28,6 +28,9 @@ _JPEG_2000_TABLES = frozenset(
 LONGEST_REST = 7
 """Bytes behind a frame that encoders leave there to align the next one, with whatever their memory held."""
 _RLE_HEADER, _RLE_SEGMENTS = 64, 15
+_RLE_BYTES = (*range(2, 130), 1, *[2] * 127)
+_RLE_PIXELS = (*range(1, 129), 0, *range(128, 1, -1))
+"""By the first byte of a run: how long it is, and how many bytes it stands for (PS3.5 G.3.1)."""
 _RUN = re.compile(r"[^\x00-\x1f\x7f-\x9f\ufffd]{3,}")
 _TELLING = frozenset({"identity_number", "e-mail", "name"})
 
@@ -125,12 +128,8 @@ def rle_end(content: bytes, plane: int) -> int | None:
     try:
         while left > 0:
             code = content[position]
-            if code < 128:
-                position, left = position + code + 2, left - code - 1
-            elif code > 128:
-                position, left = position + 2, left - 257 + code
-            else:
-                position += 1
+            position += _RLE_BYTES[code]
+            left -= _RLE_PIXELS[code]
     except IndexError:
         return None
     return position if position <= len(content) else None
