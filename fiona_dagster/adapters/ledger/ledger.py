@@ -31,8 +31,8 @@ from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.acceptances import Acceptances
     from fiona_dagster.adapters.ledger.arrivals import Arrivals
-    from fiona_dagster.adapters.ledger.attempts import Attempts
     from fiona_dagster.adapters.ledger.asked_commitments import AskedCommitments
+    from fiona_dagster.adapters.ledger.attempts import Attempts
     from fiona_dagster.adapters.ledger.breakers import Breakers
     from fiona_dagster.adapters.ledger.commitments import Commitments
     from fiona_dagster.adapters.ledger.deliveries import Deliveries

@@ -227,7 +227,12 @@ class RedcapProject(Project):
         except requests.RequestException as error:
             raise Transient(f"REDCap cannot be reached ({type(error).__name__})") from None
         if return_type == "file_map":
-            value_of(response.status_code, "", "str")
+            if response.status_code >= 400:
+                value_of(response.status_code, response.text, "str")
+            if "name=" not in response.headers.get(
+                "Content-Type", ""
+            ):  # what a file comes with, and no page has
+                raise Transient("REDCap answered with something else than a file")
             return response.content, response.headers
         response.encoding = "utf-8"
         return value_of(response.status_code, response.text, return_type)

@@ -36,7 +36,11 @@ _PATTERNS = {
 }
 _COMPILED = {name: re.compile(pattern, re.ASCII) for name, pattern in _PATTERNS.items()}
 _PARTS = {"Y": r"(?P<year>\d{4})", "M": r"(?P<month>\d{1,2})", "D": r"(?P<day>\d{1,2})"}
-_CLOCKS = {"date": "", "datetime": f" {_PATTERNS['time']}", "datetime_seconds": f" {_PATTERNS['time_hh_mm_ss']}"}
+_CLOCKS = {
+    "date": "",
+    "datetime": f" {_PATTERNS['time']}",
+    "datetime_seconds": f" {_PATTERNS['time_hh_mm_ss']}",
+}
 _DATES = {
     (order, kind): re.compile(
         rf"{_PARTS[order[0]]}([-/.]){_PARTS[order[1]]}\2{_PARTS[order[2]]}(?P<clock>{clock})", re.ASCII

@@ -61,7 +61,9 @@ def next_record_name(connection: sqlite3.Connection, pid: int, group_id: int | N
 
 def store_values(connection: sqlite3.Connection, pid: int, written: Iterable[tuple[Place, str, str]]) -> None:
     """Write values, replacing what was there; of several for one place and name the last one stays."""
-    in_order = sorted(written, key=itemgetter(0, 1))  # the table is kept by its key, and filled quickest along it
+    in_order = sorted(
+        written, key=itemgetter(0, 1)
+    )  # the table is kept by its key, and filled quickest along it
     connection.executemany(
         "INSERT OR REPLACE INTO value (pid, record, event_id, form, instance, name, value) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",

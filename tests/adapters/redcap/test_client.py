@@ -38,11 +38,12 @@ def test_a_passing_fault_is_survived(hospital: Hospital, fault: Fault) -> None:
 @pytest.mark.parametrize("fault", [Fault.BAD_GATEWAY, Fault.HTML_IN_200])
 def test_a_lasting_fault_is_transient_and_never_data(hospital: Hospital, fault: Fault) -> None:
     client = hospital.client("Incoming")
-    hospital.server.faults.upcoming(*[fault] * (3 * ATTEMPTS))
+    hospital.server.faults.upcoming(*[fault] * (4 * ATTEMPTS))
     for call in (
         client.export_metadata,
         client.export_version,
         lambda: client.export_records(format_type="csv"),
+        client.export_pdf,
     ):
         with pytest.raises(Transient):
             call()

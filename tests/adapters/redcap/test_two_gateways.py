@@ -228,7 +228,7 @@ def until_it_works(writer: IncomingWriter, uid: str, news: Late | Told, receipts
 @settings(max_examples=25)
 @given(news=st.tuples(*[st.lists(NEWS, min_size=1, max_size=3)] * 2), events=st.lists(EVENTS, max_size=40))
 @example(  # both tell of one transfer at once: who takes the other's row away keeps what it knew
-    news=([Told(0, False)], [Told(0, True)]),
+    news=([Told(0, done=False)], [Told(0, done=True)]),
     events=[(who, "well") for who in (0, 1, 0, 1, 0)],
 )
 def test_nothing_is_lost_doubled_or_overwritten(
