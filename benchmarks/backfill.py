@@ -137,7 +137,7 @@ def at_rest(there: Backfilled) -> dict[str, float]:
     """CPU seconds a second of each service while nothing arrives, once what they load at their start is loaded."""
     before, deadline = there.cpu(), time.monotonic() + 60
     while time.monotonic() < deadline:
-        time.sleep(2)
+        time.sleep(2)  # what is awaited is that nothing happens any more
         now = there.cpu()
         if now["code-server"].children - before["code-server"].children < 0.1:
             break

@@ -75,7 +75,7 @@ class Association:
             if answer[0] != _ACCEPTED:
                 raise Broken("rejected")
             self._contexts, self._longest = acse.acceptance(answer, _PROPOSED)
-        except BaseException:
+        except BaseException:  # whatever ends it, the socket is closed
             self._socket.close()
             raise
 

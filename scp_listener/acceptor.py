@@ -76,7 +76,7 @@ class Acceptor(ThreadedAssociationServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request(request, client_address)
-        except BaseException:
+        except BaseException:  # whatever ends it, the place at the threshold is free again
             self.threshold.gone(request)
             raise
 
@@ -91,7 +91,7 @@ class Acceptor(ThreadedAssociationServer):
         try:
             keep_watch(request)
             super().finish_request(self.tls.secure(request, became) if self.tls else request, client_address)
-        except BaseException:
+        except BaseException:  # as above
             self.threshold.gone(connection)
             raise
 

@@ -183,7 +183,7 @@ class ServerTls:
         became(made)
         try:
             made.do_handshake()
-        except BaseException:
+        except BaseException:  # whatever ends it: nobody else knows this socket
             made.close()
             raise
         return made

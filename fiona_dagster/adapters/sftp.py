@@ -177,7 +177,7 @@ class _Delivery:
                 done += len(piece)
                 seconds = pause(done - offset, time.monotonic() - began, self._terms.bytes_per_second)
                 if seconds:
-                    time.sleep(seconds)
+                    time.sleep(seconds)  # the limit of bandwidth
                 if progress:
                     progress(done, self._package.size_bytes)
             writer.finish()

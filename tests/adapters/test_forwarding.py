@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,14 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.sqlite")
+    with bench_on(tmp_path / "ledger.sqlite") as made:
+        yield made
+
+
+@contextmanager
+def bench_on(path: Path) -> Iterator[Bench]:
+    """A transfer of a study of one instance, in the ledger at `path`."""
+    ledger = Ledger(f"sqlite:///{path}")
     key = ledger.reception.record([(received(), None)])["1.2.3"]
     ledger.studies.arrive(key, instance_count=1, expected=None, now=1.0, run_id="r")
     ledger.studies.register(key, 1, now=1.0, run_id="r")

@@ -9,7 +9,6 @@ import pytest
 from pydicom import Dataset
 from pynetdicom import AE, build_role
 
-from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.domain.commitment import (
     ALL_COMMITTED,
     STORAGE_COMMITMENT,
@@ -18,24 +17,18 @@ from fiona_dagster.domain.commitment import (
     event_information,
 )
 from fiona_dagster.domain.image_destinations import Confirm
-from fiona_dagster.domain.routing import TransferRequest
 from fiona_dagster.embedded.samples import write_samples
 from fiona_dagster.settings import DicomPeer
 from tests.adapters.test_dicom_scu import US
-from tests.adapters.test_forwarding import Bench, archive, verified
-from tests.factories import received
+from tests.adapters.test_forwarding import Bench, archive, bench_on, verified
 from tests.peers import HOST, orthanc
 from tests.scp_listener.conftest import Running
 
 
 @pytest.fixture
 def bench(listener: Running) -> Iterator[Bench]:
-    ledger = Ledger(f"sqlite:///{listener.layout.ledger}")
-    key = ledger.reception.record([(received(), None)])["1.2.3"]
-    ledger.studies.arrive(key, instance_count=1, expected=None, now=1.0, run_id="r")
-    ledger.studies.register(key, 1, now=1.0, run_id="r")
-    yield Bench(ledger, ledger.transfers.request(key, TransferRequest("HEART", "P1", "", "assign"), now=1.0))
-    ledger.close()
+    with bench_on(listener.layout.ledger) as made:
+        yield made
 
 
 def test_orthanc_reports_to_our_receiver_and_the_transfer_is_confirmed_by_it(
