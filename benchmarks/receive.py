@@ -12,6 +12,7 @@ import platform
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,7 @@ class _Sent:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Generate, measure round by round, print the tables. 1 when one of ours lost or refused an instance."""
     options = _options(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what runs is stopped, not left behind
     folder = options.folder or Path(tempfile.mkdtemp(prefix="fiona-benchmark-"))
     try:
         folder.mkdir(parents=True, exist_ok=True)

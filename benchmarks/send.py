@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sets", default="ct,mr")
     parser.add_argument("--responses", type=int, default=0)
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what runs is stopped, not left behind
     if not shutil.which("dcmsend") or not shutil.which("storescp"):
         print("needs the programs dcmsend and storescp", file=sys.stderr)
         return 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -32,6 +33,7 @@ _SHOWN = 20
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, print a report; 1 when the law of conservation was broken, or the listener did not end well."""
     options = _options(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what runs is stopped, not left behind
     folder = Path(tempfile.mkdtemp(prefix="fiona-soak-", dir=options.folder)).resolve()
     try:
         with small_disk(folder, int(options.megabytes * 1.5) + 400) as (data, missing):
