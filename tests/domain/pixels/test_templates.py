@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -74,3 +75,39 @@ def test_devices_whose_places_are_published_have_templates_that_leave_the_rest_t
     assert fits is not None
     assert fits.mask == ((0, 0, 640, 30),)
     assert fitting(ours, {**seen, "Columns": "800"}) is None
+
+
+@pytest.mark.parametrize(
+    ("maker", "model", "rows", "height"),
+    [
+        ("Philips Medical Systems", "iU22", 768, 75),
+        ("GE Healthcare", "LOGIQS8", 819, 57),
+        ("GE Healthcare", "LOGIQE9", 614, 75),
+        ("GE Healthcare", "LOGIQE9", 720, 70),
+        ("TOSHIBA_MEC_US", "TUS-A500", 903, 50),
+        ("ESAOTE", "6150", 608, 72),
+        ("ESAOTE", "6150", 804, 45),
+        ("Mindray", "M7", 768, 80),
+    ],
+)
+def test_the_height_of_the_line_is_the_published_one_for_this_size(
+    maker: str, model: str, rows: int, height: int
+) -> None:
+    seen = {"Manufacturer": maker, "ManufacturerModelName": model, "Modality": "US", "Columns": "1024"}
+    fits = fitting(device_templates(), {**seen, "Rows": str(rows)})
+    assert fits is not None
+    assert [one[3] for one in fits.mask] == [height]
+
+
+def test_every_shipped_template_is_the_first_for_some_object() -> None:
+    ours = device_templates()
+    simple = str.maketrans("", "", "()")
+    for one in ours:
+        seen = {
+            key: re.sub(r"\[(\d)\d\]", r"\1", pattern.replace(".*", "").replace("\\d+", "777"))
+            .translate(simple)
+            .split("|")[0]
+            for key, pattern in one.when
+        }
+        assert one.fits(seen), one.name
+        assert fitting(ours, seen) == one, one.name
