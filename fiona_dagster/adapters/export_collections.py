@@ -200,6 +200,7 @@ class _Collection:
         content = statement_of(
             project=self._project, export_type=self._profile.export_type.value,
             export_digest=self._profile.digest, converter=self._converter, methods=sorted(self._methods),
+            departures=self._profile.departures,
             files=[*files, (MANIFEST_FILE, manifest_sha256)],
             proofs=[(name, self._sums[name]) for name in self._proofs],
         )  # fmt: skip

@@ -125,12 +125,13 @@ def build(
         _refuse_another_owner(existing, head)
         current = _current(place, existing, head)
         if current is not None:
-            return replace(current, destination=profile.destination)
+            return replace(current, destination=profile.destination, export=profile.label)
     try:
         with TemporaryDirectory(dir=outbox, prefix="tmp_") as scratch:
             return replace(
                 _built(study, profile, context, Path(scratch), target, head, progress, proof, site),
                 destination=profile.destination,
+                export=profile.label,
             )
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -176,6 +177,7 @@ def _built(
         content = statement_of(
             project=head.project, export_type=head.export_type, export_digest=head.export_digest,
             converter=head.converter, methods=[head.method_digest],
+            departures=profile.departures,
             files=[(one.name, one.sha256) for one in files] + [(n, s) for n, s in sums.items() if n not in more],
             proofs=[(name, sums[name]) for name in more],
             more={"participant": head.participant, "event": head.event,

@@ -72,6 +72,8 @@ def verify(
     if statement is not None:
         problems = (*problems, *statement.problems)
         click.echo(f"statement of the package: {_SIGNED_BY[statement.signed]}", err=True)
+        for departure in statement.content.get("departures", ()):
+            click.echo(f"not as the proofs of the copies have it: {departure}", err=True)
     if known is not None and not proofs and statement is None:
         problems = (*problems, (path.name, "there is no proof whose signature could be checked"))
     summary = {"files": result.files, "instances": result.instances, "problems": len(problems)}
@@ -124,7 +126,7 @@ def _shown(proof: Proof) -> dict[str, Any]:
 
 def _stated(statement: Statement) -> dict[str, Any]:
     """What the summary says of the statement of a package of changed or converted files."""
-    named = ("project", "export_type", "converter", "method_digests")
+    named = ("project", "export_type", "converter", "departures", "method_digests")
     return {
         "signature": statement.signed,
         "signed_by": statement.key_id,

@@ -76,7 +76,7 @@ class Package:
 
     `md5` is of the zip, for whoever receives it; `content_sha256` is the manifest's (a second sum over the same
     bytes would cost a fifth of the speed and say nothing more). `entries` counts the study's files, not `fiona.txt`.
-    `destination` is the only one that gets it; blank: all.
+    `destination` is the only one that gets it; blank: all. `export`: the label of the project's export that it is of.
     """
 
     name: str
@@ -87,6 +87,7 @@ class Package:
     entries: int
     revision: int
     destination: str = ""
+    export: str = ""
 
 
 @dataclass(frozen=True)

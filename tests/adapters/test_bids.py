@@ -19,6 +19,7 @@ from fiona_dagster.adapters import nifti
 from fiona_dagster.adapters.export_collections import CollectedStudy, build_collection
 from fiona_dagster.adapters.packages import build
 from fiona_dagster.adapters.releases import deidentify_study, verify_release
+from fiona_dagster.adapters.signing import SigningKey
 from fiona_dagster.domain.deid.named_profiles import fiona_profile, named_profile
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deidentification import ReleaseRequest, SourceInstance
@@ -26,8 +27,10 @@ from fiona_dagster.domain.exports.changes import NO_CONTEXT
 from fiona_dagster.domain.exports.collections import Member, places
 from fiona_dagster.domain.exports.formats import ExportType
 from fiona_dagster.domain.exports.profiles import ExportProfile
+from fiona_dagster.domain.exports.statement import STATEMENT_FILE
 from fiona_dagster.domain.project import Project
 from fiona_dagster.domain.verification import VerifiedStudy
+from tests.adapters.test_package_statement import a_proof
 from tests.conftest import NEEDS, need_shared
 
 BIDS = ExportProfile(ExportType.BIDS)
@@ -139,18 +142,24 @@ def validate(dataset: Path) -> list[dict[str, Any]]:
     return [one for one in issues if one["severity"] == "error"]
 
 
-def collected(studies: dict[str, VerifiedStudy]) -> Iterator[CollectedStudy]:
+def collected(studies: dict[str, VerifiedStudy], folder: Path, site: SigningKey) -> Iterator[CollectedStudy]:
     members = [Member(one.participant, one.event, name) for name, one in studies.items()]
     where = places(members, BIDS)
     for name, one in sorted(studies.items()):
-        yield CollectedStudy(one, where[name], NO_CONTEXT, None)
+        yield CollectedStudy(one, where[name], NO_CONTEXT, a_proof(folder, one, site))
 
 
 def test_a_whole_project_is_a_valid_dataset(studies: dict[str, VerifiedStudy], tmp_path: Path) -> None:
-    package = build_collection(collected(studies), BIDS, "PROJ1", "PROJ1_BIDS.zip", tmp_path)
+    site = SigningKey(tmp_path / "signing.pem")
+    package = build_collection(
+        collected(studies, tmp_path, site), BIDS, "PROJ1", "PROJ1_BIDS.zip", tmp_path, site=site
+    )
     with zipfile.ZipFile(package.path) as archive:
         archive.extractall(tmp_path / "dataset")
         names = archive.namelist()
+    assert {"fiona.txt", "manifest.json", STATEMENT_FILE} < set(
+        names
+    )  # our own files do not disturb the validator
     assert validate(tmp_path / "dataset") == []
     assert [name for name in names if name.endswith("_bold.nii.gz")]
     assert [name for name in names if name.endswith("_fieldmap.nii.gz")]
@@ -167,13 +176,17 @@ def test_a_whole_project_is_a_valid_dataset(studies: dict[str, VerifiedStudy], t
 def test_a_study_is_a_dataset_of_its_own_and_the_same_twice(
     studies: dict[str, VerifiedStudy], tmp_path: Path
 ) -> None:
-    packages = []
+    packages, site = [], SigningKey(tmp_path / "signing.pem")
+    proof = a_proof(tmp_path, studies["Philips"], site)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        packages.append(build(studies["Philips"], BIDS, tmp_path / name).path.read_bytes())
+        made = build(studies["Philips"], BIDS, tmp_path / name, proof=proof, site=site)
+        packages.append(made.path.read_bytes())
     assert packages[0] == packages[1]
     with zipfile.ZipFile(next((tmp_path / "a").glob("*.zip"))) as archive:
-        assert "dataset_description.json" in archive.namelist()
+        assert {"dataset_description.json", STATEMENT_FILE} < set(archive.namelist())
+        archive.extractall(tmp_path / "dataset")
+    assert validate(tmp_path / "dataset") == []
 
 
 def test_an_image_is_packed_without_name_and_time(tmp_path: Path) -> None:

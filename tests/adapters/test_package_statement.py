@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pydicom import dcmread
 
 from fiona_dagster.adapters.export_collections import CollectedStudy, build_collection
 from fiona_dagster.adapters.package_statement import inspect_statement
@@ -18,11 +19,15 @@ from fiona_dagster.adapters.signing import SigningKey, public_pem
 from fiona_dagster.cli.verify import verify
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.exports.bids import Session
+from fiona_dagster.domain.exports.changes import NO_CONTEXT
 from fiona_dagster.domain.exports.collections import Place
+from fiona_dagster.domain.exports.formats import ExportType
+from fiona_dagster.domain.exports.profiles import ExportProfile
 from fiona_dagster.domain.exports.statement import STATEMENT_FILE
 from fiona_dagster.domain.packaging import Package
 from fiona_dagster.domain.verification import VerifiedStudy
 from tests.adapters.test_export_formats import CONTEXT, TRANSPARA, study_of
+from tests.deliverables import SERIES, instances, verified_study, write_copy
 
 Entries = dict[str, bytes]
 
@@ -68,7 +73,78 @@ def again(package: Path, change: Callable[[Entries], None]) -> Path:
     return other
 
 
-@pytest.mark.parametrize("made", [one_study, two_studies])
+def converted(export_type: ExportType, *, many: bool) -> Callable[[Path, SigningKey], Package]:
+    def made(folder: Path, site: SigningKey) -> Package:
+        profile, due = ExportProfile(export_type), []
+        for number in (1, 2) if many else (1,):
+            study = scanned(folder / f"copy-{number}", participant=f"P00{number}")
+            proof = a_proof(folder, study, site)
+            study = replace(study, study=replace(study.study, study_instance_uid=f"2.25.90{number}"))
+            due.append(
+                CollectedStudy(study, Place(study.participant, Session(f"{number}", "1")), NO_CONTEXT, proof)
+            )
+        (folder / "outbox").mkdir(exist_ok=True)
+        if many:
+            name = f"PROJ1_{export_type.value}.zip"
+            return build_collection(due, profile, "PROJ1", name, folder / "outbox", site=site)
+        return build(due[0].study, profile, folder / "outbox", proof=due[0].proof, site=site)
+
+    return made
+
+
+def scanned(folder: Path, participant: str) -> VerifiedStudy:
+    """A series that dcm2niix converts."""
+    files = []
+    for number in range(1, 4):
+        path = folder / f"CT.{number}.dcm"
+        write_copy(path, f"2.25.{number}", InstanceNumber=str(number), Modality="CT", PatientID=participant)
+        image = dcmread(path)
+        image.Rows = image.Columns = 16
+        image.BitsAllocated = image.BitsStored = 16
+        image.HighBit, image.PixelRepresentation, image.SamplesPerPixel = 15, 1, 1
+        image.PhotometricInterpretation = "MONOCHROME2"
+        image.PixelSpacing, image.SliceThickness = ["1", "1"], "1"
+        image.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
+        image.ImagePositionPatient = ["0", "0", str(number)]
+        image.RescaleSlope, image.RescaleIntercept = "1", "0"
+        image.PixelData = bytes(512)
+        image.save_as(path, enforce_file_format=True)
+        files.append((path.name, f"2.25.{number}", SERIES))
+    return verified_study(folder, instances(folder, files), participant=participant)
+
+
+CONVERTED = [
+    converted(one, many=many) for one in (ExportType.NIFTI, ExportType.BIDS) for many in (False, True)
+]
+
+
+@pytest.mark.parametrize("made", CONVERTED)
+def test_a_statement_of_converted_files_says_so_and_is_believed_by_verify_alone(
+    tmp_path: Path, site: SigningKey, made: Callable[[Path, SigningKey], Package]
+) -> None:
+    package = made(tmp_path, site)
+    with zipfile.ZipFile(package.path) as archive:
+        names = archive.namelist()
+    images = [one for one in names if one.endswith((".nii", ".nii.gz"))]
+    assert images
+    assert not [one for one in names if one.endswith(".dcm")]
+    (tmp_path / "site.pem").write_bytes(public_pem(site.public_key()))
+    whole = CliRunner().invoke(verify, [str(package.path), "--public-key", str(tmp_path / "site.pem")])
+    assert whole.exit_code == 0, whole.output
+    assert "not as the proofs of the copies have it: converted to NIfTI" in whole.stderr
+    stated = json.loads(whole.stdout)["statement"]
+    assert (stated["departures"], stated["signature"]) == (["converted to NIfTI"], "known")
+    assert stated["converter"].startswith("dcm2niix v")
+
+    def other_image(entries: Entries) -> None:
+        entries[images[0]] = entries[images[0]][:-1] + b"x"
+
+    broken = CliRunner().invoke(verify, [str(again(package.path, other_image))])
+    assert broken.exit_code == 1
+    assert images[0] in broken.stderr
+
+
+@pytest.mark.parametrize("made", [one_study, two_studies, *CONVERTED])
 def test_every_file_of_a_package_is_covered_by_a_signature(
     tmp_path: Path, site: SigningKey, made: Callable[[Path, SigningKey], Package]
 ) -> None:

@@ -18,8 +18,8 @@ from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.layout import safe_name
 
 BIDS_VERSION = "1.10.0"
-IGNORED = ("fiona.txt", "warning.txt", "proof.json", "proofs/", "export.json", "manifest.json")
-"""Our own files beside the dataset, which a validator is told of (`.bidsignore`)."""
+IGNORED = ("fiona.txt", "warning.txt", "proof.json", "proofs", "export.json", "manifest.json")
+"""Our own files beside the dataset, for `.bidsignore`: validators take `proofs/` for no folder's name."""
 _SUFFIXES = {
     "anat": {"T1w", "T2w", "PDw", "FLAIR", "T2starw", "angio", "inplaneT1", "inplaneT2"},
     "func": {"bold", "sbref"},

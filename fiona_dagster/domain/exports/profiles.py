@@ -33,6 +33,7 @@ _NOT_YOURS = frozenset({0x0002, 0x0012, 0x0028, 0x7FE0})
 _STRUCTURE = frozenset({0x00080005, 0x00080008, 0x00080060, 0x00080201})
 CONVERTED = frozenset({ExportType.NIFTI, ExportType.BIDS})
 """Formats that hold no DICOM."""
+_DEMOGRAPHICS = "sex, age and birth date as the project's REDCap has them, where it does"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,25 @@ class ExportProfile:
             or self.demographics
             or self.export_type is ExportType.TRANSPARA
         )
+
+    @property
+    def departures(self) -> tuple[str, ...]:
+        """In what the files differ from the copies that their proof is of, in words for whoever receives them."""
+        if self.export_type in CONVERTED:
+            known = self.demographics and self.export_type is ExportType.BIDS
+            return ("converted to NIfTI", *((_DEMOGRAPHICS,) if known else ()))
+        said = []
+        if self.restores_dates:
+            said.append("dates as they were before de-identification")
+        if self.wants_demographics:
+            said.append(_DEMOGRAPHICS)
+        if self.export_type in (ExportType.RAM_MS, ExportType.TRANSPARA):
+            said.append(f"attributes changed as {self.export_type.value} demands")
+        if self.tag_overrides:
+            said.append(
+                "attributes set by the project: " + ", ".join(sorted(name for name, _ in self.tag_overrides))
+            )
+        return tuple(said)
 
     @property
     def digest(self) -> str:

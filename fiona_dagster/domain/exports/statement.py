@@ -1,7 +1,9 @@
 """What a site signs of a package whose files are made from copies: which files, by which method, from which releases.
 
 The proof of a release names the copies; files that were changed or converted from them have other bytes. The statement
-names these, and the proofs that they came from, so that a chain of signatures leads from each file to the release.
+names these, the proofs that they came from, and in what they depart from those, so that a chain of signatures leads
+from each file to the release. That they were made of these copies, and rightly, is the site's word: from the package
+alone nobody can check it.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ def statement_of(
     files: Sequence[tuple[str, str]],
     proofs: Sequence[tuple[str, str]],
     methods: Sequence[str],
+    departures: Sequence[str] = (),
     more: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The content to sign; it has no time, so that the same package has the same statement.
@@ -35,6 +38,7 @@ def statement_of(
             its manifest, which has the others.
         proofs: name and SHA-256 of the proofs in the package.
         methods: method digests of the copies.
+        departures: in what the files differ from the copies, in words: what the proofs say does not hold for these.
         more: of one study: participant, event, study_instance_uid.
     """
     return {
@@ -43,6 +47,7 @@ def statement_of(
         "export_type": export_type,
         "export_digest": export_digest,
         "converter": converter,
+        "departures": list(departures),
         "files": [{"name": name, "sha256": sha256} for name, sha256 in sorted(files)],
         "proofs": [{"name": name, "sha256": sha256} for name, sha256 in sorted(proofs)],
         "method_digests": sorted(set(methods)),
