@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from fiona_dagster.adapters.dicom_scu import send
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.schema import association
 from fiona_dagster.adapters.ledger.studies import StudyRecord
+from fiona_dagster.adapters.redcap.provision import provision
+from fiona_dagster.adapters.redcap.rate_limit import RateLimit
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.domain.phases import Phase
 from fiona_dagster.embedded.pacs import EmbeddedPacs
@@ -128,17 +132,58 @@ def failures(result: dg.ExecuteInProcessResult) -> list[str]:
     return found
 
 
+@cache
+def _kept_folder() -> Path:
+    """Of this process, for what is made once and copied for each test."""
+    folder = Path(tempfile.mkdtemp(prefix="fiona-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@cache
+def _provisioned() -> Path:
+    """The files of a REDCap that has the gateway's projects."""
+    folder = _kept_folder() / "provisioned"
+    with RedcapServer(folder / "redcap" / "redcap.sqlite") as server:
+        calls = RateLimit(folder / ".calls", 60_000)
+        provision(server.url, server.super_token, folder / "tokens", calls)
+    return folder
+
+
+@cache
+def _written_samples() -> tuple[SampleStudy, ...]:
+    return write_samples(_kept_folder() / "samples")
+
+
+def sample_studies(folder: Path) -> list[SampleStudy]:
+    """The sample studies, as `write_samples` writes them into `folder`."""
+    written = _written_samples()
+    source = _kept_folder() / "samples"
+    shutil.copytree(source, folder)
+    return [
+        replace(
+            one,
+            **{
+                name: tuple(folder / path.relative_to(source) for path in getattr(one, name))
+                for name in ("files", "late", "corrupt", "other_content")
+            },
+        )
+        for one in written
+    ]
+
+
 @contextmanager
 def running_gateway(folder: Path, **config: Any) -> Iterator[Gateway]:
     """A gateway whose quiet time is over at once, with REDCap, research PACS and SFTP server beside it."""
     with ExitStack() as stack:
+        shutil.copytree(_provisioned(), folder, dirs_exist_ok=True)
         redcap = stack.enter_context(RedcapServer(folder / "redcap" / "redcap.sqlite"))
         pacs = stack.enter_context(EmbeddedPacs(folder / "pacs"))
         (folder / "sftp" / "incoming").mkdir(parents=True)
         sftp = stack.enter_context(EmbeddedSftp(folder / "sftp", users={"lab": SECRET}))
         (folder / "known_hosts").write_text(sftp.known_hosts + "\n")
         (folder / "secret").write_text(SECRET)
-        samples = {one.name: one for one in write_samples(folder / "samples")}
+        samples = {one.name: one for one in sample_studies(folder / "samples")}
         destination = {
             "dest_name": "lab", "dest_url": f"sftp://lab@127.0.0.1:{sftp.port}/incoming", "dest_type": "3",
             "dest_secret_ref": f"file:{folder / 'secret'}", "dest_known_hosts": str(folder / "known_hosts"),

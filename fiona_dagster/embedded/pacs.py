@@ -15,8 +15,10 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from io import BytesIO
 from pathlib import Path
+from socketserver import BaseServer
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 VERIFICATION = "1.2.840.10008.1.1"
 STOP_SECONDS = 5.0
+_POLL_SECONDS = 0.1
+"""How long a stop waits for the thread that accepts."""
 IDENTIFIER_DOES_NOT_MATCH = 0xA900
 PENDING = 0xFF00
 CANCEL = 0xFE00
@@ -85,17 +89,17 @@ class EmbeddedPacs:
     def start(self) -> int:
         """Listen; returns the port."""
         from pynetdicom import AE, evt
+        from pynetdicom.transport import ThreadedAssociationServer
 
         _keep_identifiers_out_of_logs()
         ae = AE(self.ae_title)
         ae.require_called_aet = True
         ae.maximum_pdu_size = 131_072
         ae.maximum_associations = 50
-        _support_everything(ae)
         self._commitment = StorageCommitment(ae, self.index.holds, self.known_peers)
-        self._server = ae.start_server(
+        self._server = ae.make_server(
             (self.host, self.port),
-            block=False,
+            contexts=_supported_contexts(),
             evt_handlers=[
                 (evt.EVT_C_ECHO, lambda _: Status.SUCCESS),
                 (evt.EVT_C_STORE, self._store),
@@ -104,7 +108,9 @@ class EmbeddedPacs:
                 (evt.EVT_C_GET, self._get),
                 *self._commitment.handlers(),
             ],
+            server_class=ThreadedAssociationServer,
         )
+        threading.Thread(target=self._server.serve_forever, args=(_POLL_SECONDS,), daemon=True).start()
         self.port = self._server.socket.getsockname()[1]
         return self.port
 
@@ -112,7 +118,10 @@ class EmbeddedPacs:
         """End all Associations and close the index."""
         self._stopping.set()
         if self._server is not None:
-            self._server.shutdown()
+            BaseServer.shutdown(
+                self._server
+            )  # pynetdicom's own looks for us among those that it started itself
+            self._server.server_close()
             for association in self._server.active_associations:
                 if association.is_established:  # pynetdicom's thread dies of an abort in any other state
                     association.abort()
@@ -241,13 +250,17 @@ def _contexts(instances: Iterable[IndexedInstance]) -> list[Any]:
     return [build_context(*pair) for pair in pairs][:128] or [build_context(VERIFICATION)]
 
 
-def _support_everything(ae: Any) -> None:
+@cache
+def _supported_contexts() -> list[Any]:
+    """Everything, put together once: that takes longer than a small study."""
     from pynetdicom import (
+        AE,
         ALL_TRANSFER_SYNTAXES,
         AllStoragePresentationContexts,
         QueryRetrievePresentationContexts,
     )
 
+    ae: Any = AE()
     for context in AllStoragePresentationContexts:
         # both roles: in a C-GET the requestor is the SCP of C-STORE
         ae.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES, scu_role=True, scp_role=True)
@@ -255,6 +268,7 @@ def _support_everything(ae: Any) -> None:
         ae.add_supported_context(context.abstract_syntax)
     ae.add_supported_context(VERIFICATION)
     ae.add_supported_context(STORAGE_COMMITMENT)
+    return list(ae.supported_contexts)
 
 
 def _keep_identifiers_out_of_logs() -> None:
