@@ -1,10 +1,17 @@
 """Text in pixels: recall against an answer key, and images a second, beside tesseract and presidio-image-redactor.
 
-    python -m benchmarks.pixels FOLDER [--images N] [--seed S] [--only TOOLS] [--presidio PYTHON] [--misses DIR]
+    python -m benchmarks.pixels FOLDER [--minutes M] [--images N] [--seeds S,S] [--only TOOLS] [--presidio PYTHON]
+                                       [--misses DIR]
 
 FOLDER holds DICOM files; frames of all modalities, and synthetic ones, become the ground that invented identifiers are
-burned into (`burned_in`). Every tool gets the same images in the same run on the same machine and answers with boxes.
-Seconds are of the processor, of the tool's own process and those it starts, so that a busy machine does not matter.
+burned into (`burned_in`), once for each seed. Every tool gets the same images in the same run on the same machine and
+answers with boxes. Seconds are of the processor, of the tool's own process and those it starts, so that a busy machine
+does not matter.
+
+A line is printed for each image as soon as the tools have answered: characters that lie in boxes, of those that a
+person can read, and seconds. The tables come when all grounds were used, after M minutes (12), or when the run is ended
+by SIGINT or SIGTERM; modalities take turns, the smallest image of each first, so that an early end leaves no
+modality out.
 
     covered    characters that a person can read and that lie in boxes, in percent
     precision  share of the boxed area that belongs to text, ours or the image's own, with half its height around it
@@ -21,10 +28,12 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
+import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -147,7 +156,7 @@ def _print_shares(folder: Path) -> None:
             counts[name][0] += 1
             counts[name][1] += asked
     print("sent to reading, of the folder's images: ", end="")
-    print(", ".join(f"{name} {asked}/{total}" for name, (total, asked) in sorted(counts.items())))
+    print(", ".join(f"{name} {asked}/{total}" for name, (total, asked) in sorted(counts.items())), flush=True)
 
 
 def _keep(folder: Path, number: int, picture: Picture, mask: Mask) -> None:
@@ -159,46 +168,93 @@ def _keep(folder: Path, number: int, picture: Picture, mask: Mask) -> None:
     Image.fromarray(np.concatenate([shown, tinted], axis=1)).save(folder / f"{number:04}.png")
 
 
+def _in_turn(grounds: Sequence[Ground]) -> list[Ground]:
+    """The smallest of each modality, then the second of each."""
+    seen: dict[str, int] = defaultdict(int)
+    turns: list[tuple[int, Ground]] = []
+    for ground in sorted(grounds, key=lambda one: one.frame.stored.size):
+        turns.append((seen[ground.modality], ground))
+        seen[ground.modality] += 1
+    return [ground for _, ground in sorted(turns, key=lambda turn: turn[0])]
+
+
+def _grounds(folder: Path, seeds: Sequence[int]) -> Iterator[tuple[int, int, Ground]]:
+    """Number of the ground, seed, and ground: each for all seeds before the next."""
+    own = _in_turn(list(grounds_in(folder)))
+    made = {seed: [synthetic(kind, seed) for kind in SYNTHETIC] for seed in seeds}
+    for number in range(len(own) + len(SYNTHETIC)):
+        for seed in seeds:
+            ready = [*made[seed], *own]
+            yield number, seed, ready[number]
+
+
+def _measure(
+    given: argparse.Namespace, tools: dict[str, Tool], results: dict[tuple[str, str], Result]
+) -> None:
+    end = time.monotonic() + 60 * given.minutes
+    for count, (number, seed, ground) in enumerate(_grounds(given.folder, given.seeds)):
+        if time.monotonic() > end or count == given.images:
+            return
+        picture, identifiers = burned(ground, random.Random(1000 * seed + number))
+        print(f"{count + 1:4} {ground.modality:10}", end="", flush=True)
+        for name, tool in tools.items():
+            mask, spent = _timed(tool, picture)
+            alone = Result()
+            for result in (alone, results[name, ground.modality], results[name, "all"]):
+                result.add(ground, mask, identifiers, spent)
+            print(f" {name} {alone.covered}/{alone.characters} {spent:.2f} s", end="", flush=True)
+            if name == "ours":
+                for line in alone.missed:
+                    print(f" [missed {line}]", end="", flush=True)
+                if given.misses and alone.missed:
+                    _keep(given.misses, count, picture, mask)
+        print(flush=True)
+
+
+def _stopped(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=12.0)
+    parser.add_argument("--images", type=int)
+    parser.add_argument(
+        "--seeds", type=lambda text: [int(one) for one in text.split(",")], default=[1, 2], metavar="S,S"
+    )
     parser.add_argument(
         "--only", type=lambda text: text.split(","), default=["ours", "tesseract", "presidio"]
     )
     parser.add_argument("--presidio", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--misses", type=Path, metavar="DIR")
     given = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stopped)
     folder = tempfile.mkdtemp()
     tools, absent = _tools(given, folder)
-    _print_shares(given.folder)
-    ready = [*grounds_in(given.folder), *(synthetic(kind, given.seed) for kind in SYNTHETIC)]
-    results: dict[tuple[str, str], Result] = defaultdict(Result)
-    for number in range(given.images):
-        ground = ready[number * 7919 % len(ready)]
-        picture, identifiers = burned(ground, random.Random(1000 * given.seed + number))
-        for name, tool in tools.items():
-            mask, spent = _timed(tool, picture)
-            known = len(results[name, "all"].missed)
-            for key in ((name, ground.modality), (name, "all")):
-                results[key].add(ground, mask, identifiers, spent)
-            if name == "ours" and given.misses and len(results[name, "all"].missed) > known:
-                _keep(given.misses, number, picture, mask)
-    print("tool       modality   images  legible illegible covered % precision % area %  images/s    way/s")
-    for (name, modality), one in sorted(results.items()):
-        print(f"{name:10} {modality:10} {one}")
-    for line in results["ours", "all"].missed:
-        print("missed:", line)
     for name, why in sorted(absent.items()):
-        print(f"not compared: {name}: {why}")
-    for tool in tools.values():
-        if isinstance(tool, Presidio):
-            tool.close()
-    shutil.rmtree(folder)
+        print(f"not compared: {name}: {why}", flush=True)
+    results: dict[tuple[str, str], Result] = defaultdict(Result)
+    try:
+        _print_shares(given.folder)
+        _measure(given, tools, results)
+    finally:
+        print(
+            "\ntool       modality   images  legible illegible covered % precision % area %  images/s    way/s"
+        )
+        for (name, modality), one in sorted(results.items()):
+            print(f"{name:10} {modality:10} {one}")
+        for line in results["ours", "all"].missed:
+            print("missed:", line)
+        sys.stdout.flush()
+        for tool in tools.values():
+            if isinstance(tool, Presidio):
+                tool.close()
+        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
