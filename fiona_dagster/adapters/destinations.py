@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fiona_dagster.adapters import folder_destination, sftp
 from fiona_dagster.adapters.ledger.breakers import Breakers
-from fiona_dagster.domain.delivery import DeliveryReceipt
+from fiona_dagster.domain.delivery import DeliveryReceipt, TakenOut
 from fiona_dagster.domain.errors import FionaError, Transient, Unreachable
 from fiona_dagster.domain.packaging import Package
 from fiona_dagster.domain.project import Destination
@@ -14,6 +14,8 @@ from fiona_dagster.settings import Settings
 
 LONGEST_KEY = 120
 """Of what the ledger calls a place; a column has 128."""
+Stop = Callable[[], bool]
+"""Asked while a package is sent: whether a person decided otherwise."""
 
 
 def key_of(destination: Destination) -> str:
@@ -31,22 +33,24 @@ def bring(
     transfer_id: int,
     breakers: Breakers,
     clock: Callable[[], float],
+    stop: Stop | None = None,
 ) -> DeliveryReceipt:
     """`deliver`, if the destination is not left alone just now (see `domain.breaker`).
 
     Raises:
         Resting: it is left alone.
+        TakenOut: `stop` said so.
         Transient, Permanent, ConfigurationError: see `deliver`.
     """
     key = key_of(destination)
     breakers.admit(key, now=clock())
     try:
-        receipt = deliver(package, destination, settings, transfer_id=transfer_id, clock=clock)
+        receipt = deliver(package, destination, settings, transfer_id=transfer_id, clock=clock, stop=stop)
     except Transient as error:
         alone = isinstance(error, Unreachable)
         breakers.failed(key, transfer_id, now=clock(), unreachable=alone, reason=str(error))
         raise
-    except FionaError:  # it answers; this delivery is another matter
+    except (FionaError, TakenOut):  # it answers; this delivery is another matter
         breakers.reached(key, now=clock())
         raise
     breakers.reached(key, now=clock())
@@ -60,17 +64,19 @@ def deliver(
     *,
     transfer_id: int,
     clock: Callable[[], float],
+    stop: Stop | None = None,
 ) -> DeliveryReceipt:
     """Deliver, read back, confirm.
 
     Raises:
+        TakenOut: `stop` said so; nothing of it is left there.
         Transient: the destination does not answer now.
         Permanent, ConfigurationError: it will not take it.
     """
     terms = settings.delivery.terms(destination.name)
     if destination.type == "folder":
         return folder_destination.deliver(
-            package, destination, transfer_id=transfer_id, clock=clock, terms=terms
+            package, destination, transfer_id=transfer_id, clock=clock, terms=terms, stop=stop
         )
     secret = settings.secret(destination.secret_ref)
     return sftp.deliver(
@@ -80,6 +86,7 @@ def deliver(
         transfer_id=transfer_id,
         clock=clock,
         terms=terms,
+        stop=stop,
     )
 
 

@@ -17,6 +17,7 @@ from fiona_dagster.adapters.packages import local_manifest
 from fiona_dagster.domain.delivery import (
     DeliveryReceipt,
     RemoteFile,
+    TakenOut,
     Upload,
     beside,
     part_name,
@@ -38,11 +39,13 @@ def deliver(
     transfer_id: int,
     clock: Callable[[], float] = time.time,
     terms: DeliveryTerms | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> DeliveryReceipt:
     """Copy a package and its `.md5` into the destination's folder and read the copy back; `terms` as by SFTP, as far as
-    they ask for FIONA's triple.
+    they ask for FIONA's triple; `stop` is asked while it is copied.
 
     Raises:
+        TakenOut: `stop` said so; nothing of it is left there.
         Permanent: the folder is missing or closed to us, or the package is gone or is not the recorded one.
         Transient: the disk is full or failed, or the copy differs.
     """
@@ -55,7 +58,7 @@ def deliver(
             found = RemoteFile(there, _md5(final) == package.md5)
         sent = 0
         if plan_upload(package, found, None) is not Upload.NOTHING:
-            _copy(package, part)
+            _copy(package, part, stop)
             if _md5(part) != package.md5:
                 part.unlink()
                 raise Transient("the copy that was read back differs from the package: it is copied again")
@@ -125,7 +128,7 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def _copy(package: Package, part: Path) -> None:
+def _copy(package: Package, part: Path, stop: Callable[[], bool] | None) -> None:
     digest = hashlib.md5(usedforsecurity=False)
     try:
         source = package.path.open("rb", buffering=0)
@@ -135,6 +138,9 @@ def _copy(package: Package, part: Path) -> None:
         while piece := source.read(_PIECE):
             digest.update(piece)
             target.write(piece)
+            if stop is not None and stop():
+                part.unlink()
+                raise TakenOut
         os.fsync(target.fileno())
     if digest.hexdigest() != package.md5:
         part.unlink()

@@ -143,25 +143,39 @@ class _Work:
         return True, ""
 
     def packages(self, project: Project | None) -> Iterator[CopyReceipt]:
-        """Every package that a destination confirmed, superseded ones too."""
+        """Every package that a destination confirmed, superseded ones too, and what was begun of others."""
         known = {one.name: one for one in project.destinations} if project else {}
-        for record in self._ledger.deliveries.of_transfer(self._transfer.id):
-            if record.kind != "package" or record.state in ("retired", "left"):
-                continue
-            place, name = record.destination, record.name
+        records = [
+            one for one in self._ledger.deliveries.of_transfer(self._transfer.id) if one.kind == "package"
+        ]
+        sent = [
+            (one.destination, one.name, one.size_bytes, True)
+            for one in records
+            if one.state not in ("retired", "left")
+        ]
+        whole = {(place, name) for place, name, *_ in sent}
+        begun = [
+            (one.destination, one.name, one.size_bytes, False)
+            for one in self._ledger.parcels.of_transfer(self._transfer.id)
+            if one.begun and one.destination and (one.destination, one.name) not in whole
+        ]
+        for place, name, size_bytes, confirmed in (*sent, *begun):
             if self._ledger.retirements.shares_package(self._transfer.id, place, name):
                 detail = "another transfer's package replaced it under the same name"
                 yield self._receipt("package", place, Outcome.GONE, name=name, count=1, detail=detail)
                 continue
             destination = known.get(place)
             if destination is None:
-                detail = f"the destination is not configured any more: delete it at {record.place}"
+                where = next(
+                    (one.place for one in records if (one.destination, one.name) == (place, name)), place
+                )
+                detail = f"the destination is not configured any more: delete it at {where}"
                 yield self._receipt("package", place, Outcome.PERSON, name=name, count=1, detail=detail)
                 continue
             try:
                 sftp = destination.type == "sftp"
                 secret = self._settings.secret(destination.secret_ref) if sftp else ""
-                outcome, detail = retract(destination, name, record.size_bytes, secret)
+                outcome, detail = retract(destination, name, size_bytes, secret, confirmed=confirmed)
             except (Transient, Permanent, ConfigurationError) as error:  # what somebody mends is met again
                 outcome, detail = Outcome.LATER, str(error)
             yield self._receipt("package", place, outcome, name=name, count=1, detail=detail)

@@ -21,6 +21,7 @@ from fiona_dagster.adapters.ssh_session import patient, sftp_session
 from fiona_dagster.domain.delivery import (
     DeliveryReceipt,
     RemoteFile,
+    TakenOut,
     Upload,
     beside,
     part_name,
@@ -52,6 +53,7 @@ def deliver(
     clock: Callable[[], float] = time.time,
     terms: DeliveryTerms | None = None,
     patience: float = STALLED_SECONDS,
+    stop: Callable[[], bool] | None = None,
 ) -> DeliveryReceipt:
     """Bring a package and its `.md5` to an SFTP server and read both back.
 
@@ -64,13 +66,16 @@ def deliver(
         clock: seconds since the epoch, for the receipt.
         terms: what an upload may use of the line, and FIONA's companions of a package.
         patience: seconds that the session may stand still while we wait for the server.
+        stop: asked while the package is sent.
 
     Raises:
+        TakenOut: `stop` said so; nothing of it is left there.
         Permanent: host key, login, permission, folder, or a package that is gone or is not the recorded one.
         Transient: network, time-out, full disk, or a copy that differs: the next call goes on from there.
     """
     with sftp_session(destination, secret, patience=patience) as client:
-        sent = _Delivery(client, package, destination.path, terms or DeliveryTerms(), patience).run(progress)
+        work = _Delivery(client, package, destination.path, terms or DeliveryTerms(), patience, stop)
+        sent = work.run(progress)
     return DeliveryReceipt(
         transfer_id=transfer_id,
         destination=destination.name,
@@ -114,9 +119,10 @@ class _Delivery:
 
     def __init__(
         self, client: SFTPClient, package: Package, folder: str, terms: DeliveryTerms,
-        patience: float = STALLED_SECONDS,
+        patience: float = STALLED_SECONDS, stop: Callable[[], bool] | None = None,
     ) -> None:  # fmt: skip
         self._client, self._package, self._terms = client, package, terms
+        self._stop = stop or (lambda: False)
         self._patience = patience
         self._folder = folder
         self._final = _place(folder, package.name)
@@ -128,9 +134,15 @@ class _Delivery:
         sent = 0
         if plan is not Upload.NOTHING:
             offset = part_size if plan is Upload.RESUME else 0
-            self._send(offset, progress)
+            try:
+                self._send(offset, progress)
+                self._confirm_part()
+                if self._stop():
+                    raise TakenOut
+            except TakenOut:
+                self._client.remove(self._part)
+                raise
             sent = self._package.size_bytes - offset
-            self._confirm_part()
             self._rename(self._part, self._final)
             if self._size(self._final) != self._package.size_bytes:
                 raise Transient("the package has another size after its renaming: it is looked at again")
@@ -180,6 +192,9 @@ class _Delivery:
                     time.sleep(seconds)  # the limit of bandwidth
                 if progress:
                     progress(done, self._package.size_bytes)
+                if self._stop():
+                    writer.finish()  # the session is used again
+                    raise TakenOut
             writer.finish()
 
     def _confirm_part(self) -> None:

@@ -1,21 +1,36 @@
 """The package at its destination: sent under a temporary name, read back, renamed."""
 
+from collections.abc import Callable
+
 from dagster import AssetExecutionContext, MaterializeResult, asset
 from dagster import MetadataValue as Value
 
-from fiona_dagster.adapters.ledger.deliveries import DELIVERY_FAILED, DeliveryRecord
+from fiona_dagster.adapters.ledger.deliveries import DeliveryRecord
+from fiona_dagster.adapters.ledger.parcels import Parcel
 from fiona_dagster.assets.costs import Spent
 from fiona_dagster.assets.descriptions import EXPORT, OWNER, stage_tags
 from fiona_dagster.assets.failures import NETWORK_RETRIES, reporting_failures
-from fiona_dagster.assets.packaging import build_packages
+from fiona_dagster.assets.packaging import Exports, build_packages, stop_packages
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.assets.project_records import tell_projects
 from fiona_dagster.assets.registry_updates import tell_registry
-from fiona_dagster.domain.delivery import DeliveryReceipt, destinations_of
-from fiona_dagster.domain.errors import ConfigurationError, Permanent, Resting, Transient, Unreachable
+from fiona_dagster.domain.delivery import DeliveryReceipt, TakenOut, destinations_of
+from fiona_dagster.domain.errors import (
+    ConfigurationError,
+    FionaError,
+    Permanent,
+    Resting,
+    Transient,
+    Unreachable,
+)
+from fiona_dagster.domain.forwarding import SendingState
 from fiona_dagster.domain.packaging import Package
+from fiona_dagster.domain.project import Destination, Project
 from fiona_dagster.domain.transfer import Transfer, TransferState
 from fiona_dagster.resources.gateway import GatewayResource
+
+ASK_SECONDS = 2.0
+"""As often at most the ledger is asked whether a person took a package out of the queue."""
 
 
 @asset(
@@ -31,31 +46,23 @@ def delivered_package(context: AssetExecutionContext, gateway: GatewayResource) 
     """The package where the project wants it, confirmed: size and checksum were read back from the destination.
 
     A destination that already has the same bytes is left alone. A project without a destination collects its
-    packages from the outbox.
+    packages from the outbox. What a person takes out of the queue does not go, and the transfer says so.
     """
     with reporting_failures():
         spent = Spent()
         ledger = gateway.ledger
         study = ledger.studies.get(context.partition_key)
         receipts: list[tuple[Transfer, DeliveryReceipt]] = []
-        later: list[Transient] = []
-        by_transfer: dict[int, tuple[Transfer, list[Package]]] = {}
-        for transfer, package in build_packages(gateway, study.key):
-            by_transfer.setdefault(transfer.id, (transfer, []))[1].append(package)
-        for transfer, packages in by_transfer.values():
-            try:
-                receipts += [(transfer, one) for one in _deliver_all(context, gateway, transfer, packages)]
-            except Transient as error:
-                later.append(error)
-            except (Permanent, ConfigurationError) as error:
-                ledger.transfers.set_state(
-                    transfer.id,
-                    TransferState.FAILED,
-                    now=gateway.now(),
-                    reason=f"{DELIVERY_FAILED}{error}",
-                    generation=transfer.generation,
-                    run_id=context.run.run_id,
-                )
+        built = build_packages(gateway, study.key, run_id=context.run.run_id)
+        later = [error for error in built.others if isinstance(error, Transient)]
+        for exports in built.exports:
+            sent = _deliver_all(context, gateway, exports)
+            receipts += [(exports.transfer, one) for one in sent]
+            later += exports.later
+            if not exports.later and not exports.stopped:
+                _conclude(context, gateway, exports, sent)
+            elif not exports.later:
+                stop_packages(gateway, exports, run_id=context.run.run_id)
         tell_registry(gateway, study, context.log)
         tell_projects(gateway, context.log)
         if later:
@@ -73,47 +80,103 @@ def delivered_package(context: AssetExecutionContext, gateway: GatewayResource) 
 
 
 def _deliver_all(
-    context: AssetExecutionContext, gateway: GatewayResource, transfer: Transfer, packages: list[Package]
+    context: AssetExecutionContext, gateway: GatewayResource, exports: Exports
 ) -> list[DeliveryReceipt]:
-    from fiona_dagster.adapters.delivered_packages import put_away
+    """Every package to every destination that it is queued for: what one of them lacks costs no other."""
+    project = gateway.project(exports.transfer.project)
+    queued = {(one.destination, one.export): one for one in exports.parcels}
+    receipts = []
+    for package in exports.packages:
+        destinations = destinations_of(package, project.destinations)
+        if not destinations:
+            _settle(gateway, queued["", package.export], SendingState.CONFIRMED)
+        for destination in destinations:
+            one = queued[destination.name, package.export]
+            if one.state is SendingState.CANCELLED:
+                continue
+            try:
+                receipt = _bring(gateway, exports, package, destination, one)
+            except TakenOut:
+                gateway.ledger.parcels.taken_back(exports.transfer.id, destination.name, package.name)
+            except Transient as error:
+                exports.later.append(error)
+                _settle(gateway, one, SendingState.WAITING, error)
+            except (Permanent, ConfigurationError) as error:
+                exports.stopped.append(error)
+                _settle(gateway, one, SendingState.FAILED, error)
+            else:
+                _record(context, gateway, exports.transfer, package, receipt)
+                _settle(gateway, one, SendingState.CONFIRMED)
+                receipts.append(receipt)
+    return receipts
+
+
+def _bring(
+    gateway: GatewayResource, exports: Exports, package: Package, destination: Destination, one: Parcel
+) -> DeliveryReceipt:
     from fiona_dagster.adapters.destinations import bring
 
-    project = gateway.project(transfer.project)
-    ledger, receipts = gateway.ledger, []
+    ledger = gateway.ledger
+    ledger.parcels.begin(one, package.name, package.size_bytes)
+    return bring(
+        package, destination, gateway.settings, transfer_id=exports.transfer.id, clock=gateway.now,
+        breakers=ledger.breakers, stop=_now_and_then(lambda: ledger.parcels.is_taken_out(one), gateway.now),
+    )  # fmt: skip
+
+
+def _now_and_then(asked: Callable[[], bool], clock: Callable[[], float]) -> Callable[[], bool]:
+    """The question with its last answer, asked again after `ASK_SECONDS`; a yes lasts."""
+    at, said = 0.0, False
+
+    def answer() -> bool:
+        nonlocal at, said
+        if not said and abs(clock() - at) >= ASK_SECONDS:
+            said, at = asked(), clock()
+        return said
+
+    return answer
+
+
+def _settle(
+    gateway: GatewayResource, one: Parcel, state: SendingState, error: FionaError | None = None
+) -> None:
+    gateway.ledger.parcels.settle(one, state, now=gateway.now(), reason=str(error or ""))
+
+
+def _record(
+    context: AssetExecutionContext, gateway: GatewayResource, transfer: Transfer, package: Package,
+    receipt: DeliveryReceipt,
+) -> None:  # fmt: skip
+    ledger = gateway.ledger
     copies = [row.sop_instance_uid for row in ledger.transfers.release_rows(transfer.id) if row.path]
-    revision = ledger.transfers.released_revision(transfer.id)
-    method = ledger.transfers.get(transfer.id).method_digest
-    later: list[Transient] = []
-    stopped: list[Permanent | ConfigurationError] = []
-    for package in packages:
-        for destination in destinations_of(package, project.destinations):
-            try:
-                receipt = bring(
-                    package, destination, gateway.settings, transfer_id=transfer.id, clock=gateway.now,
-                    breakers=ledger.breakers,
-                )  # fmt: skip
-            except Transient as error:  # what one destination lacks costs no other
-                later.append(error)
-                continue
-            except (Permanent, ConfigurationError) as error:
-                stopped.append(error)
-                continue
-            ledger.deliveries.record(
-                DeliveryRecord(
-                    transfer.id, destination.name, "package", revision, "confirmed", name=package.name,
-                    instance_count=len(copies), size_bytes=receipt.size_bytes, checksum=package.md5,
-                    place=receipt.place, confirmed_at=receipt.confirmed_at, method_digest=method,
-                ),
-                copies, now=gateway.now(), run_id=context.run.run_id,
-            )  # fmt: skip
-            receipts.append(receipt)
-    if later:
-        raise _all_of(later)
-    if stopped:
-        raise stopped[0]
+    ledger.deliveries.record(
+        DeliveryRecord(
+            transfer.id, receipt.destination, "package", ledger.transfers.released_revision(transfer.id),
+            "confirmed", name=package.name, instance_count=len(copies), size_bytes=receipt.size_bytes,
+            checksum=package.md5, place=receipt.place, confirmed_at=receipt.confirmed_at,
+            method_digest=ledger.transfers.get(transfer.id).method_digest,
+        ),
+        copies, now=gateway.now(), run_id=context.run.run_id,
+    )  # fmt: skip
+
+
+def _conclude(
+    context: AssetExecutionContext,
+    gateway: GatewayResource,
+    exports: Exports,
+    receipts: list[DeliveryReceipt],
+) -> None:
+    """Everything is where it was to go, or a person decided that it does not go there."""
+    from fiona_dagster.adapters.delivered_packages import put_away
+
+    ledger, transfer = gateway.ledger, exports.transfer
+    project = gateway.project(transfer.project)
+    _clear_up(context, gateway, project, transfer)
+    present = [one.name for one in exports.packages]
+    held_back = [one.name for one in exports.parcels if one.state is SendingState.CANCELLED]
     for destination in project.destinations:
         ledger.deliveries.supersede(
-            transfer.id, destination.name, [one.name for one in packages],
+            transfer.id, destination.name, [*present, *held_back],
             now=gateway.now(), run_id=context.run.run_id,
         )  # fmt: skip
     ledger.transfers.set_state(
@@ -121,8 +184,8 @@ def _deliver_all(
         TransferState.DELIVERED,
         now=gateway.now(),
         run_id=context.run.run_id,
-        reason=transfer.reason,
-        packaged_revision=revision,
+        reason=ledger.parcels.notes(transfer.id, so_far=transfer.reason),
+        packaged_revision=ledger.transfers.released_revision(transfer.id),
         generation=transfer.generation,
     )
     if not gateway.settings.outbox.leave_delivered:
@@ -130,9 +193,35 @@ def _deliver_all(
         confirmed = {one.package for one in receipts}
         put_away(
             layout,
-            [one.name for one in packages if one.name in confirmed and one.path.parent == layout.outbox],
+            [
+                one.name
+                for one in exports.packages
+                if one.name in confirmed and one.path.parent == layout.outbox
+            ],
         )
-    return receipts
+
+
+def _clear_up(
+    context: AssetExecutionContext, gateway: GatewayResource, project: Project, transfer: Transfer
+) -> None:
+    """Delete what an earlier attempt left at a destination of a package that a person took out since."""
+    from fiona_dagster.adapters.package_retraction import remove_part
+
+    places = {one.name: one for one in project.destinations}
+    for one in gateway.ledger.parcels.of_transfer(transfer.id):
+        if not (one.begun and one.state is SendingState.CANCELLED and one.destination in places):
+            continue
+        destination = places[one.destination]
+        try:
+            is_remote = destination.type == "sftp"
+            secret = gateway.settings.secret(destination.secret_ref) if is_remote else ""
+            remove_part(destination, one.name, secret)
+        except FionaError as error:
+            context.log.warning(
+                "a part of a package stays at %s, delete it there: %s", one.destination, error
+            )
+        else:
+            gateway.ledger.parcels.taken_back(transfer.id, one.destination, one.name)
 
 
 def _all_of(errors: list[Transient]) -> Transient:

@@ -45,7 +45,7 @@ COMMANDS = {
         "Look at De-identification Profiles; check a profile file.",
     ),
     "project": ("fiona_dagster.cli.project:project", "Projects: their approvals, what they have, their end."),
-    "queue": ("fiona_dagster.cli.queue:queue", "What is on its way to archives: list, cancel, retry."),
+    "queue": ("fiona_dagster.cli.queue:queue", "Images and packages on their way: list, cancel, retry."),
     "reconcile": (
         "fiona_dagster.cli.reconcile:reconcile",
         "Where REDCap, received, released and research PACS differ, and what to do.",

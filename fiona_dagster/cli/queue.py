@@ -1,4 +1,4 @@
-"""`fiona queue`: what is on its way to archives; take something out, or have it tried again now."""
+"""`fiona queue`: what is on its way to archives and places of packages; take it out, or have it tried again now."""
 
 from __future__ import annotations
 
@@ -15,16 +15,22 @@ from fiona_dagster.domain.forwarding import SendingState
 from fiona_dagster.domain.transfer import TransferState
 
 if TYPE_CHECKING:
+    from fiona_dagster.adapters.ledger.parcels import Parcel
     from fiona_dagster.adapters.ledger.sendings import Sending
+    from fiona_dagster.domain.project import Project
+    from fiona_dagster.domain.transfer import Transfer
 
 _DESTINATION = click.option(
     "--to", "destination", default="", help="Only this destination, by its name or address."
+)
+_PACKAGE = click.option(
+    "--package", "export", default="", help="Only this package, by its export (as `native`) or file name."
 )
 
 
 @click.group("queue")
 def queue() -> None:
-    """What waits for an archive or failed there, and packages that are due, why, and what to do about it."""
+    """What waits for an archive or a place of packages, or failed there, why, and what to do about it."""
 
 
 @queue.command("list")
@@ -39,23 +45,29 @@ def list_(everything: bool, as_json: bool, config_file: Path | None) -> None:
     ledger = open_gateway(config_file).ledger
     states = tuple(SendingState) if everything else (SendingState.WAITING, SendingState.FAILED)
     rows, breakers, at = ledger.sendings.queue(states), ledger.breakers.open(), now()
-    packages = ledger.deliveries.waiting()
+    parcels, packages = ledger.parcels.queue(states), ledger.deliveries.waiting()
     if as_json:
         resting = {name: {**asdict(one), "open": not one.admits(at)} for name, one in breakers.items()}
         found = {"queue": [asdict(one) for one in rows], "packages": [asdict(one) for one in packages]}
+        found["parcels"] = [asdict(one) for one in parcels]
         click.echo(json.dumps({**found, "destinations": resting}, indent=2))
         return
-    table = Table("study", "project", "destination", "state", "confirmed", "tries", "next in", "why")
+    table = Table("study", "project", "what", "destination", "state", "confirmed", "tries", "next in", "why")
     for one in rows:
         wait = f"{one.next_at - at:.0f} s" if one.next_at > at else ""
         table.add_row(
-            one.study_key, one.project, f"{one.name} ({one.destination})", one.state.value,
+            one.study_key, one.project, "images", f"{one.name} ({one.destination})", one.state.value,
             f"{one.confirmed}/{one.total}", str(one.attempts), wait, one.reason,
+        )  # fmt: skip
+    for package in parcels:
+        table.add_row(
+            package.study_key, package.project, package.export, package.place, package.state.value, "",
+            str(package.attempts), "", package.reason,
         )  # fmt: skip
     Console().print(table)
     for waiting in packages:
         what = waiting.reason if waiting.state == TransferState.FAILED else "packages are due"
-        again = "; `fiona resend` tries again" if waiting.state == TransferState.FAILED else ""
+        again = "; `fiona queue retry` tries again" if waiting.state == TransferState.FAILED else ""
         click.echo(f"{waiting.study_key}: {waiting.project}: {what}{again}")
     for name, breaker in breakers.items():
         left = (
@@ -67,11 +79,13 @@ def list_(everything: bool, as_json: bool, config_file: Path | None) -> None:
 @queue.command("show")
 @click.argument("study")
 @_DESTINATION
+@_PACKAGE
 @config_option
-def show(study: str, destination: str, config_file: Path | None) -> None:
-    """Warnings and failures of single instances of STUDY, by text, with how many have it."""
+def show(study: str, destination: str, export: str, config_file: Path | None) -> None:
+    """What became of STUDY: warnings and failures of single instances, by text, with how many have it; packages."""
     gateway = open_gateway(config_file)
-    for one in _of_study(gateway, study, destination):
+    sendings, parcels = _of_study(gateway, study, destination, export)
+    for one in sendings:
         click.echo(
             f"{one.project} to {one.name} ({one.destination}): {one.state.value}, {one.confirmed} of {one.total} "
             f"confirmed{' by ' + one.confirmed_by if one.confirmed_by else ''}"
@@ -79,55 +93,117 @@ def show(study: str, destination: str, config_file: Path | None) -> None:
         problems = gateway.ledger.sendings.problems(one.transfer_id, one.destination)
         for text, count in sorted(problems.items()):
             click.echo(f"  {count} x {text}")
+    for package in parcels:
+        why = f": {package.reason}" if package.reason else ""
+        click.echo(
+            f"{package.project} package {package.export} to {package.place}: {package.state.value}{why}"
+        )
+        if package.begun and package.state is not SendingState.CONFIRMED:
+            click.echo("  a part of it may lie there, under a hidden name that ends in .part")
 
 
 @queue.command("cancel")
 @click.argument("study")
 @_DESTINATION
+@_PACKAGE
 @click.option("--reason", required=True, help="Why; it is shown to others: no patient data.")
 @config_option
-def cancel(study: str, destination: str, reason: str, config_file: Path | None) -> None:
-    """Take STUDY out of the queue: it does not go there. A run that sends it stops; the other destinations go on."""
+def cancel(study: str, destination: str, export: str, reason: str, config_file: Path | None) -> None:
+    """Take STUDY out of the queue: what waits or failed does not go there. A run that sends it stops."""
     gateway = open_gateway(config_file)
-    taken = 0
-    for one in _of_study(gateway, study, destination):
-        if gateway.ledger.sendings.cancel(
-            one.transfer_id, one.destination, reason.strip(), who=whoami(), now=now()
-        ):
+    taken, reason = 0, reason.strip()
+    sendings, parcels = _of_study(gateway, study, destination, export, enter=True)
+    for one in sendings:
+        if gateway.ledger.sendings.cancel(one.transfer_id, one.destination, reason, who=whoami(), now=now()):
             taken += 1
             click.echo(f"{one.study_key}: {one.project} does not go to {one.name} ({one.destination})")
+    for package in parcels:
+        if gateway.ledger.parcels.cancel(package, reason, who=whoami(), now=now()):
+            taken += 1
+            click.echo(
+                f"{package.study_key}: package {package.export} of {package.project} does not go to {package.place}"
+            )
     if not taken:
         raise ConfigurationError(
-            "nothing of it is in the queue", remedy="`fiona queue list --all` shows what became of it"
+            "nothing of it is in the queue", remedy="`fiona queue show STUDY` shows what became of it"
         )
 
 
 @queue.command("retry")
 @click.argument("study")
 @_DESTINATION
+@_PACKAGE
 @config_option
-def retry(study: str, destination: str, config_file: Path | None) -> None:
+def retry(study: str, destination: str, export: str, config_file: Path | None) -> None:
     """Try STUDY again now: what waits, what failed, and what was cancelled."""
     gateway = open_gateway(config_file)
     gateway.study_with_images(study)
-    again = [one for one in _of_study(gateway, study, destination) if one.state is not SendingState.CONFIRMED]
+    sendings, parcels = _of_study(gateway, study, destination, export, enter=True)
+    again = [one for one in sendings if one.state is not SendingState.CONFIRMED]
     for one in again:
         gateway.ledger.sendings.retry(one.transfer_id, one.destination, who=whoami(), now=now())
         click.echo(f"{one.study_key}: {one.project} to {one.name} ({one.destination}) is tried again")
-    if not again:
+    due = [one for one in parcels if one.is_due]
+    for package in due:
+        peer = _peer(gateway.projects().get(package.project), package.destination)
+        gateway.ledger.parcels.retry(package, peer, who=whoami(), now=now())
+        click.echo(
+            f"{package.study_key}: package {package.export} of {package.project} to {package.place} is tried again"
+        )
+    if not (again or due):
         raise ConfigurationError(
             "nothing of it is in the queue", remedy="for what was confirmed, use `fiona resend`"
         )
 
 
-def _of_study(gateway: Opened, study: str, destination: str) -> list[Sending]:
+def _of_study(
+    gateway: Opened, study: str, destination: str, export: str, *, enter: bool = False
+) -> tuple[list[Sending], list[Parcel]]:
+    """What of a study was queued, and fits; with `enter`, packages that are due are queued first.
+
+    Raises:
+        ConfigurationError: nothing was.
+    """
     key = gateway.study(study).key
-    transfers = gateway.ledger.transfers.of_study(key)
+    transfers = [t for t in gateway.ledger.transfers.of_study(key) if t.state is not TransferState.RETIRED]
+    if enter:
+        _enter_packages(gateway, transfers)
     rows = [one for t in transfers for one in gateway.ledger.sendings.of_transfer(t.id).values()]
-    found = [one for one in rows if destination in ("", one.name, one.destination)]
-    if not found:
+    sendings = [one for one in rows if destination in ("", one.name, one.destination) and not export]
+    parcels = [
+        one
+        for t in transfers
+        for one in gateway.ledger.parcels.of_transfer(t.id)
+        if destination in ("", one.destination, one.place) and export in ("", one.export, one.name)
+    ]
+    if not sendings and not parcels:
         raise ConfigurationError(
-            f"study {key} was never queued for {destination or 'any destination'}",
+            f"study {key} was never queued for {destination or 'any destination'}"
+            + (f" as {export}" if export else ""),
             remedy="`fiona status` shows where it stands",
         )
-    return found
+    return sendings, parcels
+
+
+def _enter_packages(gateway: Opened, transfers: list[Transfer]) -> None:
+    """Queue packages that are due and that no run has come to yet."""
+    from fiona_dagster.adapters.ledger.deliveries import DELIVERY_FAILED
+    from fiona_dagster.domain.delivery import wanted_of
+
+    for one in transfers:
+        failed = one.state is TransferState.FAILED and one.reason.startswith(DELIVERY_FAILED)
+        project = (
+            gateway.projects().get(one.project) if failed or one.state is TransferState.FORWARDED else None
+        )
+        if project is not None:
+            revision = gateway.ledger.transfers.released_revision(one.id)
+            wanted = wanted_of(project.exports, project.destinations)
+            gateway.ledger.parcels.enter(one, wanted, revision=revision, now=now())
+
+
+def _peer(project: Project | None, destination: str) -> str:
+    """What the ledger calls a place of packages that may be left alone."""
+    from fiona_dagster.adapters.destinations import key_of
+
+    found = [one for one in project.destinations if one.name == destination] if project else []
+    return key_of(found[0]) if found else ""

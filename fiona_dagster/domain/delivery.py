@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Literal
 from fiona_dagster.domain.packaging import Package
 
 if TYPE_CHECKING:
+    from fiona_dagster.domain.exports.profiles import ExportProfile
     from fiona_dagster.domain.project import Destination
+
+
+class TakenOut(Exception):
+    """A person decided, while a package was being sent, that it does not go there."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,16 @@ def beside(package_name: str) -> tuple[str, ...]:
         f"{stem}.md5sum",
         f"{stem}.json",
     )
+
+
+def wanted_of(exports: Iterable[ExportProfile], destinations: Iterable[Destination]) -> list[tuple[str, str]]:
+    """All that a project wants delivered of a transfer: (destination, export); blank where it stays in the outbox."""
+    names = [one.name for one in destinations]
+    return [
+        (name, export.label)
+        for export in exports
+        for name in ([one for one in names if export.destination in ("", one)] or [""])
+    ]
 
 
 def destinations_of(package: Package, destinations: Iterable[Destination]) -> list[Destination]:

@@ -70,14 +70,21 @@ class CopyReceipt:
     at: float = 0.0
 
 
-def package_receipt(*, found: int | None, recorded: int, removed: bool) -> tuple[Outcome, str]:
-    """What became of a delivered package.
+def package_receipt(
+    *, found: int | None, recorded: int, removed: bool, confirmed: bool = True
+) -> tuple[Outcome, str]:
+    """What became of a package that was sent.
 
     Args:
         found: its size in bytes at the destination before we did anything; None: it was not there.
         recorded: its size when it was confirmed.
-        removed: whether it was deleted, and looked for in vain afterwards.
+        removed: whether it was deleted with its parts, and looked for in vain afterwards.
+        confirmed: whether its delivery had come to its end.
     """
+    if found is None and not confirmed:
+        if removed:
+            return Outcome.GONE, "its delivery was broken off: no part of it is there"
+        return Outcome.PERSON, "the destination does not let us delete what was sent of it: its owner must"
     if found is None:
         return Outcome.PERSON, "it was not there any more: whoever took it must delete it"
     if found != recorded:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ import pytest
 from sqlalchemy import func, select
 
 from fiona_dagster.adapters.ledger import Ledger
+from fiona_dagster.adapters.ledger.notices import STOPPED
 from fiona_dagster.adapters.ledger.schema import transition
 from fiona_dagster.adapters.ledger.sendings import SentInstance
 from fiona_dagster.domain.errors import Permanent
@@ -161,9 +163,42 @@ def test_a_queue_of_sendings_loses_nothing_and_is_cancelled_once(ledger: Ledger)
     cancelled = at_once(lambda n: ledger.sendings.cancel(mine.id, "pacs1", "no", who=f"who{n}", now=5.0))
     assert cancelled.count(True) == 1
     assert ledger.sendings.is_cancelled(mine.id, "pacs1")
+    ledger.transfers.set_state(mine.id, TransferState.FAILED, now=5.0)
+    ledger.notices.told("smtp", ledger.notices.untold("smtp", STOPPED), now=5.0)
     ledger.sendings.retry(mine.id, "pacs1", who="me", now=6.0)
+    ledger.transfers.set_state(mine.id, TransferState.FAILED, now=6.0)
+    assert len(ledger.notices.untold("smtp", STOPPED)) == 1  # it failed again, which is news
+    ledger.transfers.set_state(mine.id, TransferState.REQUESTED, now=6.0)
     ledger.sendings.postpone(mine.id, "pacs2", until=9.0)
     assert [one.destination for one in ledger.sendings.queue()].count("pacs1") == 1
+
+
+def test_packages_are_queued_once_and_cancelled_once_and_a_decision_lasts(ledger: Ledger) -> None:
+    mine = ledger.transfers.get(requested(ledger))
+    ledger.transfers.set_state(mine.id, TransferState.FORWARDED, now=2.0)
+    wanted = [(place, export) for place in ("lab", "share") for export in ("native", "PURE")]
+    at_once(lambda n: ledger.parcels.enter(mine, shuffled(wanted, n), revision=1, now=2.0))
+    queued = {(one.destination, one.export): one for one in ledger.parcels.queue()}
+    assert sorted(queued) == sorted(wanted)
+    one = queued["lab", "PURE"]
+    cancelled = at_once(lambda n: ledger.parcels.cancel(one, "no", who=f"who{n}", now=3.0))
+    assert cancelled.count(True) == 1
+    ledger.parcels.settle(one, SendingState.CONFIRMED, now=4.0)  # a run that knew nothing of it
+    ledger.parcels.enter(mine, wanted, revision=2, now=5.0)  # late images do not undo it
+    assert ledger.parcels.is_taken_out(one)
+    assert not ledger.parcels.is_taken_out(queued["lab", "native"])
+    assert ledger.parcels.notes(mine.id) == "package PURE not sent to lab, by a person's decision"
+    # what the project asks for no more is taken out without anybody's decision, and comes back with it
+    ledger.parcels.enter(mine, wanted[:2], revision=2, now=6.0)
+    assert [one.destination for one in ledger.parcels.queue()] == ["lab"]
+    ledger.parcels.enter(mine, wanted, revision=2, now=7.0)
+    assert len(ledger.parcels.queue()) == 3
+    # a person asks for the whole transfer anew
+    ledger.parcels.enter(replace(mine, generation=mine.generation + 1), wanted, revision=2, now=8.0)
+    assert len(ledger.parcels.queue()) == 4
+    ledger.transfers.set_state(mine.id, TransferState.RETIRED, now=9.0)
+    assert ledger.parcels.is_taken_out(queued["lab", "native"])
+    assert ledger.parcels.queue() == []
 
 
 def test_retrievals_are_begun_once_and_their_accounts_kept(ledger: Ledger) -> None:

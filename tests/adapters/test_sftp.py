@@ -9,6 +9,7 @@ import pytest
 
 from fiona_dagster.adapters import folder_destination, sftp
 from fiona_dagster.adapters.packages import manifest_file
+from fiona_dagster.domain.delivery import TakenOut
 from fiona_dagster.domain.delivery_settings import DeliveryTerms
 from fiona_dagster.domain.errors import Permanent, Transient
 from fiona_dagster.domain.packaging import Package, md5_line
@@ -273,6 +274,22 @@ def test_openssh_takes_a_package_resumes_it_and_replaces_it(sshd: Sshd, tmp_path
     assert _deliver(newer, destination, sshd.key) == newer.size_bytes
     assert _whole(folder, newer)
     assert "takes, gives back" in sftp.check(destination, sshd.key)
+
+
+def test_what_a_person_takes_out_on_the_way_leaves_nothing_there_and_can_be_sent_again(
+    sshd: Sshd, package: Package, tmp_path: Path
+) -> None:
+    (sshd.root / "taken").mkdir()
+    (tmp_path / "share").mkdir()
+    there = Destination("a", "sftp", sshd.host, sshd.port, "taken", sshd.user, "", sshd.known_hosts)
+    share = Destination("b", "folder", path=str(tmp_path / "share"))
+    with pytest.raises(TakenOut):
+        sftp.deliver(package, there, sshd.key, transfer_id=7, stop=lambda: True)
+    with pytest.raises(TakenOut):
+        folder_destination.deliver(package, share, transfer_id=7, stop=lambda: True)
+    assert [*(sshd.root / "taken").iterdir(), *(tmp_path / "share").iterdir()] == []
+    assert sftp.deliver(package, there, sshd.key, transfer_id=7, stop=lambda: False).sent_bytes > 0
+    assert _whole(sshd.root / "taken", package)
 
 
 def test_openssh_without_a_shell_is_read_back(tmp_path: Path) -> None:

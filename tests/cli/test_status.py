@@ -33,6 +33,9 @@ def test_queues_are_counted_with_the_oldest(tmp_path: Path) -> None:
         "studies waiting for registration": (2, 150.0),
         "transfers requested": (1, 300.0),
         "transfers forwarded": (0, None),
+        "packages waiting": (0, None),
+        "packages failed": (0, None),
+        "packages cancelled": (0, None),
     }
 
 

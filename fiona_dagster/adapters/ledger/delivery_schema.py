@@ -1,8 +1,8 @@
-"""The tables of what is on its way to archives: by transfer and destination, by destination, by instance."""
+"""The tables of what is on its way: images by transfer and archive, by archive, by instance; packages by place."""
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, String, Table, Text
 
 from fiona_dagster.adapters.ledger.schema import metadata
 
@@ -53,4 +53,23 @@ sent_instance = Table(  # what became of each copy at each destination
     Column("attempts", Integer, nullable=False, default=0),
     Column("sent_as", String(64), nullable=False, default=""),  # Transfer Syntax UID where it was transcoded
     Column("at", Float, nullable=False),
+)
+
+parcel = Table(  # one export of a transfer on its way to one destination of packages
+    "parcel",
+    metadata,
+    Column("transfer_id", ForeignKey("transfer.id"), primary_key=True),
+    Column("destination", String(128), primary_key=True),  # as the project calls it; '': stays in the outbox
+    Column("export", String(128), primary_key=True),  # as it stands in the package's name
+    Column("state", String(16), nullable=False),  # see domain.forwarding.SendingState
+    Column("generation", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("reason", Text, nullable=False, default=""),
+    Column("changed_at", Float, nullable=False),
+    Column("woken", Integer, nullable=False, default=0),  # as of `sending`
+    Column("cancelled_by", String(128), nullable=False, default=""),
+    Column("name", String(300), nullable=False, default=""),  # of the package, before it is sent
+    Column("size_bytes", BigInteger, nullable=False, default=0),
+    Column("begun", Boolean, nullable=False, default=False),  # something of it may lie at the destination
 )

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.deliveries import Deliveries
     from fiona_dagster.adapters.ledger.inventory import Inventory
     from fiona_dagster.adapters.ledger.notices import Notices
+    from fiona_dagster.adapters.ledger.parcels import Parcels
     from fiona_dagster.adapters.ledger.procedures import Procedures
     from fiona_dagster.adapters.ledger.projects import Projects
     from fiona_dagster.adapters.ledger.reception import Reception
@@ -238,6 +239,12 @@ class Ledger:
         from fiona_dagster.adapters.ledger.sendings import Sendings
 
         return Sendings(self)
+
+    @cached_property
+    def parcels(self) -> Parcels:
+        from fiona_dagster.adapters.ledger.parcels import Parcels
+
+        return Parcels(self)
 
     @cached_property
     def projects(self) -> Projects:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from sqlalchemy import String, and_, cast, func, or_, select
+from sqlalchemy import Connection, String, and_, cast, delete, func, or_, select
 
 from fiona_dagster.adapters.ledger.notice_schema import approval_told, notice
 from fiona_dagster.adapters.ledger.project_schema import project_notice
@@ -26,6 +26,11 @@ _STANDING = (
     + cast(transfer.c.packaged_revision, String)
 )
 """What a channel is told about, in a word: when it changes, it is told again."""
+
+
+def tell_again(connection: Connection, transfer_id: int) -> None:
+    """What becomes of a transfer from now on is news, also where it ends as it did before."""
+    connection.execute(delete(notice).where(notice.c.transfer_id == transfer_id))
 
 
 class Notices:

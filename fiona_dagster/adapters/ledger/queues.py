@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
+from fiona_dagster.adapters.ledger.delivery_schema import parcel
 from fiona_dagster.adapters.ledger.schema import study, transfer
+from fiona_dagster.domain.forwarding import SendingState
 from fiona_dagster.domain.transfer import TransferState
 
 if TYPE_CHECKING:
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def queues(ledger: Ledger) -> dict[str, tuple[int, float | None]]:
-    """For every queue: how many studies (or transfers) wait in it, and since when the oldest does."""
+    """For every queue: how many studies (transfers, packages) wait in it, and since when the oldest does; and how many
+    packages failed or were cancelled by a person.
+    """
     arrived = study.c.instance_count == study.c.arrived_count
     arriving = select(func.count(), func.min(study.c.last_received_at)).where(~arrived)
     registration = select(func.count(), func.min(study.c.arrived_at)).where(
@@ -25,6 +29,12 @@ def queues(ledger: Ledger) -> dict[str, tuple[int, float | None]]:
         found[f"transfers {state.value}"] = select(func.count(), func.min(transfer.c.changed_at)).where(
             transfer.c.state == state.value
         )
+    alive = transfer.c.state.in_([TransferState.FORWARDED.value, TransferState.FAILED.value])
+    packages = select(func.count(), func.min(parcel.c.changed_at)).join(transfer)
+    for one in (SendingState.WAITING, SendingState.FAILED):
+        found[f"packages {one.value}"] = packages.where(parcel.c.state == one.value, alive)
+    held_back = and_(parcel.c.state == SendingState.CANCELLED.value, parcel.c.cancelled_by != "")
+    found["packages cancelled"] = packages.where(held_back, transfer.c.state != TransferState.RETIRED.value)
     with ledger.read() as connection:
         rows = {name: connection.execute(query).one() for name, query in found.items()}
     return {name: (int(count), oldest) for name, (count, oldest) in rows.items()}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, delete, exists, insert, or_, select, update
 
+from fiona_dagster.adapters.ledger.delivery_schema import parcel
 from fiona_dagster.adapters.ledger.retirement_schema import retired_copy, retirement, withdrawal
 from fiona_dagster.adapters.ledger.schema import (
     audit,
@@ -164,6 +165,11 @@ class Retirements:
             delivery.c.state.not_in(_SETTLED),
         )
         given = exists().where(sent_copy.c.transfer_id == retirement.c.transfer_id)
+        begun = exists().where(
+            parcel.c.transfer_id == retirement.c.transfer_id,
+            parcel.c.begun.is_(True),
+            parcel.c.destination != "",
+        )
         remade = exists().where(
             release.c.transfer_id == retirement.c.transfer_id,
             release.c.disposition != Disposition.EXCLUDED.value,
@@ -173,7 +179,7 @@ class Retirements:
             select(retirement.c.transfer_id)
             .join(transfer, transfer.c.id == retirement.c.transfer_id)
             .where(transfer.c.state == TransferState.RETIRED.value)
-            .where(or_(retirement.c.settled_at.is_(None), delivered, given, remade))
+            .where(or_(retirement.c.settled_at.is_(None), delivered, begun, given, remade))
             .order_by(retirement.c.transfer_id)
         )
         with self._ledger.read() as connection:
@@ -227,6 +233,13 @@ class Retirements:
                         .where(delivery.c.transfer_id == transfer_id, delivery.c.kind == one.kind,
                                delivery.c.name == one.name, delivery.c.destination == one.place)
                         .values(state="retired" if one.outcome is Outcome.GONE else "left")
+                    )  # fmt: skip
+                if one.kind == "package" and one.outcome is not Outcome.LATER:
+                    connection.execute(
+                        update(parcel)
+                        .where(parcel.c.transfer_id == transfer_id, parcel.c.destination == one.place,
+                               parcel.c.name == one.name)
+                        .values(begun=False)
                     )  # fmt: skip
                 if one.kind == "copies" and one.outcome is Outcome.GONE:
                     mine = update(release).where(release.c.transfer_id == transfer_id)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, and_, bindparam, func, insert, or_, select, update
 
-from fiona_dagster.adapters.ledger.delivery_schema import sending, sending_peer, sent_instance
+from fiona_dagster.adapters.ledger.delivery_schema import parcel, sending, sending_peer, sent_instance
+from fiona_dagster.adapters.ledger.notices import tell_again
 from fiona_dagster.adapters.ledger.schema import audit, study, transfer, transition
 from fiona_dagster.domain.forwarding import SendingState, SentState
 from fiona_dagster.domain.identifiers import StudyKey
@@ -263,6 +264,7 @@ class Sendings:
                 .where(transfer.c.id == transfer_id)
                 .values(state=TransferState.REQUESTED.value, reason="", changed_at=now)
             )
+            tell_again(connection, transfer_id)
             key = connection.execute(
                 select(transfer.c.study_key).where(transfer.c.id == transfer_id)
             ).scalar_one()
@@ -288,8 +290,11 @@ def rests(now: float) -> Any:
 
 def wakes() -> Any:
     """For a row of `transfer`: how often something came back that it waited for, so that its work has a new name."""
-    woken = select(func.coalesce(func.sum(sending.c.woken), 0)).where(sending.c.transfer_id == transfer.c.id)
-    return woken.correlate(transfer).scalar_subquery()
+    archives = select(func.coalesce(func.sum(sending.c.woken), 0)).where(
+        sending.c.transfer_id == transfer.c.id
+    )
+    packages = select(func.coalesce(func.sum(parcel.c.woken), 0)).where(parcel.c.transfer_id == transfer.c.id)
+    return archives.correlate(transfer).scalar_subquery() + packages.correlate(transfer).scalar_subquery()
 
 
 def _sending(row: Row[Any]) -> Sending:
