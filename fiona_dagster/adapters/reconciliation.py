@@ -101,6 +101,8 @@ def _transfers(ledger: Ledger, settings: Settings, study: StudyRecord) -> list[D
         if gone and ledger.transfers.get(transfer.id).state in CONFIRMED:
             found.append(Discrepancy(study.key, f"{name}: {len(gone)} released file(s) are gone"))
         for delivery in ledger.deliveries.of_transfer(transfer.id):
+            if delivery.kind == "export":
+                continue
             if delivery.revision == transfer.revision and delivery.instance_count != balance.released:
                 found.append(
                     Discrepancy(

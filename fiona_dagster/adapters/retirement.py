@@ -46,7 +46,8 @@ def carry_out(
     if retirement is None or transfer.state is not TransferState.RETIRED:
         raise Permanent(f"transfer {transfer_id} is not retired")
     work = _Work(ledger, settings, transfer, retirement, clock)
-    receipts = [*work.archives(), *work.packages(projects.get(transfer.project)), *work.own_files()]
+    receipts = [*work.archives(), *work.packages(projects.get(transfer.project))]
+    receipts += [*work.handed_out(), *work.own_files()]
     ledger.retirements.record(receipts, settled=is_settled(receipts), transfer_id=transfer_id, now=clock())
     _let_the_right_one_go_on(ledger, retirement, receipts, now=clock())
     return receipts
@@ -179,6 +180,16 @@ class _Work:
             except (Transient, Permanent, ConfigurationError) as error:  # what somebody mends is met again
                 outcome, detail = Outcome.LATER, str(error)
             yield self._receipt("package", place, outcome, name=name, count=1, detail=detail)
+
+    def handed_out(self) -> Iterator[CopyReceipt]:
+        """What a person exported: nobody but whoever has it now can delete it."""
+        for record in self._ledger.deliveries.of_transfer(self._transfer.id):
+            if record.kind == "export" and record.state not in ("retired", "left"):
+                detail = f"exported into {record.place}: whoever has it must delete it, and make it anew without this"
+                yield self._receipt(
+                    "export", record.destination, Outcome.PERSON, name=record.name,
+                    count=record.instance_count, detail=detail,
+                )  # fmt: skip
 
     def own_files(self) -> Iterator[CopyReceipt]:
         """The outbox and our own copies; the received images stay the hospital's, and go with retention."""

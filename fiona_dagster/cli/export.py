@@ -69,6 +69,10 @@ def export(
     outbox = folder or gateway.settings.layout.outbox
     outbox.mkdir(parents=True, exist_ok=True)
     resource = GatewayResource(config_file=str(config_file or ""))
+    if (
+        together or encrypt or outbox != gateway.settings.layout.outbox
+    ):  # there a withdrawal finds those of one study
+        _note(gateway, chosen, f"{export_type}{' together' if together or encrypt else ''}", outbox)
     if together or encrypt:
         password = _password(gateway, password_ref) if encrypt else ""
         package = _collection(
@@ -94,6 +98,20 @@ def export(
         names = ", ".join(sorted({one.project for one in chosen}))
         list_file.write_text(download_list(packages, project=names), encoding="utf-8")
     click.echo(json.dumps(made, indent=2))
+
+
+def _note(gateway: Opened, chosen: list[Transfer], what: str, folder: Path) -> None:
+    """Before anything is written: a withdrawal must know of every copy."""
+    from fiona_dagster.adapters.ledger.deliveries import BY_HAND, DeliveryRecord
+
+    place = str(folder.resolve())
+    for one in chosen:
+        count = gateway.ledger.transfers.balance(one.id).released
+        record = DeliveryRecord(
+            one.id, BY_HAND, "export", one.revision, "exported", name=f"{what} in {place}"[:300],
+            instance_count=count, place=place, confirmed_at=now(), method_digest=one.method_digest,
+        )  # fmt: skip
+        gateway.ledger.deliveries.record(record, [], now=now(), run_id="")
 
 
 def _packages(

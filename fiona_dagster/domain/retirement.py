@@ -56,8 +56,9 @@ class Outcome(StrEnum):
 class CopyReceipt:
     """What became of a transfer's copies at one place.
 
-    `kind`: pacs, package, outbox, copies (our own de-identified files); `place`: of the destination; `name`: of a
-    package; `count`: instances or files; `detail` says what was found and what a person must do. No patient data.
+    `kind`: pacs, package, export (made by hand), outbox, copies (our own de-identified files); `place`: of the
+    destination; `name`: of a package; `count`: instances or files; `detail` says what was found and what a person must
+    do. No patient data.
     """
 
     transfer_id: int

@@ -185,6 +185,21 @@ def test_a_copy_that_changed_after_it_was_forwarded_is_told_and_not_packed(gatew
     assert (there(gateway), exports_due(gateway.resource)) == ([], [])
 
 
+def test_a_withdrawal_names_what_was_exported_by_hand(gateway: Gateway, tmp_path: Path) -> None:
+    forwarded(gateway)
+    mine = only(gateway)
+    for more in (["--together"], []):
+        said(gateway, "export", "--project", "BRAINAGE", "--to", str(tmp_path / "usb"), *more)
+    done = run(gateway, "withdraw", "--project", mine.project, "--participant", mine.participant, "--json")
+    assert done.exit_code == 1  # something is left to a person
+    receipts = json.loads(done.output)["content"]["receipts"]
+    exported = [one for one in receipts if one["kind"] == "export"]
+    assert [(one["outcome"], one["count"], one["name"].split(" in ")[0]) for one in exported] == [
+        ("person", 12, "native"), ("person", 12, "native together"),
+    ]  # fmt: skip
+    assert all(str(tmp_path / "usb") in one["detail"] for one in exported)
+
+
 def test_what_was_sent_of_a_package_is_taken_back_with_a_withdrawal(gateway: Gateway) -> None:
     key = forwarded(gateway)
     gateway.sftp.faults.refuse_writes = True

@@ -176,6 +176,8 @@ def test_a_project_from_its_first_entry_to_its_end(gateway: Gateway) -> None:
     ended = [one for one in gateway.ledger.transfers.all() if one.project == "BRAINAGE"]
     assert {one.state for one in ended} == {TransferState.RETIRED}
     assert {one.participant for one in ended} == {f"ended-{one.id}" for one in ended}
+    # names of packages hold the participant
+    assert [parcel for one in ended for parcel in gateway.ledger.parcels.of_transfer(one.id)] == []
     assert not list(gateway.site.layout.output.glob("*/BRAINAGE-*/*/*"))
     assert not list(gateway.site.layout.outbox.glob("BRAINAGE*"))
     assert gateway.ledger.inventory.totals().balance.holds

@@ -21,13 +21,14 @@ class DeliveryRecord:
     """A destination and what it said. `checksum`: MD5 of a package; `name` empty for a PACS.
 
     `method_digest`: of the method that made what it confirmed. A `superseded` package has a successor of another name.
+    An `export` is what a person made by hand, noted before it is written; `place` is the folder.
     """
 
     transfer_id: int
     destination: str
-    kind: Literal["pacs", "package"]
+    kind: Literal["pacs", "package", "export"]
     revision: int
-    state: Literal["confirmed", "failed", "superseded"]
+    state: Literal["confirmed", "failed", "superseded", "exported"]
     name: str = ""
     instance_count: int = 0
     size_bytes: int = 0
@@ -54,6 +55,10 @@ DELIVERY_FAILED = "delivery: "
 _GIVEN = [sent_copy.c[name] for name in ("sop_instance_uid", *GivenCopy.__dataclass_fields__)]
 _UIDS_A_QUERY = 500
 _COLUMNS = [delivery.c[name] for name in DeliveryRecord.__dataclass_fields__]
+
+
+BY_HAND = "by hand"
+"""What stands for the destination of an export that a person made."""
 
 
 class Deliveries:

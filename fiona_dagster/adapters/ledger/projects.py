@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import String, and_, cast, func, or_, select, update
 
+from fiona_dagster.adapters.ledger.delivery_schema import parcel
 from fiona_dagster.adapters.ledger.project_schema import auto_id, project_notice, project_record, project_step
 from fiona_dagster.adapters.ledger.retirement_schema import retired_copy
 from fiona_dagster.adapters.ledger.schema import delivery, release, sent_copy, study, transfer
@@ -236,8 +237,9 @@ class Projects:
                 update(release).where(release.c.transfer_id.in_(mine)).values(purged=True, **blank)
             )
             # names of packages hold the participant
-            packages = and_(delivery.c.transfer_id.in_(mine), delivery.c.kind == "package")
+            packages = and_(delivery.c.transfer_id.in_(mine), delivery.c.kind.in_(["package", "export"]))
             connection.execute(delivery.delete().where(packages))
+            connection.execute(parcel.delete().where(parcel.c.transfer_id.in_(mine)))
             connection.execute(retired_copy.delete().where(retired_copy.c.transfer_id.in_(mine)))
             connection.execute(sent_copy.delete().where(sent_copy.c.transfer_id.in_(mine)))
             connection.execute(project_record.delete().where(project_record.c.transfer_id.in_(mine)))

@@ -227,7 +227,7 @@ class Retirements:
             for one in receipts:
                 row = asdict(one) | {"outcome": one.outcome.value}
                 self._ledger.upsert(connection, retired_copy, [row])
-                if one.kind in ("package", "pacs") and one.outcome is not Outcome.LATER:
+                if one.kind in ("package", "pacs", "export") and one.outcome is not Outcome.LATER:
                     connection.execute(
                         update(delivery)
                         .where(delivery.c.transfer_id == transfer_id, delivery.c.kind == one.kind,
