@@ -156,7 +156,8 @@ class Forwarding:
         if other:
             raise Hold(
                 f"{archive.key} holds {len(other)} instance(s) under the UIDs of this copy that were made for another "
-                "participant or event, or not by this gateway: delete them there, then resend"
+                "participant or event, or not by this gateway: delete them there, then resend; `fiona amend` corrects "
+                "a wrong assignment"
             )
         again = changed(self._released, before, given)
         failed = (

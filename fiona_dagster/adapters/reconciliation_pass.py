@@ -53,6 +53,8 @@ class PassReport:
     unknown: int
     inventory: InventoryReceipt | None
     problems: tuple[str, ...] = field(default=())
+    unsettled: int = 0
+    """Studies that were not judged, because they are worked on."""
 
     @property
     def counts(self) -> Counter[str]:
@@ -142,6 +144,7 @@ def reconcile(
         unknown=len(inventory.silent) if inventory else 0,
         inventory=reading.receipt,
         problems=tuple(reading.problems),
+        unsettled=len(before.unsettled),
     )
 
 

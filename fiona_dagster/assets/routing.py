@@ -16,6 +16,7 @@ from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.assets.registry_updates import Log, is_unanswered, tell_registry
 from fiona_dagster.domain.errors import FionaError, Permanent, Transient
 from fiona_dagster.domain.project import Project
+from fiona_dagster.domain.registration import PendingTransfer
 from fiona_dagster.domain.results import Returned, decide_result
 from fiona_dagster.domain.routing import (
     RoutableStudy,
@@ -62,6 +63,7 @@ def transfer_decision(context: AssetExecutionContext, gateway: GatewayResource) 
                 ledger.transfers.set_state(transfer.id, TransferState.HELD, now=now, reason=CLEANED_UP,
                                            run_id=context.run.run_id)  # fmt: skip
         _tell_use(gateway, study, found.fresh_entries, context.log)
+        _tell_refusals(gateway, found.refused, context.log)
         for transfer in existing:
             if transfer.revision < study.revision and transfer.state not in _STAY:
                 project = projects.get(transfer.project)
@@ -99,6 +101,8 @@ class _Found:
     decision: RoutingDecision
     note: str = ""
     fresh_entries: tuple[str, ...] = ()
+    refused: tuple[tuple[PendingTransfer, str], ...] = ()
+    """Requests in REDCap that cannot be carried out, and why."""
 
 
 def _decide(
@@ -129,7 +133,7 @@ def _decide(
     )  # fmt: skip
     if existing:
         decision = replace(decision, auto_id=())  # auto-ID names what nobody claimed
-    by_hand, problems = [], []
+    by_hand, problems, refused = [], [], []
     for pending in asked:
         request = TransferRequest(
             pending.project, pending.participant, pending.event, "assign", "REDCap", pending.requested_by
@@ -137,6 +141,7 @@ def _decide(
         problem = request_problem(request, projects, today=today)
         if problem:
             problems.append(f"assignment in REDCap: {problem}")
+            refused.append((pending, problem))
         else:
             by_hand.append(request)
     requests = (*decision.requests, *by_hand)
@@ -148,7 +153,7 @@ def _decide(
         for one in requests
         if one.source == "coupling" and (number := one.rule.split()[-1]) not in used
     )
-    return _Found(RoutingDecision(requests, reason, auto_id), "; ".join(problems), fresh)
+    return _Found(RoutingDecision(requests, reason, auto_id), "; ".join(problems), fresh, tuple(refused))
 
 
 def result_decision(
@@ -207,6 +212,20 @@ def _tell_use(
         tell_auto_ids(gateway.ledger, registry)
     except FionaError as error:
         log.warning("REDCap was not told which entries were used: %s", error)
+
+
+def _tell_refusals(
+    gateway: GatewayResource, refused: tuple[tuple[PendingTransfer, str], ...], log: Log | logging.Logger
+) -> None:
+    """Tell those who asked in REDCap, which is all that they see; missing it stops nothing."""
+    registry = gateway.registry
+    if registry is None:
+        return
+    try:
+        for asked, problem in refused:
+            registry.refuse_request(asked, problem)
+    except FionaError as error:
+        log.warning("REDCap was not told of a request that cannot be carried out: %s", error)
 
 
 def day_of(at: float) -> str:

@@ -92,7 +92,8 @@ def open_gateway(config_file: Path | None) -> Opened:
     if not has_ledger(settings):
         raise ConfigurationError(
             f"there is no ledger in {settings.layout.datadir}",
-            remedy="name the gateway with --config or FIONA_CONFIG; for the demo's: --config .demo/config/config.json",
+            remedy="run `fiona up` first; or name another gateway with --config or FIONA_CONFIG "
+            "(the demo's: --config .demo/config/config.json)",
         )
     return Opened(settings, Ledger(settings.ledger_url))
 

@@ -39,20 +39,22 @@ def reconcile(
     if number is not None:
         _show(gateway, number)
         return
+    unsettled = 0
     if at_once:
-        _compare(gateway, whole=whole, believe=believe_gone)
+        unsettled = _compare(gateway, whole=whole, believe=believe_gone)
     elif whole or believe_gone:
         raise ConfigurationError("--whole and --believe-gone do nothing alone", remedy="add --now")
     found = gateway.ledger.reconciliations.standing()
     if as_json:
         click.echo(json.dumps([_as_json(one) for one in found], indent=2))
     else:
-        _table(found)
+        _table(found, unsettled)
     if found:
         raise SystemExit(1)
 
 
-def _compare(gateway: Opened, *, whole: bool, believe: bool) -> None:
+def _compare(gateway: Opened, *, whole: bool, believe: bool) -> int:
+    """Returns how many studies were not judged."""
     from fiona_dagster.adapters.configuration import registry
     from fiona_dagster.adapters.reconciliation_pass import reconcile as compare
 
@@ -60,6 +62,7 @@ def _compare(gateway: Opened, *, whole: bool, believe: bool) -> None:
     report = compare(gateway.ledger, settings, registry(settings), whole=whole, believe=believe, clock=now)
     for problem in report.problems:
         click.echo(f"fiona: {problem}", err=True)
+    return report.unsettled
 
 
 def _show(gateway: Opened, number: int) -> None:
@@ -79,10 +82,12 @@ def _as_json(one: StandingDifference) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _table(found: list[StandingDifference]) -> None:
+def _table(found: list[StandingDifference], unsettled: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    if unsettled:
+        click.echo(f"{unsettled} studies are not judged: they changed within a quarter of an hour")
     if not found:
         click.echo("REDCap, received, released and research PACS agree, as far as the last pass read them")
         return

@@ -37,7 +37,7 @@ def status(as_json: bool, config_file: Path | None) -> None:
 def collect(gateway: Opened) -> dict[str, Any]:
     """The facts that `fiona status` shows, ready for JSON."""
     # loads SQLAlchemy, which --help does not need
-    from fiona_dagster.adapters.ledger.held import held_studies
+    from fiona_dagster.adapters.ledger.held import held_studies, stopped_transfers
 
     totals = gateway.ledger.inventory.totals()
     balance = totals.balance
@@ -52,6 +52,7 @@ def collect(gateway: Opened) -> dict[str, Any]:
         "refused_in_a_day": _refusals(gateway),
         "reception": {site.name: troubles(site) for site in gateway.settings.sites},
         "held_studies": held_studies(gateway.ledger),
+        "stopped_transfers": stopped_transfers(gateway.ledger),
         "held_because": dict(sorted(totals.held_reasons.items())),
         "studies": totals.studies,
         "transfers": totals.transfers,
@@ -103,6 +104,11 @@ def _queues(gateway: Opened) -> dict[str, dict[str, float | int | None]]:
     }
 
 
+def _named(names: list[str]) -> str:
+    more = f", and {len(names) - _SHOWN_KEYS} more" if len(names) > _SHOWN_KEYS else ""
+    return f" ({', '.join(names[:_SHOWN_KEYS])}{more})" if names else ""
+
+
 def _reception_lines(facts: dict[str, Any]) -> Iterator[str]:
     for one in facts["refused_in_a_day"]:
         yield f"  {one['times']} refused within a day at {one['site']}: {one['status']} {one['reason']}"
@@ -125,11 +131,13 @@ def _show(facts: dict[str, Any]) -> None:
     table.add_row(*numbers, "holds" if law["holds"] else "[red]BROKEN[/red]")
     console.print(table)
     for reason, count in facts["held_because"].items():
-        keys = facts["held_studies"].get(reason, [])
-        more = f", and {len(keys) - _SHOWN_KEYS} more" if len(keys) > _SHOWN_KEYS else ""
-        named = f" ({', '.join(keys[:_SHOWN_KEYS])}{more})" if keys else ""
-        console.print(f"  {count} held: {reason}{named}", markup=False)
+        console.print(
+            f"  {count} held: {reason}{_named(facts['held_studies'].get(reason, []))}", markup=False
+        )
+    console.print("  (every instance counts once for each transfer of its study)")
     console.print(f"studies {facts['studies']}, transfers {facts['transfers'] or 'none'}")
+    for reason, named in facts["stopped_transfers"].items():
+        console.print(f"  transfer {reason}{_named(named)}", markup=False)
     console.print(
         f"refused at the door {facts['refused_at_the_door']}, open Associations {facts['open_associations']}"
     )
@@ -140,7 +148,7 @@ def _show(facts: dict[str, Any]) -> None:
         console.print(f"{stale['transfers']} stale: {name} would be de-identified otherwise now{gone}")
     for name, queue in facts["queues"].items():
         oldest = f", the oldest for {queue['oldest_seconds']} s" if queue["waiting"] else ""
-        console.print(f"{queue['waiting']} {name}{oldest}")
+        console.print(f"queue: {queue['waiting']} {name}{oldest}")
     for line in arrival_lines(facts):
         console.print(line)
     for state, retrieval in facts["retrieval"].items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fiona_dagster.domain.identifiers import is_valid_uid
@@ -21,6 +21,7 @@ LIFE_DAYS = 14
 LONGEST_ACCESSION = 16
 """Characters of an AccessionNumber (SH, PS3.5 6.2)."""
 _UID = "studyinstanceuid"
+_CONTRADICTS = "contradicts line {}: the same study and project, another participant or event"
 _NEEDED = frozenset({"projectname", "subjectid"})
 _KNOWN = {name.lower() for name in HEADER} | {_UID}
 
@@ -122,15 +123,19 @@ def read_coupling_file(text: str, projects: Mapping[str, Project], *, today: str
         problem = entry_problem(entry, projects, today=today)
         earlier = seen.get(entry.place)
         if problem is None and earlier is not None:
-            same = replace(earlier[1]) == entry
-            what = "is line" if same else "couples the same study and project differently than line"
-            problem = f"{what} {earlier[0]}{' once more' if same else ''}"
+            if earlier[1] == entry:
+                problem = f"is line {earlier[0]} once more"
+            else:  # nobody can know which of them is meant
+                problem = _CONTRADICTS.format(earlier[0])
+                if earlier in entries:
+                    entries.remove(earlier)
+                    problems.append(LineProblem(earlier[0], _CONTRADICTS.format(number)))
         if problem:
             problems.append(LineProblem(number, problem))
             continue
         seen[entry.place] = (number, entry)
         entries.append((number, entry))
-    return CouplingFile(tuple(entries), tuple(problems))
+    return CouplingFile(tuple(entries), tuple(sorted(problems, key=lambda one: one.line)))
 
 
 def entry_problem(entry: CouplingEntry, projects: Mapping[str, Project], *, today: str) -> str | None:

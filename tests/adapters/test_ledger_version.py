@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -59,6 +60,8 @@ def test_two_that_open_a_new_ledger_at_the_same_moment_both_get_it(tmp_path: Pat
 VERSION_2 = {
     name: Path(__file__).with_name(f"ledger_version_2.{name}.sql") for name in ("sqlite", "postgresql")
 }
+LATER_TABLES = ("asked_instance", "asked_commitment", "parcel", "approval_told")
+"""What version 4 did not have."""
 OLD_ROWS = """
     INSERT INTO meta (name, value) VALUES ('schema_version', 2);
     INSERT INTO study (key, site, study_instance_uid, first_received_at, last_received_at, instance_count, revision,
@@ -95,6 +98,18 @@ def version_2(engine: Engine) -> None:
                 connection.execute(text(statement))
 
 
+def version_4(engine: Engine) -> None:
+    """The same as version 4 had brought it forward."""
+    version_2(engine)
+    with engine.begin() as connection:
+        assert migrations.migrate(connection, 2, 4)
+        for table in LATER_TABLES:
+            connection.execute(text(f"DROP TABLE {table}"))
+        for index in ("release_copy", "release_study"):
+            connection.execute(text(f"DROP INDEX IF EXISTS {index}"))
+        connection.execute(text("UPDATE meta SET value = 4"))
+
+
 def columns(engine: Engine) -> dict[str, list[tuple[str, str, bool, bool]]]:
     found = inspect(engine)
     return {
@@ -106,9 +121,9 @@ def columns(engine: Engine) -> dict[str, list[tuple[str, str, bool, bool]]]:
     }
 
 
-def check_migration(old_url: str, new_url: str) -> None:
+def check_migration(old_url: str, new_url: str, make: Callable[[Engine], None] = version_2) -> None:
     engine = create_engine(old_url.replace("postgresql:", "postgresql+psycopg2:"))
-    version_2(engine)
+    make(engine)
     engine.dispose()
     ledger, new = Ledger(old_url), Ledger(new_url)
     assert columns(ledger.engine) == columns(new.engine), "as a new ledger has them"
@@ -125,8 +140,11 @@ def check_migration(old_url: str, new_url: str) -> None:
     new.close()
 
 
-def test_a_ledger_of_version_2_is_brought_forward_and_keeps_its_account(tmp_path: Path) -> None:
-    check_migration(f"sqlite:///{tmp_path}/old.sqlite", f"sqlite:///{tmp_path}/new.sqlite")
+@pytest.mark.parametrize("make", [version_2, version_4])
+def test_an_older_ledger_is_brought_forward_and_keeps_its_account(
+    tmp_path: Path, make: Callable[[Engine], None]
+) -> None:
+    check_migration(f"sqlite:///{tmp_path}/old.sqlite", f"sqlite:///{tmp_path}/new.sqlite", make)
 
 
 def test_a_step_that_fails_leaves_the_old_ledger_as_it_was(

@@ -152,6 +152,7 @@ def test_after_a_rotation_late_images_follow_their_study_and_a_new_participant_g
         "BRAINAGE",
         "--participant",
         old.participant,
+        "--also",
     )
     gateway.settle()
     assert {one.key_id for one in gateway.ledger.transfers.of_study(gateway.study("ct-thorax").key)} == {
@@ -386,12 +387,19 @@ def test_a_pacs_that_has_the_study_under_another_participant_is_not_taken_for_re
 ) -> None:
     study = gateway.receive("ct-corrupt")
     gateway.settle()
-    command(gateway, "assign", study.key, "--project", "BRAINAGE", "--participant", "BA-777")
+    other = ["assign", study.key, "--project", "BRAINAGE", "--participant", "BA-777"]
+    refused = CliRunner().invoke(fiona, [*other, "--config", str(gateway.config_file)])
+    assert refused.exit_code != 0
+    assert "fiona amend" in str(refused.exception)
+    assert len(gateway.ledger.transfers.of_study(study.key)) == 1
+    command(gateway, *other, "--also")
     gateway.settle()
     first, second = gateway.ledger.transfers.of_study(study.key)
     assert first.state == TransferState.DELIVERED
     assert (second.participant, second.state) == ("BA-777", TransferState.HELD)
     assert "delete them there, then resend" in second.reason
+    shown = " ".join(command(gateway, "status").split())
+    assert f"transfer held: {second.reason} ({study.key} to BRAINAGE)" in shown
     for row in gateway.ledger.transfers.release_rows(second.id):  # somebody follows the advice
         gateway.pacs.index.remove(row.sop_instance_uid)
     command(gateway, "resend", study.key)

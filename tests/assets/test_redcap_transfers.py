@@ -50,6 +50,32 @@ def test_a_transfer_tells_what_asked_for_it_what_made_its_copies_and_which_run(g
     assert row["transfer_num_files"] == "12"
 
 
+def test_who_asks_in_redcap_for_what_cannot_be_is_told_there_and_is_heard_when_it_is_mended(
+    gateway: Gateway,
+) -> None:
+    study = gateway.receive("cr-uncoupled")
+    gateway.run(Phase.INTAKE, study.key)
+    gateway.settle()
+    incoming = gateway.resource.registry.client("Incoming")
+    place = {"study_instance_uid": study.study_instance_uid, "redcap_repeat_instrument": "transfers",
+             "redcap_repeat_instance": 1}  # fmt: skip
+    asked = {"transfer_project_name": "HEART", "transfer_requested_date": minute(0)}
+    incoming.write_rows([{**place, **asked, "transfer_name": "Kari Nordmann"}])
+    assert gateway.late_decisions() == [study.key]
+    gateway.run(Phase.TRANSFER, study.key)
+    (row,) = transfers_in_redcap(gateway)
+    assert row["transfer_status"] == str(int(TransferStatus.FAILED))
+    assert "naming rule of project HEART" in row["transfer_error_message"]
+    assert "Kari" not in row["transfer_error_message"]
+    incoming.write_rows([{**place, "transfer_name": "H77"}])
+    assert gateway.late_decisions() == [study.key]
+    gateway.run(Phase.TRANSFER, study.key)
+    gateway.settle()
+    (row,) = transfers_in_redcap(gateway)
+    assert (row["transfer_status"], row["transfer_name"]) == (DONE, "H77")
+    assert "naming rule" not in row["transfer_error_message"]
+
+
 def test_what_a_person_asks_for_again_in_redcap_is_sent_again(gateway: Gateway) -> None:
     """FIONA's resendProject: a later date of request, in the row that is there."""
     study = gateway.receive("ct-thorax")

@@ -63,9 +63,15 @@ def test_every_bad_line_is_told_at_once() -> None:
 def test_a_line_that_contradicts_another_is_bad_and_so_is_one_that_stands_twice() -> None:
     found = problems("A1,HEARTS,H001,", "A1,HEARTS,H001,", "A1,HEARTS,H002,")
     assert [(one.line, one.problem) for one in found] == [
+        (2, "contradicts line 4: the same study and project, another participant or event"),
         (3, "is line 2 once more"),
-        (4, "couples the same study and project differently than line 2"),
+        (4, "contradicts line 2: the same study and project, another participant or event"),
     ]
+
+
+def test_of_lines_that_contradict_each_other_none_counts() -> None:
+    lines = "\n".join([HEADER, "A1,HEARTS,H001,", "A2,HEARTS,H002,", "A1,HEARTS,H003,"])
+    assert [line for line, _ in read_coupling_file(lines, PROJECTS, today=TODAY).entries] == [3]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from fiona_dagster.adapters.ledger.schema import release, study, transfer
-from fiona_dagster.domain.transfer import GIVEN_UP, Disposition
+from fiona_dagster.domain.transfer import GIVEN_UP, Disposition, TransferState
 
 if TYPE_CHECKING:
     from fiona_dagster.adapters.ledger.ledger import Ledger
@@ -36,4 +36,26 @@ def held_studies(ledger: Ledger, most: int = MOST) -> dict[str, list[str]]:
                 keys = found.setdefault(str(reason), [])
                 if len(keys) < most and str(key) not in keys:
                     keys.append(str(key))
+    return found
+
+
+def stopped_transfers(ledger: Ledger, most: int = MOST) -> dict[str, list[str]]:
+    """`study key (project)` of transfers that wait for a person as a whole, by their reason; at most `most` a reason.
+
+    Their instances may be released: the copies passed verification, and cannot go on.
+    """
+    query = (
+        select(transfer.c.state, transfer.c.reason, transfer.c.study_key, transfer.c.project)
+        .where(
+            transfer.c.state.in_([TransferState.HELD.value, TransferState.FAILED.value]),
+            ~transfer.c.reason.startswith(GIVEN_UP),
+        )
+        .order_by(transfer.c.id)
+    )
+    found: dict[str, list[str]] = {}
+    with ledger.read() as connection:
+        for row in connection.execute(query):
+            named = found.setdefault(f"{row.state}: {row.reason}", [])
+            if len(named) < most:
+                named.append(f"{row.study_key} to {row.project}")
     return found

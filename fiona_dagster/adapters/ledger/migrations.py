@@ -26,6 +26,8 @@ STEPS: Mapping[int, tuple[str, ...]] = {
         "ALTER TABLE study ADD COLUMN heard_boot VARCHAR(36) NOT NULL DEFAULT ''",
         "ALTER TABLE release ADD COLUMN masking TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE study ADD COLUMN heard_uptime FLOAT NOT NULL DEFAULT 0",
+    ),
+    4: (
         "ALTER TABLE transfer ADD COLUMN rule TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE transfer ADD COLUMN profile TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE transfer ADD COLUMN begun_at FLOAT NOT NULL DEFAULT 0",

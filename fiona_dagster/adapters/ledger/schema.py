@@ -22,7 +22,7 @@ from sqlalchemy import (
     false,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised with every change of a table below, with a step in `migrations`. 1: a ledger that has no version yet."""
 
 metadata = MetaData()

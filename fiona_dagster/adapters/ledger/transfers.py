@@ -78,7 +78,7 @@ class Transfers:
                 connection.execute(
                     update(transfer).where(transfer.c.transfer_key == key).values(
                         state=state.value, reason="", requested_at=now, requested_by=request.requested_by,
-                        rule=request.rule, generation=transfer.c.generation + 1, changed_at=now, registry_state="")
+                        generation=transfer.c.generation + 1, changed_at=now, registry_state="")
                 )  # fmt: skip
             if (
                 state == TransferState.REQUESTED

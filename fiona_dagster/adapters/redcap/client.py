@@ -57,8 +57,7 @@ class RedcapProject(Project):
         first_wait_seconds: float = FIRST_WAIT_SECONDS,
         export_records: int | None = None,
     ) -> None:
-        if not url.endswith("/api/"):
-            raise ConfigurationError("REDCap's address does not end in /api/", remedy="check REDCAP.url")
+        require_api(url)
         # PyCap would check this too, but shows the token in its message.
         if len(token) != 32 or not token.isalnum():
             raise ConfigurationError(
@@ -243,6 +242,16 @@ class RedcapProject(Project):
             self._threads.session = requests.Session()
         session: requests.Session = self._threads.session
         return session
+
+
+def require_api(url: str) -> None:
+    """Raises:
+    ConfigurationError: this is no address of REDCap's API.
+    """
+    if not url.endswith("/api/"):
+        raise ConfigurationError(
+            "REDCap's address does not end in /api/", remedy="write it as in https://redcap.example/api/"
+        )
 
 
 def _wait(seconds: float) -> None:

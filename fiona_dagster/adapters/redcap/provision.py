@@ -16,7 +16,7 @@ import requests
 
 from fiona_dagster.adapters.durable import write_durably
 from fiona_dagster.adapters.redcap.answers import value_of
-from fiona_dagster.adapters.redcap.client import RedcapProject
+from fiona_dagster.adapters.redcap.client import RedcapProject, require_api
 from fiona_dagster.adapters.redcap.rate_limit import RateLimit
 from fiona_dagster.domain.dictionaries import GATEWAY_ROLES, RoleDictionary, role_dictionary
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
@@ -76,6 +76,7 @@ def provision_project(
     ca_bundle: str = "",
 ) -> ProvisionedProject:
     """One project called `title` with the dictionary of `role`; its token in `<tokens_dir>/<title>.token`."""
+    require_api(url)
     dictionary = role_dictionary(role)
     # before a project is made whose token would have no place
     tokens_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -86,8 +87,12 @@ def provision_project(
         # Kept before anything else: a project whose token is lost cannot be found again by API.
         write_durably(token_file, f"{token}\n".encode(), mode=0o600)
         changes.append("created")
-    project = RedcapProject(url, token_file.read_text(encoding="ascii").strip(), limit, ca_bundle=ca_bundle)
-    project.require(title=title)
+    try:
+        token = token_file.read_text(encoding="ascii").strip()
+        project = RedcapProject(url, token, limit, ca_bundle=ca_bundle)
+        project.require(title=title)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.problem, place=str(token_file), remedy=error.remedy) from None
     changes += _complete(project, dictionary)
     return ProvisionedProject(role, title, int(project.info["project_id"]), token_file, tuple(changes))
 

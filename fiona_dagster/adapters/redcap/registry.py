@@ -5,6 +5,7 @@ Tokens are resolved when a project is first used, and each is checked to belong 
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from fiona_dagster.domain.registration import (
     RegistrationReceipt,
     StudyRegistration,
     TransferRow,
+    TransferStatus,
     is_pending,
 )
 from fiona_dagster.domain.routing import CouplingEntry, RoutingRule
@@ -173,6 +175,19 @@ class RedcapRegistry:
         Returns: the rows written; 0 when Incoming knew everything.
         """
         return self._incoming.record_transfers(rows)
+
+    def refuse_request(self, asked: PendingTransfer, problem: str) -> None:
+        """Tell a request in `transfers` that it cannot be carried out, and why; it stays one, so that it counts once
+        it is mended. `problem`: without patient data.
+        """
+        project = self.client("Incoming")
+        values = {
+            "transfer_status": str(int(TransferStatus.FAILED)),
+            "transfer_error_message": json.dumps([problem], ensure_ascii=False),
+        }
+        place = {RECORD: asked.study_instance_uid, INSTRUMENT: TRANSFERS, INSTANCE: str(asked.instance)}
+        known = {name: value for name, value in values.items() if name in project.field_names}
+        project.write_rows([{**place, **known, f"{TRANSFERS}_complete": "1"}])
 
     def pending_transfers(self, study_instance_uid: str | None = None) -> list[PendingTransfer]:
         """Transfers that were requested and not carried out since; of one study only, when given."""

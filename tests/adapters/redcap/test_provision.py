@@ -79,6 +79,16 @@ def test_a_refused_super_token_says_so_without_showing_it(hospital: Hospital, tm
     assert "B" * 64 not in str(caught.value)
 
 
+def test_what_is_wrong_with_an_address_or_a_token_is_said_with_its_file(hospital: Hospital) -> None:
+    with pytest.raises(ConfigurationError, match="does not end in /api/"):
+        provision(hospital.server.page_url, None, hospital.tokens, hospital.limit)
+    token_file = hospital.tokens / "Routing.token"
+    token_file.write_text("A1" * 16)
+    with pytest.raises(ConfigurationError, match=r"Routing\.token: .*token") as refused:
+        provision(hospital.server.url, None, hospital.tokens, hospital.limit, roles=["Routing"])
+    assert "A1A1" not in str(refused.value)
+
+
 def test_an_interrupted_provision_is_taken_up_again(tmp_path: Path) -> None:
     with RedcapServer(tmp_path / "r.sqlite") as server:
         server.faults.calls_per_minute = 2
