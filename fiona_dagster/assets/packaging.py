@@ -62,7 +62,7 @@ def outbox_package(
         packages = [package for one in built.exports for package in one.packages]
         for (
             problem
-        ) in problems:  # of one export, or transfer; delivery goes on with the others, and ends with it
+        ) in problems:  # of one export, or transfer: delivery goes on with the others, and ends with it
             context.log.warning("not every package could be made: %s", problem)
         yield MaterializeResult(
             metadata={
