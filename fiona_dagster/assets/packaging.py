@@ -60,9 +60,7 @@ def outbox_package(
             context.log.info("nothing is confirmed by the research PACS yet")
             return
         packages = [package for one in built.exports for package in one.packages]
-        for (
-            problem
-        ) in problems:  # of one export, or transfer: delivery goes on with the others, and ends with it
+        for problem in problems:  # of one export, or transfer: delivery goes on with the others
             context.log.warning("not every package could be made: %s", problem)
         yield MaterializeResult(
             metadata={
