@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _SNAPSHOT = "projects"
 _FRESH_SECONDS = 30.0
+_IMPATIENT_SECONDS = (2.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,16 @@ def registry(settings: Settings) -> RedcapRegistry | None:
 
         _registries[name] = RedcapRegistry(settings.redcap, settings.secret, settings.redcap_calls)
     return _registries[name]
+
+
+def impatient_registry(settings: Settings) -> RedcapRegistry | None:
+    """The same for a command that a person or a site's monitoring waits for: a REDCap that hangs costs it seconds."""
+    if settings.redcap is None:
+        return None
+    from fiona_dagster.adapters.redcap.registry import RedcapRegistry
+
+    quick = replace(settings.redcap, timeout_seconds=_IMPATIENT_SECONDS)
+    return RedcapRegistry(quick, settings.secret, settings.redcap_calls, first_wait_seconds=0.1)
 
 
 _registries: dict[tuple[str, Path], RedcapRegistry] = {}

@@ -80,14 +80,17 @@ def _refusals(gateway: Opened) -> list[dict[str, Any]]:
 
 def _stale(gateway: Opened) -> dict[str, dict[str, int]] | None:
     """Transfers that were delivered by another method than their project's present one; None where nobody can tell."""
+    from fiona_dagster.adapters.configuration import impatient_registry, project_catalogue
     from fiona_dagster.adapters.stale_copies import stale_transfers
 
     try:
-        projects = gateway.projects()
+        catalogue = project_catalogue(gateway.settings, gateway.ledger, impatient_registry(gateway.settings))
     except FionaError as error:
         click.echo(f"fiona: the projects cannot be read: {error}", err=True)
         return None
-    found = stale_transfers(gateway.ledger, gateway.settings, projects.values())
+    for problem in catalogue.problems:
+        click.echo(f"fiona: {problem}", err=True)
+    found = stale_transfers(gateway.ledger, gateway.settings, catalogue.projects.values())
     return {
         name: {"transfers": one.transfers, "without_images": one.without_images}
         for name, one in found.items()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from click.testing import CliRunner
 from dagster._daemon.types import DaemonHeartbeat
 
+from fiona_dagster.adapters import configuration
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.queues import queues
 from fiona_dagster.cli.main import fiona
@@ -61,6 +64,25 @@ def test_the_status_names_every_service_and_fails_for_none(tmp_path: Path) -> No
     }
     assert facts["queues"]["studies arriving"] == {"waiting": 0, "oldest_seconds": None}
     assert "research PACS: answers" in shown.output
+
+
+def test_a_redcap_that_hangs_costs_the_status_seconds_and_nothing_of_what_the_ledger_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configuration, "_IMPATIENT_SECONDS", (2.0, 0.1))
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.sqlite")
+    key = ledger.reception.record([(received("1.1"), None)])["1.1"]
+    ledger.studies.arrive(key, instance_count=1, expected=None, now=1.0, run_id="r")
+    ledger.transfers.request(key, TransferRequest("HEART", "P1", "", "assign"), now=2.0)
+    (tmp_path / "token").write_text("A1" * 16)
+    with socket.create_server(("127.0.0.1", 0)) as hangs:  # the kernel accepts, and nobody ever reads
+        url = f"http://127.0.0.1:{hangs.getsockname()[1]}/api/"
+        tokens = {"DataTransferProjects": f"file:{tmp_path / 'token'}"}
+        content = {"DATADIR": str(tmp_path), "REDCAP": {"url": url, "tokens": tokens}}
+        (tmp_path / "config.json").write_text(json.dumps(content))
+        result = CliRunner().invoke(fiona, ["status", "--config", str(tmp_path / "config.json")])
+    assert "the projects cannot be read: REDCap cannot be reached" in result.stderr
+    assert "1 held: not yet de-identified" in result.stdout
 
 
 def test_the_daemon_is_alive_while_it_was_heard_of_lately(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ PyCap 2.7.0 reads no status, has no timeout, shares a session, follows redirects
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,11 +14,19 @@ from typing import Any, TypeVar
 
 import requests
 from redcap.project import Project
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
 
 from fiona_dagster.adapters.redcap.answers import value_of
 from fiona_dagster.adapters.redcap.rate_limit import RateLimit
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
+
+LOG = logging.getLogger(__name__)
 
 IMPORT_ROWS = 200
 EXPORT_RECORDS, EXPORT_SMALL_RECORDS = 100, 1000
@@ -203,6 +212,7 @@ class RedcapProject(Project):
             stop=stop_after_attempt(ATTEMPTS),
             wait=self._waits,
             sleep=_wait,
+            before_sleep=_tell,
             reraise=True,
         )
         return attempts(self._once, payload, return_type, file)
@@ -252,6 +262,11 @@ def require_api(url: str) -> None:
         raise ConfigurationError(
             "REDCap's address does not end in /api/", remedy="write it as in https://redcap.example/api/"
         )
+
+
+def _tell(attempts: RetryCallState) -> None:
+    problem = attempts.outcome.exception() if attempts.outcome else None
+    LOG.warning("%s: it is asked again", problem)
 
 
 def _wait(seconds: float) -> None:
