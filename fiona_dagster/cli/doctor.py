@@ -14,6 +14,7 @@ import click
 from fiona_dagster.adapters.image_peers import archive_of, research_archive
 from fiona_dagster.adapters.receivers import troubles
 from fiona_dagster.cli.opening import Opened, config_option, has_ledger
+from fiona_dagster.cli.tables import console
 from fiona_dagster.domain.errors import ConfigurationError, FionaError
 from fiona_dagster.settings import DicomPeer, Settings, Site, load_settings
 
@@ -41,7 +42,6 @@ def doctor(config_file: Path | None) -> None:
 
     Exit status 1 when something does not work; each problem says what to do.
     """
-    from rich.console import Console
     from rich.table import Table
 
     findings = list(examine(load_settings(config_file)))
@@ -50,7 +50,7 @@ def doctor(config_file: Path | None) -> None:
         table.add_row(
             "[red]✗[/red]" if one.problem else "[green]✓[/green]", one.subject, one.problem or one.detail
         )
-    Console().print(table)
+    console().print(table)
     raise SystemExit(1 if any(one.problem for one in findings) else 0)
 
 

@@ -8,6 +8,7 @@ import click
 
 from fiona_dagster.cli.arrival_status import where_it_stands
 from fiona_dagster.cli.opening import config_option, now, open_gateway, whoami
+from fiona_dagster.cli.tables import console
 
 
 @click.command()
@@ -15,7 +16,6 @@ from fiona_dagster.cli.opening import config_option, now, open_gateway, whoami
 @config_option
 def find(text: str, config_file: Path | None) -> None:
     """Study keys for TEXT, and where each stands. Every search is audited; nothing about the patient is shown."""
-    from rich.console import Console
     from rich.table import Table
 
     gateway = open_gateway(config_file)
@@ -34,5 +34,5 @@ def find(text: str, config_file: Path | None) -> None:
         if not stands:
             stands = study.held_reason or where_it_stands(ledger, gateway.settings, study.key) or "in intake"
         table.add_row(study.key, study.site, str(study.revision), str(study.instance_count), stands)
-    Console().print(table if by_key else "nothing is known by that name")
+    console().print(table if by_key else "nothing is known by that name")
     raise SystemExit(0 if by_key else 1)

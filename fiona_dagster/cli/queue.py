@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fiona_dagster.cli.opening import Opened, config_option, now, open_gateway, whoami
+from fiona_dagster.cli.tables import console
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.forwarding import SendingState
 from fiona_dagster.domain.transfer import TransferState
@@ -39,7 +40,6 @@ def queue() -> None:
 @config_option
 def list_(everything: bool, as_json: bool, config_file: Path | None) -> None:
     """Show it, oldest first, with the destinations that are left alone at present."""
-    from rich.console import Console
     from rich.table import Table
 
     ledger = open_gateway(config_file).ledger
@@ -64,7 +64,7 @@ def list_(everything: bool, as_json: bool, config_file: Path | None) -> None:
             package.study_key, package.project, package.export, package.place, package.state.value, "",
             str(package.attempts), "", package.reason,
         )  # fmt: skip
-    Console().print(table)
+    console().print(table)
     for waiting in packages:
         what = waiting.reason if waiting.state == TransferState.FAILED else "packages are due"
         again = "; `fiona queue retry` tries again" if waiting.state == TransferState.FAILED else ""

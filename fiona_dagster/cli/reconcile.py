@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fiona_dagster.cli.opening import Opened, config_option, now, open_gateway, whoami
+from fiona_dagster.cli.tables import console
 from fiona_dagster.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -83,7 +84,6 @@ def _as_json(one: StandingDifference) -> dict[str, object]:
 
 
 def _table(found: list[StandingDifference], unsettled: int) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     if unsettled:
@@ -98,4 +98,4 @@ def _table(found: list[StandingDifference], unsettled: int) -> None:
             str(one.id), what.kind.value, what.study_key, what.project, what.detail,
             time.strftime("%Y-%m-%d", time.localtime(one.first_seen_at)), what.owner, what.next_action,
         )  # fmt: skip
-    Console().print(table)
+    console().print(table)

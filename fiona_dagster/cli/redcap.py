@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fiona_dagster.cli.tables import console
+
 if TYPE_CHECKING:
     from fiona_dagster.adapters.redcap.registry import RedcapRegistry
     from fiona_dagster.settings import Settings
@@ -78,7 +80,6 @@ def provision(
     """
     import json
 
-    from rich.console import Console
     from rich.table import Table
 
     from fiona_dagster.adapters.redcap.provision import provision as provision_projects
@@ -96,7 +97,7 @@ def provision(
     table = Table("role", "project_id", "token", "changed")
     for one in made:
         table.add_row(one.role, str(one.project_id), str(one.token_file), ", ".join(one.changes) or "nothing")
-    Console(stderr=True).print(table)
+    console(stderr=True).print(table)
     section = {
         "url": url,
         "tokens": {one.role: f"file:{one.token_file.absolute()}" for one in made},
@@ -127,7 +128,6 @@ def files(folder: Path, roles: tuple[str, ...]) -> None:
 )
 def check(config_file: Path | None, url: str | None, tokens_dir: Path | None) -> None:
     """Compare a live REDCap with what the gateway needs, and say what to change; exit 1 if something is missing."""
-    from rich.console import Console
     from rich.table import Table
 
     from fiona_dagster.adapters.redcap.check import check as check_registry
@@ -139,7 +139,7 @@ def check(config_file: Path | None, url: str | None, tokens_dir: Path | None) ->
     for one in findings:
         state = f"[{colours[one.state]}]{one.state}[/]"
         table.add_row(one.role, one.subject, state, one.detail, one.remedy)
-    Console().print(table)
+    console().print(table)
     raise SystemExit(1 if any(one.state == "missing" for one in findings) else 0)
 
 

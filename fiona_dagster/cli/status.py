@@ -14,6 +14,7 @@ from fiona_dagster.adapters.receivers import troubles
 from fiona_dagster.cli.arrival_status import arrival_facts, arrival_lines
 from fiona_dagster.cli.opening import Opened, config_option, now, open_gateway
 from fiona_dagster.cli.services import RECEIVER, services
+from fiona_dagster.cli.tables import console
 from fiona_dagster.domain.errors import FionaError
 
 _SHOWN_KEYS = 10
@@ -121,10 +122,9 @@ def _reception_lines(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    shown = console()
     law = facts["conservation"]
     table = Table(title="instances", title_justify="left")
     for name in ("received", "released", "held", "excluded", "failed"):
@@ -132,34 +132,32 @@ def _show(facts: dict[str, Any]) -> None:
     table.add_column("conservation law")
     numbers = [str(law[name]) for name in ("received", "released", "held", "excluded", "failed")]
     table.add_row(*numbers, "holds" if law["holds"] else "[red]BROKEN[/red]")
-    console.print(table)
+    shown.print(table)
     for reason, count in facts["held_because"].items():
-        console.print(
-            f"  {count} held: {reason}{_named(facts['held_studies'].get(reason, []))}", markup=False
-        )
-    console.print("  (every instance counts once for each transfer of its study)")
-    console.print(f"studies {facts['studies']}, transfers {facts['transfers'] or 'none'}")
+        shown.print(f"  {count} held: {reason}{_named(facts['held_studies'].get(reason, []))}", markup=False)
+    shown.print("  (every instance counts once for each transfer of its study)")
+    shown.print(f"studies {facts['studies']}, transfers {facts['transfers'] or 'none'}")
     for reason, named in facts["stopped_transfers"].items():
-        console.print(f"  transfer {reason}{_named(named)}", markup=False)
-    console.print(
+        shown.print(f"  transfer {reason}{_named(named)}", markup=False)
+    shown.print(
         f"refused at the door {facts['refused_at_the_door']}, open Associations {facts['open_associations']}"
     )
     for line in _reception_lines(facts):
-        console.print(line)
+        shown.print(line)
     for name, stale in (facts["stale"] or {}).items():
         gone = f"; the images of {stale['without_images']} were cleaned up" if stale["without_images"] else ""
-        console.print(f"{stale['transfers']} stale: {name} would be de-identified otherwise now{gone}")
+        shown.print(f"{stale['transfers']} stale: {name} would be de-identified otherwise now{gone}")
     for name, queue in facts["queues"].items():
         oldest = f", the oldest for {queue['oldest_seconds']} s" if queue["waiting"] else ""
-        console.print(f"queue: {queue['waiting']} {name}{oldest}")
+        shown.print(f"queue: {queue['waiting']} {name}{oldest}")
     for line in arrival_lines(facts):
-        console.print(line)
+        shown.print(line)
     for state, retrieval in facts["retrieval"].items():
         if retrieval["studies"]:
-            console.print(f"{retrieval['studies']} studies looked for at their source: {state}")
+            shown.print(f"{retrieval['studies']} studies looked for at their source: {state}")
         for reason, count in sorted(retrieval["because"].items()):
-            console.print(f"  {count}: {reason}", markup=False)
+            shown.print(f"  {count}: {reason}", markup=False)
     for name, answer in facts["services"].items():
-        console.print(f"{name}: {answer}")
+        shown.print(f"{name}: {answer}")
     disk = facts["disk"]
-    console.print(f"disk {disk['used_percent']:.0f} % used, {disk['free_bytes'] >> 30} GiB free")
+    shown.print(f"disk {disk['used_percent']:.0f} % used, {disk['free_bytes'] >> 30} GiB free")

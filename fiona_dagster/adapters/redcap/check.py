@@ -42,6 +42,8 @@ def check(registry: RedcapRegistry, configured: Sequence[str]) -> list[Finding]:
             findings.append(
                 Finding(role, "token", "missing", "REDCAP.tokens has none", "run `fiona redcap provision`")
             )
+        else:
+            findings.append(Finding(role, "token", "unknown", "REDCAP.tokens has none: it is not used"))
     return findings
 
 
