@@ -5,9 +5,11 @@ saying what it needs; in CI, where everything is installed, such a skip is a fai
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +57,15 @@ def need_shared(*parts: str) -> Path:
 
 
 def free_port() -> int:
-    """A TCP port that is free now, for peers that cannot be told to choose one themselves."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """A TCP port that is free now, for peers that cannot be told to choose one themselves.
+
+    Not of those that the kernel gives to clients: another test's connection would have it before the peer starts.
+    """
+    while True:
+        port = 12_000 + secrets.randbelow(20_000)
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
 
 
 @pytest.hookimpl(hookwrapper=True)
