@@ -25,7 +25,7 @@ def new_ledger(file: Path) -> Ledger:
 def test_where_no_gateway_ever_ran_nothing_is_made_and_the_way_is_shown(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigurationError,
-        match=r"there is no ledger in .*data — run `fiona up` first; or name another gateway with --config",
+        match=r"there is no ledger in .*data — run `fiona up` first; or name another",
     ):
         open_gateway(config(tmp_path))
     assert not (tmp_path / "data").exists()
