@@ -199,7 +199,7 @@ def main() -> int:
     os.environ.pop(
         "PYTHONDONTWRITEBYTECODE", None
     )  # as installed: compiled modules are there from the first run
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = (options.folder or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         found, wrong = backfill(folder, options.studies, again_too=not options.no_again)
