@@ -6,7 +6,7 @@ here works there. Written from the contract, public clients and observed answers
     server       sockets, `/api/`, the page              parameters   the form of a call and its file
     dispatch     which call is answered by whom          reading      rows in JSON, CSV and XML
     model        dictionary, events, what repeats        replies      answers in JSON, CSV and XML
-    values       the record store, one row a value       database     the file and its transactions
+    values       the record store, a row a place       database     the file and its transactions
     rights       users, roles, tokens, export rights     journal      the log
     placing, validation: is a row where it belongs, and a value what its field takes
     exporting, importing, removing, structure, events, settings, creating, documents, repository, users, groups,

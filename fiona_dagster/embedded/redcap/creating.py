@@ -18,7 +18,7 @@ from fiona_dagster.embedded.redcap.reports import add_report
 from fiona_dagster.embedded.redcap.settings import given_settings, store_settings
 from fiona_dagster.embedded.redcap.structure import store_dictionary
 from fiona_dagster.embedded.redcap.surveys import enable_survey
-from fiona_dagster.embedded.redcap.values import Place, store_values
+from fiona_dagster.embedded.redcap.values import Place, Values, store_rows
 
 _BY_FORM = re.compile(r"\[(\w+),(\d+)\]")
 
@@ -107,28 +107,28 @@ def _store_people(connection: sqlite3.Connection, pid: int, odm: OdmProject) -> 
 
 def _store_records(connection: sqlite3.Connection, model: ProjectModel, odm: OdmProject) -> None:
     """Values as the document has them; what an import does not take, calculated values too, is passed over."""
-    written: list[tuple[Place, str, str]] = []
+    written: Values = {}
     members: dict[str, str] = {}
     for row in odm.rows:
         place = _place(model, row)
         if place is None:
             continue
-        written.append((Place(place.record, place.event_id, "", 0 if place.form else place.instance),
-                        model.record_id_field, place.record))  # fmt: skip
+        base = Place(place.record, place.event_id, "", 0 if place.form else place.instance)
+        written.setdefault(base, {})[model.record_id_field] = place.record
         for name, value in row.items():
             column = model.columns.get(name)
             if column is None or not column.field.holds_data or name == model.record_id_field:
                 continue
             if value and not (column.code and value == "0"):
-                written.append((place, name, value))
+                written.setdefault(place, {})[name] = value
         if row.get(groups.GROUP):
             members[place.record] = row[groups.GROUP]
     for one in odm.files:
         place = _place(model, one.row)
         if place is not None and one.field in model.columns:
             number = store_document(connection, model.pid, one.upload, None)
-            written.append((place, one.field, str(number)))
-    store_values(connection, model.pid, written)
+            written.setdefault(place, {})[one.field] = str(number)
+    store_rows(connection, model.pid, written)
     ids = {one["unique_name"]: one["group_id"] for one in groups.all_groups(connection, model.pid)}
     connection.executemany(
         "INSERT OR REPLACE INTO record_dag VALUES (?, ?, ?)",

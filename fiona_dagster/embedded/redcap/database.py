@@ -67,16 +67,15 @@ CREATE TABLE IF NOT EXISTS repeating (
     label TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (pid, event_id, form)
 ) WITHOUT ROWID;
--- one row a value; name is the column of a flat export, so a checkbox has one row a ticked box
-CREATE TABLE IF NOT EXISTS value (
+-- a row of a flat export; data is an object of its values by column, where a checkbox has one a ticked box
+CREATE TABLE IF NOT EXISTS place (
     pid INTEGER NOT NULL REFERENCES project,
     record TEXT NOT NULL,
     event_id INTEGER NOT NULL,
     form TEXT NOT NULL,
     instance INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    value TEXT NOT NULL,
-    PRIMARY KEY (pid, record, event_id, form, instance, name)
+    data TEXT NOT NULL,
+    PRIMARY KEY (pid, record, event_id, form, instance)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS log (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -168,6 +167,12 @@ CREATE TABLE IF NOT EXISTS report (
     logic TEXT NOT NULL DEFAULT ''
 );
 """
+_FROM_SINGLE_VALUES = """
+INSERT INTO place SELECT pid, record, event_id, form, instance, json_group_object(name, value) FROM value
+    GROUP BY pid, record, event_id, form, instance;
+DROP TABLE value;
+"""
+"""Files of earlier versions have one row a value."""
 
 
 class Database:
@@ -182,6 +187,7 @@ class Database:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.executescript(_TABLES)
+            _bring_forward(connection)
         finally:
             connection.close()
         path.chmod(0o600)
@@ -208,3 +214,12 @@ class Database:
         connection.execute(f"PRAGMA synchronous={self._synchronous}")
         connection.execute("PRAGMA foreign_keys=ON")
         return connection
+
+
+def _bring_forward(connection: sqlite3.Connection) -> None:
+    """Bring a file of an earlier version to this one; several processes may try at once."""
+    connection.execute("BEGIN IMMEDIATE")
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'value'").fetchone():
+        for statement in _FROM_SINGLE_VALUES.strip().split(";")[:-1]:
+            connection.execute(statement)
+    connection.execute("COMMIT")

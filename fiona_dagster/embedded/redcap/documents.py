@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fiona_dagster.embedded.redcap import groups, journal
@@ -12,7 +13,7 @@ from fiona_dagster.embedded.redcap.parameters import Upload
 from fiona_dagster.embedded.redcap.problems import ApiError
 from fiona_dagster.embedded.redcap.replies import Document, Text
 from fiona_dagster.embedded.redcap.rights import FULL, NO_ACCESS
-from fiona_dagster.embedded.redcap.values import Place, erase_values, load_values, store_values
+from fiona_dagster.embedded.redcap.values import Place, load_values, store_rows
 
 SIGNATURE = "signature"
 _DEFAULT_TYPE = "application/octet-stream"
@@ -22,8 +23,13 @@ _DEFAULT_TYPE = "application/octet-stream"
 class _Target:
     field: Field
     place: Place
-    stored: str
-    """Number of the document; empty where there is none."""
+    values: Mapping[str, str]
+    """All that is stored there."""
+
+    @property
+    def stored(self) -> str:
+        """Number of the document; empty where there is none."""
+        return self.values.get(self.field.name, "")
 
 
 def export_file(call: Call) -> Document:
@@ -49,7 +55,9 @@ def import_file(call: Call) -> Text:
     if upload is None:
         raise ApiError(400, "No valid file was uploaded")
     number = store_document(call.connection, call.project.pid, upload, None)
-    store_values(call.connection, call.project.pid, [(target.place, target.field.name, str(number))])
+    store_rows(
+        call.connection, call.project.pid, {target.place: {**target.values, target.field.name: str(number)}}
+    )
     _log(call, target, str(number))
     return Text("")
 
@@ -60,7 +68,8 @@ def delete_file(call: Call) -> Text:
     target = _target(call)
     if not target.stored:
         raise ApiError(400, "There is no file to delete for this record")
-    erase_values(call.connection, call.project.pid, [(target.place, target.field.name)])
+    others = {name: value for name, value in target.values.items() if name != target.field.name}
+    store_rows(call.connection, call.project.pid, {target.place: others})
     call.connection.execute("DELETE FROM document WHERE doc_id = ?", (target.stored,))
     _log(call, target, "")
     return Text("")
@@ -110,7 +119,7 @@ def _target(call: Call) -> _Target:
         place = Place(record, event.id, "", instance or 1)
     else:
         place = Place(record, event.id, "", 0)
-    return _Target(field, place, values.get(place, {}).get(name, ""))
+    return _Target(field, place, values.get(place, {}))
 
 
 def _log(call: Call, target: _Target, value: str) -> None:

@@ -215,7 +215,7 @@ def _arm_numbers(call: Call) -> list[int] | None:
 
 
 def _delete_events(call: Call, event_ids: Sequence[int]) -> None:
-    for table in ("value", "designation", "repeating", "event"):
+    for table in ("place", "designation", "repeating", "event"):
         call.connection.executemany(
             f"DELETE FROM {table} WHERE pid = ? AND event_id = ?",  # noqa: S608 — names above
             ((call.project.pid, event_id) for event_id in event_ids),

@@ -8,20 +8,19 @@ from dataclasses import dataclass, field
 from fiona_dagster.embedded.redcap import groups, journal
 from fiona_dagster.embedded.redcap.calls import Call
 from fiona_dagster.embedded.redcap.exporting import IDENTIFIER
-from fiona_dagster.embedded.redcap.model import Column
+from fiona_dagster.embedded.redcap.model import ProjectModel
 from fiona_dagster.embedded.redcap.odm_reading import read_odm
 from fiona_dagster.embedded.redcap.placing import EVENT, INSTANCE, INSTRUMENT, NEW, PlacedRow, Placing
 from fiona_dagster.embedded.redcap.problems import ApiError, refuse_rows, row_problem
 from fiona_dagster.embedded.redcap.replies import MEDIA_TYPES, Count, Names, Reply, Text
 from fiona_dagster.embedded.redcap.surveys import survey_forms
-from fiona_dagster.embedded.redcap.validation import problem_text, stored_form
+from fiona_dagster.embedded.redcap.validation import Judge, judge_of, problem_text
 from fiona_dagster.embedded.redcap.values import (
     Place,
     Values,
-    erase_values,
     load_values,
     next_record_name,
-    store_values,
+    store_rows,
 )
 
 _PSEUDO = (EVENT, INSTRUMENT, INSTANCE)
@@ -32,8 +31,7 @@ _NOT_YOUR_RECORD = "This record exists already and does not belong to your Data 
 
 @dataclass
 class _Changes:
-    written: list[tuple[Place, str, str]] = field(default_factory=list)
-    erased: list[tuple[Place, str]] = field(default_factory=list)
+    places: set[Place] = field(default_factory=set)
     details: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -53,11 +51,11 @@ def import_records(call: Call) -> Reply:
     renamed = _auto_numbered(call, rows) if parameters.flag("forceAutoNumber") else {}
     placed: list[PlacedRow] = []
     problems: list[str] = []
-    placing = Placing(call.project)
+    placing, judges = Placing(call.project), _Judges(call.project, date_format)
     for row in rows:
         one = placing.place(row, problems)
         if one is not None:
-            _validate(call, one, date_format, problems)
+            judges.judge(one, problems)
             placed.append(one)
     chosen = _chosen_groups(call, rows, problems, overwrite=overwrite)
     _refuse_records_of_others(call, placed, problems)
@@ -191,17 +189,31 @@ def _auto_numbered(call: Call, rows: Sequence[dict[str, str]]) -> dict[str, str]
     return renamed
 
 
-def _validate(call: Call, row: PlacedRow, date_format: str, problems: list[str]) -> None:
-    """Turn the row's values into their stored form, or say why not."""
-    for name, value in row.values.items():
-        if not value or value in call.project.missing_data_codes:
-            continue
-        column = call.project.columns[name]
-        stored = stored_form(column, value, date_format)
-        if stored is None:
-            problems.append(row_problem(row.record, name, value, problem_text(column)))
-        else:
-            row.values[name] = stored
+class _Judges:
+    """Judge the values of one import."""
+
+    def __init__(self, project: ProjectModel, date_format: str) -> None:
+        self._project, self._date_format = project, date_format
+        self._judges: dict[str, Judge | None] = {}
+
+    def judge(self, row: PlacedRow, problems: list[str]) -> None:
+        """Turn the row's values into their stored form, or add to `problems` why not."""
+        missing = self._project.missing_data_codes
+        for name, value in row.values.items():
+            judge = self._judge_of(name)
+            if judge is None or not value or value in missing:
+                continue
+            stored = judge(value)
+            if stored is None:
+                reason = problem_text(self._project.columns[name])
+                problems.append(row_problem(row.record, name, value, reason))
+            else:
+                row.values[name] = stored
+
+    def _judge_of(self, name: str) -> Judge | None:
+        if name not in self._judges:
+            self._judges[name] = judge_of(self._project.columns[name], self._date_format)
+        return self._judges[name]
 
 
 def _store(call: Call, rows: Sequence[PlacedRow], *, overwrite: bool) -> list[str]:
@@ -223,8 +235,7 @@ def _store(call: Call, rows: Sequence[PlacedRow], *, overwrite: bool) -> list[st
         place = Place(*key, instance)
         _keep_record_id(call, place, values, changes)
         _compare(call, place, row, values, changes, overwrite=overwrite)
-    store_values(call.connection, call.project.pid, changes.written)
-    erase_values(call.connection, call.project.pid, changes.erased)
+    store_rows(call.connection, call.project.pid, {place: values[place] for place in changes.places})
     created = {
         record: ", ".join(lines) for record, lines in changes.details.items() if record not in existing
     }
@@ -240,7 +251,7 @@ def _keep_record_id(call: Call, place: Place, values: Values, changes: _Changes)
     name = call.project.record_id_field
     if values.setdefault(base, {}).get(name) != place.record:
         values[base][name] = place.record
-        changes.written.append((base, name, place.record))
+        changes.places.add(base)
         changes.details.setdefault(place.record, []).append(f"{name} = '{place.record}'")
 
 
@@ -250,19 +261,17 @@ def _compare(
     stored = values.setdefault(place, {})
     lines = []
     for name, value in row.values.items():
-        column: Column = call.project.columns[name]
         if not value and not overwrite:
             continue
-        unticked = column.field.type == "checkbox" and value in {"", "0"}
-        if (not value or unticked) and name in stored:
-            del stored[name]
-            changes.erased.append((place, name))
-        elif value and not unticked and stored.get(name) != value:
-            stored[name] = value
-            changes.written.append((place, name, value))
-        else:
+        if not value or (value == "0" and call.project.columns[name].field.type == "checkbox"):
+            if stored.pop(name, None) is None:
+                continue
+        elif stored.get(name) == value:
             continue
+        else:
+            stored[name] = value
         lines.append(f"{name} = '{value}'")
     if lines:
+        changes.places.add(place)
         prefix = [f"[instance = {place.instance}]"] if place.instance else []
         changes.details.setdefault(place.record, []).extend(prefix + lines)

@@ -47,7 +47,7 @@ def user_change(call: Call, action: str) -> None:
 
 def records_created(connection: sqlite3.Connection, pid: int, now: str, username: str) -> None:
     """Log every record of a project as created."""
-    rows = connection.execute("SELECT DISTINCT record FROM value WHERE pid = ?", (pid,)).fetchall()
+    rows = connection.execute("SELECT DISTINCT record FROM place WHERE pid = ?", (pid,)).fetchall()
     _write(
         connection,
         (

@@ -21,7 +21,7 @@ def index_page(database: Database) -> str:
         projects = connection.execute(
             "SELECT p.pid, p.title, p.in_production, count(DISTINCT v.record) AS records, "
             "(SELECT max(at) FROM log WHERE log.pid = p.pid) AS changed "
-            "FROM project p LEFT JOIN value v ON v.pid = p.pid GROUP BY p.pid ORDER BY p.pid"
+            "FROM project p LEFT JOIN place v ON v.pid = p.pid GROUP BY p.pid ORDER BY p.pid"
         ).fetchall()
     rows = [
         (

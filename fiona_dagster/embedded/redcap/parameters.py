@@ -10,6 +10,7 @@ from fiona_dagster.embedded.redcap.problems import ApiError
 
 _ARRAY = re.compile(r"^(\w+)\[(\d*)\]$")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
+_ESCAPES_OF_JSON = tuple(f"%{ord(one):02X}".encode("ascii") for one in '"{}[]:, \\')
 _TRUE = {"1", "true", "yes", "on"}
 
 
@@ -106,6 +107,12 @@ def form_pairs(body: bytes) -> list[tuple[str, str]]:
 def _decoded(text: bytes) -> str:
     """Each kind of escape is replaced at once; `%25` last, because it makes percent signs."""
     text = text.replace(b"+", b" ")
+    for escape in _ESCAPES_OF_JSON:  # so that few are left to be looked for
+        text = text.replace(escape, _byte(escape))
     for escape in sorted(set(_ESCAPE.findall(text)), key=b"%25".__eq__):
-        text = text.replace(escape, bytes.fromhex(escape[1:].decode("ascii")))
+        text = text.replace(escape, _byte(escape))
     return text.decode("utf-8", "replace")
+
+
+def _byte(escape: bytes) -> bytes:
+    return bytes.fromhex(escape[1:].decode("ascii"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fiona_dagster.embedded.redcap.model import Event, ProjectModel
 from fiona_dagster.embedded.redcap.problems import row_problem
@@ -32,13 +33,23 @@ class PlacedRow:
     values: dict[str, str]
 
 
+class _Planned(NamedTuple):
+    """What to do with one column of all rows that have the same columns and place."""
+
+    name: str
+    why_not: str | None
+    """Why it cannot take a value there."""
+    stripped: bool
+    box: bool
+
+
 class Placing:
-    """Places the rows of one import. What it found out about a column it knows for all rows of the same place."""
+    """Places the rows of one import. What it found out about the columns of a row it knows for all rows like it."""
 
     def __init__(self, project: ProjectModel) -> None:
         self._project = project
         self._record_id_field = project.record_id_field
-        self._misplaced: dict[tuple[int, str, str], str | None] = {}
+        self._plans: dict[tuple[int, str, tuple[str, ...]], list[_Planned]] = {}
 
     def place(self, row: dict[str, str], problems: list[str]) -> PlacedRow | None:
         """The row's place; None, with lines added to `problems`, when it cannot be stored."""
@@ -58,22 +69,29 @@ class Placing:
         if len(problems) > before:
             return None
         values: dict[str, str] = {}
-        for name, value in row.items():
-            column = project.columns.get(name)
-            if column is None or name == record_id_field or not column.field.holds_data:
-                continue
-            misplaced = self._why_misplaced(event, form, name)
-            if misplaced is None:
-                values[name] = value if column.field.type in {"text", "notes"} else value.strip()
-            elif value.strip() and not (column.field.type == "checkbox" and value.strip() == "0"):
-                problems.append(row_problem(record, name, value, misplaced))
+        for name, why_not, stripped, box in self._plan(event, form, tuple(row)):
+            value = row[name].strip() if stripped else row[name]
+            if why_not is None:
+                values[name] = value
+            elif value.strip() and not (box and value == "0"):
+                problems.append(row_problem(record, name, row[name], why_not))
         return PlacedRow(record, event.id, form, instance, values) if len(problems) == before else None
 
-    def _why_misplaced(self, event: Event, form: str, name: str) -> str | None:
-        key = (event.id, form, name)
-        if key not in self._misplaced:
-            self._misplaced[key] = _misplaced(self._project, event, form, name)
-        return self._misplaced[key]
+    def _plan(self, event: Event, form: str, names: tuple[str, ...]) -> list[_Planned]:
+        key = (event.id, form, names)
+        if key not in self._plans:
+            columns = [self._project.columns[name] for name in names if name in self._project.columns]
+            self._plans[key] = [
+                _Planned(
+                    column.name,
+                    _misplaced(self._project, event, form, column.name),
+                    column.field.type not in {"text", "notes"},
+                    column.field.type == "checkbox",
+                )
+                for column in columns
+                if column.name != self._record_id_field and column.field.holds_data
+            ]
+        return self._plans[key]
 
 
 def _event(project: ProjectModel, record: str, row: dict[str, str], problems: list[str]) -> Event | None:

@@ -67,12 +67,12 @@ def _rows_of_json(text: str) -> list[dict[str, Any]] | None:
         return None
     if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
         raise ValueError
-    return [{str(name): _value(value) for name, value in row.items()} for row in data]
+    return [
+        {name: value if type(value) is str else _value(value) for name, value in row.items()} for row in data
+    ]
 
 
 def _value(value: Any) -> str | dict[str, str]:
-    if isinstance(value, str):
-        return value
     if isinstance(value, Mapping):
         return {str(name): _plain(one) for name, one in value.items()}
     return _plain(value)

@@ -9,10 +9,10 @@ from fiona_dagster.embedded.redcap.replies import Count, Text
 from fiona_dagster.embedded.redcap.values import (
     Place,
     erase_places,
-    erase_values,
     load_values,
     next_record_name,
     record_names,
+    store_rows,
 )
 
 
@@ -59,17 +59,20 @@ def rename_record(call: Call) -> Count:
         raise ApiError(400, f'The record "{old}" does not exist')
     if not new or new in names:
         raise ApiError(400, f'The record cannot be renamed to "{new}"')
-    key = (call.project.pid, old)
-    call.connection.execute(
-        "UPDATE value SET value = ? WHERE pid = ? AND record = ? AND name = ?",
-        (new, *key, call.project.record_id_field),
-    )
-    for table in ("value", "record_dag", "participant"):
+    pid, name = call.project.pid, call.project.record_id_field
+    moved = load_values(call.connection, pid, [old])
+    erase_places(call.connection, pid, moved)
+    renamed = {
+        place._replace(record=new): {**values, name: new} if name in values else values
+        for place, values in moved.items()
+    }
+    store_rows(call.connection, pid, renamed)
+    for table in ("record_dag", "participant"):
         call.connection.execute(
             f"UPDATE {table} SET record = ? WHERE pid = ? AND record = ?",  # noqa: S608 — names above
-            (new, *key),
+            (new, pid, old),
         )
-    journal.record_changes(call, "record_edit", [(new, f"{call.project.record_id_field} = '{new}'")])
+    journal.record_changes(call, "record_edit", [(new, f"{name} = '{new}'")])
     return Count(1)
 
 
@@ -105,9 +108,8 @@ def _instance(call: Call) -> int | None:
 def _erase_form(call: Call, places: list[Place], form: str, values: dict[Place, dict[str, str]]) -> None:
     own = {name for name, column in call.project.columns.items() if column.field.form == form}
     own.discard(call.project.record_id_field)
-    erase_places(call.connection, call.project.pid, (place for place in places if place.form == form))
-    erase_values(
-        call.connection,
-        call.project.pid,
-        ((place, name) for place in places if not place.form for name in values[place] if name in own),
-    )
+    remaining = {
+        place: {} if place.form else {name: value for name, value in values[place].items() if name not in own}
+        for place in places
+    }
+    store_rows(call.connection, call.project.pid, remaining)

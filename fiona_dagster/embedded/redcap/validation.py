@@ -6,8 +6,9 @@ An unknown validation type takes everything: sites add their own (FIONA has `mrn
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import date
-from functools import cache
+from functools import cache, partial
 
 from fiona_dagster.embedded.redcap.model import Column
 
@@ -48,29 +49,41 @@ _DATES = {
     for order in ("YMD", "MDY", "DMY")
     for kind, clock in _CLOCKS.items()
 }
+_SLIDER = re.compile(r"\d+", re.ASCII)
 _DATE_TYPE = re.compile(r"(date|datetime|datetime_seconds)_(ymd|mdy|dmy)")
 
 
-def stored_form(column: Column, value: str, date_format: str) -> str | None:
-    """`value` as it is stored, or None when the field does not take it. Dates become `YYYY-MM-DD[ HH:MM[:SS]]`.
+Judge = Callable[[str], str | None]
+"""Takes a value that is not empty; returns it as it is stored, or None where the field does not take it."""
+
+
+def judge_of(column: Column, date_format: str) -> Judge | None:
+    """What judges the values of a column; None where it takes everything. Dates become `YYYY-MM-DD[ HH:MM[:SS]]`.
 
     Args:
-        column: where the value goes.
-        value: not empty.
+        column: where the values go.
         date_format: `YMD`, `MDY` or `DMY`, the order in which dates were written.
     """
     field = column.field
     if field.type == "checkbox":
-        return value if value in {"0", "1"} else None
+        return _one_of(frozenset({"0", "1"}))
     if field.choices:
-        return value if value in field.choices else None
+        return _one_of(frozenset(field.choices))
     if field.type == "slider":
-        return value if re.fullmatch(r"\d+", value, re.ASCII) else None
+        return _matching(_SLIDER)
     dated = _date_kind(field.validation)
     if dated:
-        return _stored_date(value, _DATES[date_format, dated])
+        return cache(partial(_stored_date, pattern=_DATES[date_format, dated]))
     pattern = _COMPILED.get({"float": "number", "int": "integer"}.get(field.validation, field.validation))
-    return value if pattern is None or pattern.fullmatch(value) else None
+    return None if pattern is None else _matching(pattern)
+
+
+def _one_of(allowed: frozenset[str]) -> Judge:
+    return lambda value: value if value in allowed else None
+
+
+def _matching(pattern: re.Pattern[str]) -> Judge:
+    return lambda value: value if pattern.fullmatch(value) else None
 
 
 @cache

@@ -1,13 +1,15 @@
-"""The record store: one row a value, found by record, event, instrument and instance."""
+"""The record store: one row a row of a flat export, found by record, event, instrument and instance."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 _CHUNK = 500
+_encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_decoded = json.JSONDecoder().decode
 
 
 class Place(NamedTuple):
@@ -32,19 +34,19 @@ def record_order(record: str) -> tuple[int, int, str]:
 
 def load_values(connection: sqlite3.Connection, pid: int, records: Sequence[str] | None = None) -> Values:
     """Stored values by place and column; of `records` only, when given."""
-    found: Values = {}
-    for clause, arguments in _chunks(pid, records):
-        for record, event_id, form, instance, name, value in connection.execute(
-            f"SELECT record, event_id, form, instance, name, value FROM value WHERE {clause}",  # noqa: S608 — placeholders only
+    return {
+        Place(record, event_id, form, instance): _decoded(data)
+        for clause, arguments in _chunks(pid, records)
+        for record, event_id, form, instance, data in connection.execute(
+            f"SELECT record, event_id, form, instance, data FROM place WHERE {clause}",  # noqa: S608 — placeholders only
             arguments,
-        ):
-            found.setdefault(Place(record, event_id, form, instance), {})[name] = value
-    return found
+        )
+    }
 
 
 def record_names(connection: sqlite3.Connection, pid: int) -> list[str]:
     """Names of all records, in REDCap's order."""
-    rows = connection.execute("SELECT DISTINCT record FROM value WHERE pid = ?", (pid,))
+    rows = connection.execute("SELECT DISTINCT record FROM place WHERE pid = ?", (pid,))
     return sorted((row["record"] for row in rows), key=record_order)
 
 
@@ -59,31 +61,20 @@ def next_record_name(connection: sqlite3.Connection, pid: int, group_id: int | N
     return prefix, max(numbers, default=0) + 1
 
 
-def store_values(connection: sqlite3.Connection, pid: int, written: Iterable[tuple[Place, str, str]]) -> None:
-    """Write values, replacing what was there; of several for one place and name the last one stays."""
-    in_order = sorted(
-        written, key=itemgetter(0, 1)
-    )  # the table is kept by its key, and filled quickest along it
+def store_rows(connection: sqlite3.Connection, pid: int, rows: Mapping[Place, Mapping[str, str]]) -> None:
+    """Make each place hold exactly these values, by column; one without any is removed."""
+    filled = sorted(place for place, values in rows.items() if values)  # quickest along the table's own order
     connection.executemany(
-        "INSERT OR REPLACE INTO value (pid, record, event_id, form, instance, name, value) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        ((pid, *place, name, value) for place, name, value in in_order),
+        "INSERT OR REPLACE INTO place (pid, record, event_id, form, instance, data) VALUES (?, ?, ?, ?, ?, ?)",
+        ((pid, *place, _encoded(rows[place])) for place in filled),
     )
-
-
-def erase_values(connection: sqlite3.Connection, pid: int, erased: Iterable[tuple[Place, str]]) -> None:
-    """Remove single values."""
-    connection.executemany(
-        "DELETE FROM value WHERE pid = ? AND record = ? AND event_id = ? AND form = ? AND instance = ? "
-        "AND name = ?",
-        ((pid, *place, name) for place, name in erased),
-    )
+    erase_places(connection, pid, (place for place, values in rows.items() if not values))
 
 
 def erase_places(connection: sqlite3.Connection, pid: int, places: Iterable[Place]) -> None:
     """Remove whole rows."""
     connection.executemany(
-        "DELETE FROM value WHERE pid = ? AND record = ? AND event_id = ? AND form = ? AND instance = ?",
+        "DELETE FROM place WHERE pid = ? AND record = ? AND event_id = ? AND form = ? AND instance = ?",
         ((pid, *place) for place in places),
     )
 
