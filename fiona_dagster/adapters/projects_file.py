@@ -30,7 +30,9 @@ class ProjectRow:
     def place_of(self, problem: str) -> str:
         """Where the field stands that a problem names first, else the project itself."""
         named = [one for one in self.lines if one in problem]
-        return self.lines[min(named, key=problem.index)] if named else self.place
+        if not named:
+            return self.place
+        return self.lines[min(named, key=lambda one: (problem.index(one), -len(one)))]
 
 
 def project_rows(path: Path) -> list[ProjectRow]:
@@ -89,8 +91,19 @@ def _row(loader: yaml.SafeLoader, node: yaml.Node, path: Path) -> ProjectRow:
     if not isinstance(destinations, list) or not all(isinstance(one, dict) for one in destinations):
         problem = f"{_called(node)} or its destinations is not a list of fields — {SEE}"
         return ProjectRow({}, place, problem=problem, name=_name(node))
-    lines = {str(key.value): _place(path, key) for key, _ in _pairs(node)}
+    lines = {str(key.value): _place(path, key) for key, _ in _pairs(node)} | _lines_of_exports(node, path)
     return ProjectRow(fields, place, lines, name=_name(node))
+
+
+def _lines_of_exports(node: yaml.Node, path: Path) -> dict[str, str]:
+    """Lines of the exports and their fields, by how a problem names them (see `domain.exports.profiles`)."""
+    found = {}
+    for key, exports in _pairs(node):
+        if key.value == "export_profiles" and isinstance(exports, yaml.SequenceNode):
+            for number, one in enumerate(exports.value, start=1):
+                found[f"export {number}:"] = _place(path, one)
+                found |= {f"export {number}: {field.value}": _place(path, field) for field, _ in _pairs(one)}
+    return found
 
 
 def _twice(node: yaml.Node) -> Iterator[yaml.ScalarNode]:

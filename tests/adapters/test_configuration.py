@@ -224,3 +224,17 @@ def test_there_is_one_registry_a_gateway_and_none_without_redcap(tmp_path: Path)
     assert registry(
         settings(tmp_path, DATADIR=str(tmp_path / "other"), REDCAP={"url": Redcap.url})
     ) is not registry(one)
+
+
+def test_a_mistake_in_an_export_is_told_with_its_own_line(tmp_path: Path, ledger: Ledger) -> None:
+    (tmp_path / "projects.yaml").write_text(
+        "projects:\n  - project_name: STUDY_A\n    export_profiles:\n      - export_format: native\n"
+        "        export_tag_overrides: {PatientComments: x}\n      - export_format: NIFTI\n"
+        "        export_name: b\n        export_tag_overrides: {PatientComments: x}\n"
+        "  - project_name: STUDY_B\n    export_profiles:\n      - export_name: c\n"
+    )
+    (_, first), (_, second) = catalogue(tmp_path, ledger).blocked
+    assert first.startswith(
+        f"{tmp_path}/projects.yaml:8: export 2: export_tag_overrides changes nothing in NIFTI"
+    )
+    assert second.startswith(f"{tmp_path}/projects.yaml:11: export 1: export_format is empty")

@@ -131,12 +131,17 @@ def export_profiles(
         raise ConfigurationError(
             "export_profiles is not a list of fields", place=place, remedy="see docs/exports.md"
         )
-    for row in rows:
-        profile = _profile(row, place)
+    for number, row in enumerate(rows, start=1):
+        try:
+            profile = _profile(row, place)
+            if profile is not None and profile.restores_dates:
+                _check_right(profile, may_restore=may_restore, date_mode=date_mode, place=place)
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"export {number}: {error.problem}", place=error.place, remedy=error.remedy
+            ) from None
         if profile is None:
             continue
-        if profile.restores_dates:
-            _check_right(profile, may_restore=may_restore, date_mode=date_mode, place=place)
         if any(one.label == profile.label for one in found):
             name = safe_name(str(row.get("export_name") or ""), fallback="")
             profile = replace(profile, label=f"{profile.label}-{name}")
@@ -159,26 +164,26 @@ def _profile(row: Mapping[str, Any], place: str) -> ExportProfile | None:
     known = STUDY_FIELDS if export_type is ExportType.NIFTI else INSTANCE_FIELDS
     text = str(row.get("export_folder_template") or "").strip()
     overrides = tag_overrides(row.get("export_tag_overrides") or {}, place=place)
-    if export_type is ExportType.BIDS and text:
-        raise ConfigurationError(
-            "BIDS says itself where its files lie", place=place, remedy="empty export_folder_template"
-        )
-    if export_type in CONVERTED and overrides:
-        raise ConfigurationError(
-            f"{export_type} holds no DICOM attributes", place=place, remedy="empty export_tag_overrides"
-        )
     restore = _flag(row, "export_undo_date_shift", place)
-    if export_type in CONVERTED and restore:
-        raise ConfigurationError(
-            f"{export_type} holds no dates", place=place, remedy="set export_undo_date_shift to 0"
-        )
+    demographics = _flag(row, "export_demographics", place)
+    without_effect = [
+        ("export_folder_template", export_type is ExportType.BIDS and text, "which says itself where its files lie"),
+        ("export_tag_overrides", export_type in CONVERTED and overrides, "which holds no DICOM attributes"),
+        ("export_undo_date_shift", export_type in CONVERTED and restore, "which holds no dates"),
+        ("export_demographics", export_type is ExportType.NIFTI and demographics, "which tells of no participant"),
+    ]  # fmt: skip
+    for field, given, why in without_effect:
+        if given:
+            raise ConfigurationError(
+                f"{field} changes nothing in {export_type}, {why}", place=place, remedy="empty the field"
+            )
     return ExportProfile(
         export_type,
         template=folder_template(text, known=known, place=place) if text else None,
         tag_overrides=overrides,
         destination=str(row.get("export_dest_name") or "").strip(),
         restore_dates=restore,
-        demographics=_flag(row, "export_demographics", place),
+        demographics=demographics,
     )
 
 

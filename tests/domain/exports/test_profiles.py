@@ -63,6 +63,25 @@ def test_what_cannot_be_understood_or_allowed_does_not_load(row: dict[str, Any])
         profiles(row)
 
 
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        ("2", "export_tag_overrides", '{"PatientComments": "x"}'),
+        ("BIDS", "export_tag_overrides", {"PatientComments": "x"}),
+        ("2", "export_undo_date_shift", "1"),
+        ("3", "export_undo_date_shift", "1"),
+        ("NIFTI", "export_demographics", "1"),
+        ("3", "export_folder_template", "{participant}"),
+    ],
+)
+def test_a_choice_that_would_change_nothing_is_refused_by_its_name(kind: str, field: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        profiles({"export_format": "1"}, {"export_format": kind, field: value}, restore=True)
+    assert caught.value.problem.startswith(f"export 2: {field} changes nothing in ")
+    assert (caught.value.place, caught.value.remedy) == ("REDCap", "empty the field")
+    assert profiles({"export_format": kind, field: ""}, restore=True)
+
+
 def test_dates_are_given_back_only_with_the_right_and_where_they_were_moved() -> None:
     assert profiles({"export_format": "6"}, restore=True)[0].restores_dates
     assert profiles({"export_format": "6"}, mode="keep")
