@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,13 +15,14 @@ from sqlalchemy import text
 
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.domain.layout import Layout
+from tests.scp_listener.forking import ForkedListener
 
 
 @dataclass
 class Running:
     """A listener that is up."""
 
-    process: subprocess.Popen[str]
+    process: ForkedListener
     port: int
     layout: Layout
     log: Path
@@ -71,18 +70,9 @@ def starting(folder: Path) -> Iterator[Start]:
     def run(*arguments: str, data_dir: Path | None = None) -> Running:
         data = data_dir or folder / "data"
         log = folder / f"stderr-{len(running)}"
-        command = [sys.executable, "-m", "scp_listener"]
-        if "--site" not in arguments:
-            command += ["--host", "127.0.0.1", "--data-dir", str(data)]
-        process = subprocess.Popen(
-            [*command, "--port", "0", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=log.open("w"),
-            text=True,
-            env={key: value for key, value in os.environ.items() if not key.startswith("FIONA_")},
-            start_new_session=True,
-        )
-        assert process.stdout is not None
+        where = () if "--site" in arguments else ("--host", "127.0.0.1", "--data-dir", str(data))
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("FIONA_")}
+        process = ForkedListener((*where, "--port", "0", *arguments), environment, log)
         line = process.stdout.readline()
         assert line.startswith("listening on "), log.read_text()
         found = Running(process, int(line.rpartition(":")[2]), Layout(data), log)
@@ -96,8 +86,7 @@ def starting(folder: Path) -> Iterator[Start]:
             if one.process.poll() is None:
                 os.killpg(one.process.pid, signal.SIGKILL)
             one.process.wait(10)
-            if one.process.stdout:
-                one.process.stdout.close()
+            one.process.stdout.close()
 
 
 @pytest.fixture
