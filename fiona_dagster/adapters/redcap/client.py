@@ -23,6 +23,7 @@ from tenacity import (
 )
 
 from fiona_dagster.adapters.redcap.answers import value_of
+from fiona_dagster.adapters.redcap.patience import told_when_slow
 from fiona_dagster.adapters.redcap.rate_limit import RateLimit
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 
@@ -220,14 +221,15 @@ class RedcapProject(Project):
     def _once(self, payload: dict[str, Any], return_type: str, file: Any) -> Any:
         self._limit.acquire()
         try:
-            response = self._session.post(
-                self.url,
-                data=payload,
-                files=file,
-                verify=self.verify_ssl,
-                timeout=self._timeout,
-                allow_redirects=False,  # a redirected POST arrives as a GET without its body
-            )
+            with told_when_slow(self._timeout[1]):
+                response = self._session.post(
+                    self.url,
+                    data=payload,
+                    files=file,
+                    verify=self.verify_ssl,
+                    timeout=self._timeout,
+                    allow_redirects=False,  # a redirected POST arrives as a GET without its body
+                )
         except requests.exceptions.SSLError:
             raise ConfigurationError(
                 "REDCap's certificate is not trusted",

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fiona_dagster.adapters.redcap import patience
 from fiona_dagster.adapters.redcap.answers import value_of
 from fiona_dagster.adapters.redcap.client import ATTEMPTS, RedcapProject, batches, is_repeatable
 from fiona_dagster.adapters.redcap.rate_limit import RateLimit
@@ -54,6 +55,18 @@ def test_a_slow_server_is_transient(hospital: Hospital) -> None:
     hospital.server.faults.delay_seconds = 0.4
     with pytest.raises(Transient, match="cannot be reached"):
         client.export_project_info()
+
+
+def test_who_waits_for_a_slow_server_is_told(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = hospital.client("Incoming")
+    client.export_project_info()
+    assert not caplog.records
+    monkeypatch.setattr(patience, "SLOW_SECONDS", 0.05)
+    hospital.server.faults.delay_seconds = 0.5
+    client.export_project_info()
+    assert [one.getMessage().partition(":")[2] for one in caplog.records] == [" it is waited for, up to 30 s"]
 
 
 def test_no_server_is_transient(tmp_path: Path) -> None:
