@@ -172,6 +172,12 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
             f"{name} says that pixels carry no text, and asks for pixels to be cleaned", place=place,
             remedy="untick project_features 1, or empty deid_pixel_mode and deid_options 6",
         )  # fmt: skip
+    scheme = _choice(row, "deid_uid_scheme", "keyed", _UID_SCHEMES, name, place)
+    if scheme != "keyed" and Option.RETAIN_UIDS in profile.options:
+        raise ConfigurationError(
+            f"deid_uid_scheme of {name} asks for UIDs as FIONA made them, deid_options for the old", place=place,
+            remedy="choose one: empty deid_uid_scheme, or untick deid_options 10",
+        )  # fmt: skip
     fiona = row.get("deid_profile") == "fiona"
     date_mode = _choice(row, "deid_date_mode", "1" if fiona else "2", _DATE_MODES, name, place)
     active = _yes(row.get("project_active"), default=True)
@@ -187,7 +193,7 @@ def project_from_fields(row: dict[str, Any], destinations: list[dict[str, Any]],
         date_shift_days=_shift(row, FIONA_SHIFT_DAYS if fiona else None, name, place),
         dates_may_be_restored=may_restore,
         uid_root=str(row.get("deid_uid_root") or "2.25"),
-        uid_scheme=_choice(row, "deid_uid_scheme", "keyed", _UID_SCHEMES, name, place),
+        uid_scheme=scheme,
         profile=profile,
         pixels=pixels,
         release_raw_data=_decided(row, "deid_release_raw_data", name, place),
@@ -241,11 +247,14 @@ def _choice(row: dict[str, Any], field: str, default: str, known: dict[str, T], 
 def _shift(row: dict[str, Any], default: int | None, name: str, place: str) -> int | None:
     asked = row.get("deid_date_shift_days")
     try:
-        return default if asked in (None, "") else int(str(asked))
+        days = default if asked in (None, "") else int(str(asked))
     except ValueError as error:
-        raise ConfigurationError(
-            f"deid_date_shift_days of {name} is not a whole number", place=place, remedy="mend the number"
-        ) from error
+        problem = f"deid_date_shift_days of {name} is not a whole number"
+        raise ConfigurationError(problem, place=place, remedy="mend the number") from error
+    if days == 0:  # copies would call their dates modified, and have the original's
+        problem = f"deid_date_shift_days of {name} is 0, which moves nothing"
+        raise ConfigurationError(problem, place=place, remedy="write another number, or use deid_date_mode 0")
+    return days
 
 
 def destination_from_fields(row: dict[str, Any], *, place: str) -> Destination:

@@ -86,6 +86,8 @@ def test_an_inactive_destination_is_left_out() -> None:
         ({"deid_tag_overrides": "x"}, "deid_tag_overrides"),
         ({"deid_pixel_mode": "9"}, "deid_pixel_mode"),
         ({"deid_uid_scheme": "md5"}, "deid_uid_scheme"),
+        ({"deid_date_mode": "1", "deid_date_shift_days": "0"}, "moves nothing"),
+        ({"deid_uid_scheme": "fiona", "deid_options___10": "1"}, "as FIONA made them"),
         ({"project_features___1": "1", "deid_pixel_mode": "2"}, "carry no text"),
         ({"project_features___1": "1", "deid_options___6": "1"}, "carry no text"),
     ],

@@ -23,8 +23,11 @@ _CHOICES = {
     "5": Option.CLEAN_DESCRIPTORS,
     "6": Option.CLEAN_PIXEL_DATA,
     "7": Option.CLEAN_RECOGNIZABLE_VISUAL_FEATURES,
+    "8": Option.CLEAN_GRAPHICS,
+    "9": Option.CLEAN_STRUCTURED_CONTENT,
+    "10": Option.RETAIN_UIDS,
 }
-"""The checkboxes of `deid_options`."""
+"""The checkboxes of `deid_options`; 1 to 7 are FIONA's form's."""
 _SAID = ("weakens", "narrows")
 _CUSTOM = "custom"
 
@@ -74,7 +77,7 @@ def _options(row: dict[str, Any], where: str) -> list[Written]:
             continue
         if choice not in _CHOICES or ticked != "1":
             raise ConfigurationError(
-                "is not a choice that we know", place=f"{where}, {field}", remedy="tick 1 to 7, see docs"
+                "is not a choice that we know", place=f"{where}, {field}", remedy="tick 1 to 10, see docs"
             )
         found.append(Written(_CHOICES[choice].value, f"{where}, {field}"))
     return found

@@ -11,6 +11,7 @@ from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deid.profile_fields import profile_from_fields
 from fiona_dagster.domain.deid.table import annex_e
 from fiona_dagster.domain.deid.written import is_written_by_us
+from fiona_dagster.domain.dictionaries import form_columns, role_dictionary
 from fiona_dagster.domain.errors import ConfigurationError
 
 
@@ -24,12 +25,22 @@ def test_a_project_that_asks_for_nothing_has_the_basic_profile() -> None:
 
 
 def test_the_checkboxes_are_options() -> None:
-    ticked = {f"deid_options___{number}": "1" for number in range(1, 8)}
-    assert read(**ticked).options == {
-        Option.RETAIN_PATIENT_CHARACTERISTICS, Option.RETAIN_DEVICE_IDENTITY, Option.RETAIN_INSTITUTION_IDENTITY,
-        Option.RETAIN_SAFE_PRIVATE, Option.CLEAN_DESCRIPTORS, Option.CLEAN_PIXEL_DATA,
-        Option.CLEAN_RECOGNIZABLE_VISUAL_FEATURES,
-    }  # fmt: skip
+    for number, option in enumerate(
+        (
+            Option.RETAIN_PATIENT_CHARACTERISTICS, Option.RETAIN_DEVICE_IDENTITY, Option.RETAIN_INSTITUTION_IDENTITY,
+            Option.RETAIN_SAFE_PRIVATE, Option.CLEAN_DESCRIPTORS, Option.CLEAN_PIXEL_DATA,
+            Option.CLEAN_RECOGNIZABLE_VISUAL_FEATURES, Option.CLEAN_GRAPHICS, Option.CLEAN_STRUCTURED_CONTENT,
+            Option.RETAIN_UIDS,
+        ),
+        start=1,
+    ):  # fmt: skip
+        assert read(**{f"deid_options___{number}": "1"}).options == {option}
+
+
+def test_every_option_has_a_box_in_redcaps_form() -> None:
+    boxes = [one for one in form_columns(role_dictionary("DataTransferProjects"), "deidentification")
+             if one.startswith("deid_options___")]  # fmt: skip
+    assert read(**dict.fromkeys(boxes, "1")).options == set(Option)
 
 
 def test_a_configuration_file_may_name_options_and_write_overrides_as_a_mapping() -> None:
@@ -59,7 +70,7 @@ def test_fionas_profile_is_chosen_and_pinned() -> None:
         ({"deid_profile_version": "2025a"}, "deid_profile_version", "2026c"),
         ({"deid_profile": "fiona", "deid_profile_version": "2026c"}, "deid_profile_version", "2025-09-05"),
         ({"deid_options___113108": "1"}, "deid_options___113108", "not a choice"),
-        ({"deid_options___8": "1"}, "deid_options___8", "not a choice"),
+        ({"deid_options___11": "1"}, "deid_options___11", "not a choice"),
         ({"deid_options___1": "yes"}, "deid_options___1", "not a choice"),
         ({"deid_options": ["everything"]}, "deid_options", "everything"),
         ({"deid_options": "retain_uids", "deid_tag_overrides": "x"}, "line 1 column 1", "JSON"),
