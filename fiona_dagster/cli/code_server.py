@@ -29,6 +29,9 @@ def main(host: str, port: int) -> None:
     """Serve the code location until SIGTERM; runs that go on are waited for."""
     from dagster._cli.api import grpc_command
 
+    from fiona_dagster.cli.kept_engines import keep_engines
+
+    keep_engines()
     fork_runs()
     grpc_command.main(
         ["--module-name", "fiona_dagster.definitions", "--location-name", LOCATION,

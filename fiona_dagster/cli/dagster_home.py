@@ -15,6 +15,7 @@ from fiona_dagster.cli.processes import Service, kill_group
 from fiona_dagster.domain.errors import Transient
 
 LOCATION = "fiona"
+_DAGSTER = (sys.executable, "-m", "fiona_dagster.cli.dagster_process")
 
 
 def instance_configuration(*, cores: int) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def code_server(home: Path, environment: Mapping[str, str], *, port: int) -> Ser
 
 def daemon(home: Path, environment: Mapping[str, str]) -> Service:
     """Sensors, schedules and the run queue."""
-    command = [sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(home / "workspace.yaml")]
+    command = [*_DAGSTER, "dagster._daemon", "run", "--workspace", str(home / "workspace.yaml")]
     return Service(
         "daemon",
         command,
@@ -120,7 +121,7 @@ def webserver(
     home: Path, environment: Mapping[str, str], *, host: str, port: int, read_only: bool
 ) -> Service:
     """Dagster's pages. Open-source Dagster has no login: the writing one belongs on loopback."""
-    command = [sys.executable, "-m", "dagster_webserver", "--host", host, "--port", str(port),
+    command = [*_DAGSTER, "dagster_webserver", "--host", host, "--port", str(port),
                "--workspace", str(home / "workspace.yaml"), *(["--read-only"] if read_only else [])]  # fmt: skip
     return Service(
         "webserver",

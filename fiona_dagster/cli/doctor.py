@@ -216,7 +216,20 @@ def _projects(gateway: Opened) -> Iterator[Finding]:
                 f"{project.name}: destination {destination.name}",
                 partial(check, destination, gateway.settings),
             )
+        for export in project.exports:
+            if export.encryption:
+                yield _tried(
+                    f"{project.name}: password of export {export.label}",
+                    partial(_password, gateway.settings, export.password_ref),
+                )
         for archive in project.image_destinations:
             yield _tried(
                 f"{project.name}: archive {archive.name}", archive_of(archive, gateway.settings).check
             )
+
+
+def _password(settings: Settings, reference: str) -> str:
+    from fiona_dagster.adapters.encryption import check_password
+
+    check_password(settings.secret(reference))
+    return "it is there, and long enough"

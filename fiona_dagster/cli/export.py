@@ -14,8 +14,8 @@ from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.transfer import Transfer, TransferState
 
 if TYPE_CHECKING:
-    from fiona_dagster.adapters.encryption import Encryption
     from fiona_dagster.adapters.export_collections import CollectedStudy
+    from fiona_dagster.domain.exports.formats import Encryption
     from fiona_dagster.domain.exports.profiles import ExportProfile
     from fiona_dagster.domain.packaging import Package
     from fiona_dagster.domain.project import Project
@@ -122,6 +122,7 @@ def _packages(
     from rich.progress import Progress
 
     from fiona_dagster.adapters.packages import build
+    from fiona_dagster.assets.exports import export_password
 
     with Progress(console=Console(stderr=True)) as progress:
         for transfer in progress.track(chosen, description="exporting"):
@@ -136,6 +137,7 @@ def _packages(
                     proof=one.proof,
                     context=one.context,
                     site=resource.signing_key,
+                    password=export_password(resource, profile),
                 ),
             )
 
@@ -154,6 +156,7 @@ def _collection(
     from dataclasses import replace
 
     from fiona_dagster.adapters.export_collections import build_collection
+    from fiona_dagster.assets.exports import export_password
     from fiona_dagster.domain.exports.collections import Member, collection_name, places
 
     projects = {one.project for one in chosen}
@@ -163,6 +166,8 @@ def _collection(
             remedy="choose with --project, or leave out --together",
         )
     profile = _profile(resource.project(min(projects)), export_type)
+    if profile.encryption and encryption is None:  # as the project wants this export
+        encryption, password = profile.encryption, export_password(resource, profile)
     members = {one.id: Member(one.participant, one.event, f"{one.study_key}-{one.id}") for one in chosen}
     where = places(list(members.values()), profile)
     ordered = sorted(chosen, key=lambda one: (one.participant, one.event, members[one.id].study_key))

@@ -16,6 +16,8 @@ import tempfile
 import warnings
 from contextlib import suppress
 
+from fiona_dagster.cli.kept_engines import keep_engines
+
 LOADED_BY_STAGES = (
     "fiona_dagster.adapters.arrival_sources",
     "fiona_dagster.adapters.classification",
@@ -86,6 +88,7 @@ def _try_a_run() -> None:
 
 def become_run_server() -> None:
     """Make this process fit to fork runs from."""
+    keep_engines()
     warm_up()
     server = os.getpid()
     os.register_at_fork(after_in_child=lambda: end_with(server))
