@@ -12,7 +12,8 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from fiona_dagster.adapters.dicom_scu import Queries, Timeouts, TooManyMatches
-from fiona_dagster.adapters.dicom_scu.find import MAXIMUM_MATCHES, number_of
+from fiona_dagster.adapters.dicom_scu.find import MAXIMUM_MATCHES
+from fiona_dagster.adapters.dicom_scu.matches import number_of
 from fiona_dagster.domain.errors import Transient
 from fiona_dagster.settings import DicomPeer
 

@@ -8,14 +8,9 @@ its timeout (seen once in 3,900 messages). With one thread a response has nobody
 
 from fiona_dagster.adapters.dicom_scu.address import peer_from_text
 from fiona_dagster.adapters.dicom_scu.association import Timeouts
-from fiona_dagster.adapters.dicom_scu.find import (
-    FoundInstance,
-    FoundSeries,
-    FoundStudy,
-    Queries,
-    TooManyMatches,
-)
+from fiona_dagster.adapters.dicom_scu.find import Queries, TooManyMatches
 from fiona_dagster.adapters.dicom_scu.get import Gets
+from fiona_dagster.adapters.dicom_scu.matches import FoundInstance, FoundSeries, FoundStudy
 from fiona_dagster.adapters.dicom_scu.move import Moves
 from fiona_dagster.adapters.dicom_scu.part10 import StoredInstance, read_stored_instance
 from fiona_dagster.adapters.dicom_scu.query import count_instances, echo, query_instances

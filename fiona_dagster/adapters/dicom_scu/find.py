@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from fiona_dagster.adapters.dicom_scu import messages
 from fiona_dagster.adapters.dicom_scu.association import Association, Timeouts
+from fiona_dagster.adapters.dicom_scu.matches import (
+    FoundInstance,
+    FoundSeries,
+    FoundStudy,
+    instance_of,
+    series_of,
+    study_of,
+)
 from fiona_dagster.domain.errors import NotOffered, Permanent, Transient
 from fiona_dagster.domain.identifiers import is_safe_uid_path
 from fiona_dagster.settings import DicomPeer
@@ -41,38 +48,6 @@ Taken = TypeVar("Taken")
 
 class TooManyMatches(Transient):
     """The peer, or our own bound, ended a query early: ask for less at once."""
-
-
-@dataclass(frozen=True)
-class FoundStudy:
-    """A match at STUDY level. `instances`: NumberOfStudyRelatedInstances, None where the peer gives none."""
-
-    study_instance_uid: str = field(repr=False)
-    study_date: str = field(repr=False)
-    modalities: tuple[str, ...]
-    instances: int | None
-
-
-@dataclass(frozen=True)
-class FoundSeries:
-    """A match at SERIES level.
-
-    `instances`: NumberOfSeriesRelatedInstances; `acquired`: ImagesInAcquisition, what FIONA's moveFromScanner compared.
-    None where the peer does not say, or says none.
-    """
-
-    series_instance_uid: str = field(repr=False)
-    modality: str
-    instances: int | None
-    acquired: int | None = None
-
-
-@dataclass(frozen=True)
-class FoundInstance:
-    """A match at IMAGE level; `sop_class_uid` is empty where the peer does not say."""
-
-    sop_instance_uid: str = field(repr=False)
-    sop_class_uid: str
 
 
 class Queries(Association):
@@ -116,7 +91,7 @@ class Queries(Association):
             "StudyInstanceUID": "", "StudyDate": "", "ModalitiesInStudy": "", "NumberOfStudyRelatedInstances": "",
             **keys,
         }  # fmt: skip
-        found = self.find("STUDY", asked, _study)
+        found = self.find("STUDY", asked, study_of)
         return list({one.study_instance_uid: one for one in found}.values())
 
     def studies_between(self, first: date, last: date, keys: Mapping[str, str]) -> list[FoundStudy]:
@@ -174,7 +149,7 @@ class Queries(Association):
             "NumberOfSeriesRelatedInstances": "", "ImagesInAcquisition": "",
         }  # fmt: skip
         found: dict[str, FoundSeries] = {}
-        for one in self.find("SERIES", keys, _series):
+        for one in self.find("SERIES", keys, series_of):
             known = found.setdefault(one.series_instance_uid, one)
             if (one.instances or 0) > (known.instances or 0):
                 found[one.series_instance_uid] = one
@@ -190,7 +165,7 @@ class Queries(Association):
             "StudyInstanceUID": study_instance_uid, "SeriesInstanceUID": series_instance_uid,
             "SOPInstanceUID": "", "SOPClassUID": "",
         }  # fmt: skip
-        return {one.sop_instance_uid: one for one in self.find("IMAGE", keys, _instance)}
+        return {one.sop_instance_uid: one for one in self.find("IMAGE", keys, instance_of)}
 
     def find(
         self,
@@ -313,37 +288,6 @@ def context_of(association: Association, abstract_syntax: str, name: str) -> tup
         if proposed == abstract_syntax:
             return context_id, syntax
     raise NotOffered(f"{association.peer} does not offer {name}: ask its administrator to enable it for us")
-
-
-def number_of(match: Dataset, keyword: str) -> int | None:
-    """A count, None where the peer gave none or something else."""
-    try:
-        return max(int(str(match.get(keyword, "") or "")), 0)
-    except ValueError:
-        return None
-
-
-def _study(match: Dataset) -> FoundStudy:
-    modalities = match.get("ModalitiesInStudy") or ()
-    return FoundStudy(
-        str(match.StudyInstanceUID),
-        str(match.get("StudyDate", "") or "").replace(".", ""),
-        (modalities,) if isinstance(modalities, str) else tuple(map(str, modalities)),
-        number_of(match, "NumberOfStudyRelatedInstances"),
-    )
-
-
-def _series(match: Dataset) -> FoundSeries:
-    return FoundSeries(
-        str(match.SeriesInstanceUID),
-        str(match.get("Modality", "") or ""),
-        number_of(match, "NumberOfSeriesRelatedInstances") or None,
-        number_of(match, "ImagesInAcquisition") or None,
-    )
-
-
-def _instance(match: Dataset) -> FoundInstance:
-    return FoundInstance(str(match.SOPInstanceUID), str(match.get("SOPClassUID", "") or ""))
 
 
 def _clock(seconds: int) -> str:
