@@ -1,6 +1,6 @@
 """Text in pixels: recall against an answer key, and images a second, beside tesseract and presidio-image-redactor.
 
-    python -m benchmarks.pixels FOLDER [--minutes M] [--images N] [--seeds S,S] [--only TOOLS] [--presidio PYTHON]
+    python benchmarks/pixels.py FOLDER [--minutes M] [--images N] [--seeds S,S] [--only TOOLS] [--presidio PYTHON]
                                        [--misses DIR]
 
 FOLDER holds DICOM files; frames of all modalities, and synthetic ones, become the ground that invented identifiers are
@@ -39,6 +39,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+if not __package__:
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.burned_in import Identifier
 from benchmarks.pixel_grounds import (

@@ -1,6 +1,6 @@
 """Are all identifiers masked that real devices burned into the images of the shared test data?
 
-    python -m benchmarks.real_text FOLDER [--frames N]
+    python benchmarks/real_text.py FOLDER [--frames N]
 
 The areas were marked by a person who looked at the images; what stands in them is not written down here. Every frame
 is read (or N, evenly), by a gateway that knows nothing of the study, and of the ink in each area at least 98 of 100

@@ -1,6 +1,6 @@
 """Sending: ours against DCMTK's dcmsend, to a tuned storescp and to one at its defaults, round by round.
 
-    python -m benchmarks.send [--rounds 3] [--sizes small] [--responses 100000]
+    python benchmarks/send.py [--rounds 3] [--sizes small] [--responses 100000]
 
 Both send the same files in one Association to the same kind of receiver, which is started anew for every measurement
 and has to have every file afterwards. Only the ratios carry over to other machines. `--responses` sends so many small
@@ -22,6 +22,9 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+
+if not __package__:
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.generate import SIZES
 from benchmarks.receivers import HOST, Receiver, receivers, receiving

@@ -26,6 +26,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+if not __package__:
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from benchmarks.measure import ratios, spread
 from fiona_dagster.adapters import sftp
 from fiona_dagster.adapters.ssh_session import sftp_session

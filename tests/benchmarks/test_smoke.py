@@ -179,3 +179,11 @@ def test_nothing_is_told_of_a_further_image_where_the_start_is_most_of_a_run() -
 def test_what_hashing_alone_would_reach_is_told_beside_the_bars() -> None:
     told = text(outcome(measurement("SHA-256 alone", 4), measurement("dicognito", 11)))
     assert "- Lower bound: one SHA-256 of every byte, and nothing else, is x dicognito: ct 2.8" in told
+
+
+@pytest.mark.parametrize("path", sorted(SCRIPT.parent.glob("*.py")), ids=lambda path: path.stem)
+def test_a_script_finds_its_neighbours_however_it_is_started(path: Path) -> None:
+    source = path.read_text()
+    if "__main__" in source and "\nfrom benchmarks." in source:
+        begin = source.index("\nfrom benchmarks.")
+        assert "sys.path.insert(0, " in source[:begin]

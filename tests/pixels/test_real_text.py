@@ -1,6 +1,6 @@
 """Names and numbers that were burned into a real image are read, and masked where a person marked them.
 
-`python -m benchmarks.real_text` asks the same of all marked images and all of their frames.
+`python benchmarks/real_text.py` asks the same of all marked images and all of their frames.
 """
 
 from __future__ import annotations
