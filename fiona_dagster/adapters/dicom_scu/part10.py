@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,9 @@ from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.identifiers import SOPInstanceUID, is_safe_uid_path
 
 _LONG = frozenset({b"OB", b"OW", b"UN", b"SQ", b"UT"})
+_HEAD = 1024
+"""Bytes that hold the File Meta Information of nearly all files."""
+_LONGEST = 1 << 20
 _ELEMENT = struct.Struct("<HH2sH")
 _SOP_CLASS_UID, _SOP_INSTANCE_UID, _TRANSFER_SYNTAX_UID = 0x0002, 0x0003, 0x0010
 
@@ -32,25 +36,22 @@ def read_stored_instance(path: Path) -> StoredInstance:
     Raises:
         Permanent: not a DICOM file, unreadable, or without what a C-STORE needs; the message names no path.
     """
-    values: dict[int, bytes] = {}
     try:
-        with path.open("rb") as stream:
-            if stream.read(132)[128:] != b"DICM":
-                raise Permanent("not a DICOM file (no DICM prefix)")
-            while True:
-                offset = stream.tell()
-                head = stream.read(8)
-                if len(head) < 8:
-                    break
-                group, element, vr, length = _ELEMENT.unpack(head)
-                if group != 0x0002:
-                    break
-                if vr in _LONG:
-                    length = int.from_bytes(stream.read(4), "little")
-                values[element] = stream.read(length)
-            size = stream.seek(0, 2)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            size = os.fstat(descriptor).st_size
+            head = os.pread(descriptor, _HEAD, 0)
+            while len(head) < min(size, _LONGEST) and _data_set_offset(head, {}) is None:
+                head = os.pread(descriptor, 16 * len(head), 0)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise Permanent(f"the file cannot be read ({error.strerror})") from None
+    if head[128:132] != b"DICM":
+        raise Permanent("not a DICOM file (no DICM prefix)")
+    values: dict[int, bytes] = {}
+    found = _data_set_offset(head, values)
+    offset = size if found is None else found
     sop_class, sop_instance, syntax = (
         values.get(element, b"").decode("ascii", "replace").rstrip("\0 ")
         for element in (_SOP_CLASS_UID, _SOP_INSTANCE_UID, _TRANSFER_SYNTAX_UID)
@@ -65,3 +66,23 @@ def read_stored_instance(path: Path) -> StoredInstance:
     if size <= offset:
         raise Permanent("the file has no data set")
     return StoredInstance(path, sop_class, SOPInstanceUID(sop_instance), syntax, offset, size - offset)
+
+
+def _data_set_offset(head: bytes, values: dict[int, bytes]) -> int | None:
+    """Where group 0002 ends, and its values by element; None where it does not end in `head`."""
+    if head[128:132] != b"DICM":
+        return 0
+    position = 132
+    while position + 8 <= len(head):
+        group, element, vr, length = _ELEMENT.unpack_from(head, position)
+        if group != 0x0002:
+            return position
+        position += 8
+        if vr in _LONG:
+            if position + 4 > len(head):
+                return None
+            length = int.from_bytes(head[position : position + 4], "little")
+            position += 4
+        values[element] = head[position : position + length]
+        position += length
+    return None

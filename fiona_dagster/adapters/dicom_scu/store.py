@@ -1,8 +1,9 @@
 """C-STORE as SCU: one Association for a study, each file streamed as it is, one answer accounted for each.
 
 The data set goes from the file straight into the PDUs (`preadv` between heads that are already in place): nothing is
-decoded or copied, and memory does not grow with the object. Only what a peer refuses in its own Transfer Syntax is
-transcoded, to one that it accepted beside. Several Associations share one queue, where a peer takes several.
+decoded or copied, and memory does not grow with the object. While the peer is at work on one, the next is read. Only
+what a peer refuses in its own Transfer Syntax is transcoded, to one that it accepted beside. Several Associations
+share one queue, where a peer takes several.
 """
 
 from __future__ import annotations
@@ -12,16 +13,12 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from fiona_dagster.adapters.dicom_scu import messages
-from fiona_dagster.adapters.dicom_scu.association import (
-    MAXIMUM_CONTEXTS,
-    P_DATA_HEAD_LENGTH,
-    Association,
-    Timeouts,
-    write_p_data_head,
-)
+from fiona_dagster.adapters.dicom_scu.association import MAXIMUM_CONTEXTS, Association, Timeouts
+from fiona_dagster.adapters.dicom_scu.outgoing import NotReadError, Outgoing, Request
 from fiona_dagster.adapters.dicom_scu.part10 import StoredInstance, read_stored_instance
 from fiona_dagster.adapters.dicom_scu.sending import (
     SendOutcome,
@@ -34,10 +31,6 @@ from fiona_dagster.domain.errors import FionaError, Permanent, Transient
 from fiona_dagster.settings import DicomPeer
 
 __all__ = ["SendOutcome", "SendReport", "send", "send_over"]
-
-_CHUNK = 1024 * 1024
-_COMMAND_ROOM = 512
-"""More than the longest command set of a C-STORE (two UIDs of 64) with its head."""
 
 Numbered = tuple[int, StoredInstance]
 Proposed = Sequence[tuple[str, Sequence[str]]]
@@ -144,15 +137,9 @@ class _Sending:
         return association
 
     def _over(self, association: Association, waiting: deque[Numbered]) -> None:
-        for index, outcome in send_over(association, self._next(waiting), transcode=self._transcode):
+        outcomes = send_over(association, _taken(waiting), transcode=self._transcode, stop=self._stop)
+        for index, outcome in outcomes:
             self.settle(index, outcome)
-
-    def _next(self, waiting: deque[Numbered]) -> Iterator[Numbered]:
-        while self._stop is None or not self._stop():
-            try:
-                yield waiting.popleft()
-            except IndexError:
-                return
 
     def _account(self, batch: Sequence[Numbered], problems: list[BaseException]) -> None:
         """An outcome for every instance; what no Association got to is to be tried again."""
@@ -166,107 +153,85 @@ class _Sending:
                 self.settle(index, failure(instance, f"not sent: {why}", retry=retry))
 
 
+def _taken(waiting: deque[Numbered]) -> Iterator[Numbered]:
+    """What other threads have not taken from the queue."""
+    with suppress(IndexError):
+        while True:
+            yield waiting.popleft()
+
+
 def send_over(
-    association: Association, batch: Iterable[Numbered], *, transcode: bool = False
+    association: Association,
+    batch: Iterable[Numbered],
+    *,
+    transcode: bool = False,
+    stop: Callable[[], bool] | None = None,
 ) -> Iterator[tuple[int, SendOutcome]]:
     """Store instances over an open Association; the outcome of each, under the number it came with.
+
+    While the peer is at work on one, the next is read; `stop` is asked before it is sent.
 
     Raises:
         Transient: the Association was lost.
     """
-    outgoing = _Outgoing(association)
-    message_id = 0
+    outgoing = Outgoing(association)
+    before: tuple[int, StoredInstance, Request] | None = None
     for index, instance in batch:
-        message_id = message_id % 0xFFFF + 1
-        context_id = association.accepted.get((instance.sop_class_uid, instance.transfer_syntax_uid))
-        if context_id is not None:
-            yield index, _store(association, outgoing, instance, context_id, message_id)
-            continue
-        other = next(
-            (one for one in UNCOMPRESSED if (instance.sop_class_uid, one) in association.accepted), ""
-        )
-        if not transcode or not other:
-            yield index, failure(instance, f"the peer refuses {_context_name(instance)}")
-            continue
-        with tempfile.TemporaryDirectory(prefix="fiona-send-") as folder:
-            try:
-                copy = transcoded(instance, other, Path(folder) / "copy.dcm")
-            except Permanent as error:
-                yield index, failure(instance, f"the peer refuses {_context_name(instance)}, and {error}")
+        following = _prepared(outgoing, association, instance, transcode=transcode)
+        try:
+            if before is not None:
+                yield before[0], _answered(association, before[1], before[2])
+                before = None
+            if isinstance(following, SendOutcome):
+                yield index, following
                 continue
-            context_id = association.accepted[instance.sop_class_uid, other]
-            yield index, _store(association, outgoing, copy, context_id, message_id, original=instance)
+            if stop is not None and stop():
+                return
+            outgoing.send(following)
+            before = index, instance, following
+        finally:
+            if isinstance(following, Request):
+                following.close()
+    if before is not None:
+        yield before[0], _answered(association, before[1], before[2])
 
 
-def _store(
-    association: Association, outgoing: _Outgoing, instance: StoredInstance, context_id: int, message_id: int,
-    original: StoredInstance | None = None,
-) -> SendOutcome:  # fmt: skip
-    """One C-STORE, of `original` or of a transcoded copy of it."""
-    about = original or instance
+def _prepared(
+    outgoing: Outgoing, association: Association, instance: StoredInstance, *, transcode: bool
+) -> Request | SendOutcome:
+    """The request for an instance, or for its copy in a Transfer Syntax that the peer takes; else why not."""
+    context_id = association.accepted.get((instance.sop_class_uid, instance.transfer_syntax_uid))
+    if context_id is not None:
+        return _opened(outgoing, instance, instance, context_id)
+    accepted = ((instance.sop_class_uid, syntax) for syntax in UNCOMPRESSED)
+    other = next((one for one in accepted if one in association.accepted), None)
+    if not transcode or other is None:
+        return failure(instance, f"the peer refuses {_context_name(instance)}")
+    with tempfile.TemporaryDirectory(prefix="fiona-send-") as folder:
+        try:
+            copy = transcoded(instance, other[1], Path(folder) / "copy.dcm")
+        except Permanent as error:
+            return failure(instance, f"the peer refuses {_context_name(instance)}, and {error}")
+        return _opened(outgoing, instance, copy, association.accepted[other])
+
+
+def _opened(
+    outgoing: Outgoing, about: StoredInstance, instance: StoredInstance, context_id: int
+) -> Request | SendOutcome:
     try:
         descriptor = os.open(instance.path, os.O_RDONLY)
     except OSError as error:
         return failure(about, f"the file cannot be read ({error.strerror})")
     try:
-        outgoing.send(instance, descriptor, context_id, message_id)
-    except _NothingSentError as error:
+        return outgoing.prepare(instance, context_id, descriptor)
+    except NotReadError as error:
         return failure(about, str(error), retry=True)
-    finally:
-        os.close(descriptor)
-    status = association.receive(messages.C_STORE_RQ, message_id).status
-    return outcome_of(about, status, "" if original is None else instance.transfer_syntax_uid)
 
 
-class _NothingSentError(Exception):
-    """The file could not be read before anything of it was sent: the Association is still good."""
-
-
-class _Outgoing:
-    """A buffer of P-DATA-TF PDUs whose fragments are read from the file between the heads."""
-
-    def __init__(self, association: Association) -> None:
-        self._association = association
-        self._fragment = association.maximum_pdu - 6
-        self._slots = max(1, _CHUNK // (self._fragment + P_DATA_HEAD_LENGTH))
-        self._buffer = bytearray(_COMMAND_ROOM + self._slots * (self._fragment + P_DATA_HEAD_LENGTH))
-        self._view = memoryview(self._buffer)
-
-    def send(self, instance: StoredInstance, descriptor: int, context_id: int, message_id: int) -> None:
-        command = messages.encode_request(
-            messages.C_STORE_RQ,
-            message_id,
-            instance.sop_class_uid,
-            sop_instance_uid=instance.sop_instance_uid,
-            with_data_set=True,
-        )
-        begin = _COMMAND_ROOM - len(command) - P_DATA_HEAD_LENGTH
-        write_p_data_head(self._buffer, begin, len(command), context_id, command=True, last=True)
-        self._view[_COMMAND_ROOM - len(command) : _COMMAND_ROOM] = command
-        offset, remaining = instance.offset, instance.length
-        while remaining:
-            at = _COMMAND_ROOM
-            fragments: list[memoryview] = []
-            while remaining and len(fragments) < self._slots:
-                length = min(self._fragment, remaining)
-                remaining -= length
-                write_p_data_head(self._buffer, at, length, context_id, command=False, last=not remaining)
-                at += P_DATA_HEAD_LENGTH
-                fragments.append(self._view[at : at + length])
-                at += length
-            try:
-                read = os.preadv(descriptor, fragments, offset)
-            except OSError as error:
-                read, problem = -1, f"the file cannot be read ({error.strerror})"
-            else:
-                problem = "the file changed while it was being sent"
-            if read != sum(map(len, fragments)):
-                if offset == instance.offset:
-                    raise _NothingSentError(problem)
-                raise Transient(problem)  # within a message: only an abort tells the peer so
-            offset += read
-            self._association.send(self._view[begin:at])
-            begin = _COMMAND_ROOM
+def _answered(association: Association, about: StoredInstance, request: Request) -> SendOutcome:
+    status = association.receive(messages.C_STORE_RQ, request.message_id).status
+    copied = request.instance is not about
+    return outcome_of(about, status, request.instance.transfer_syntax_uid if copied else "")
 
 
 def _batches(instances: Sequence[Numbered], *, transcode: bool) -> Iterator[list[Numbered]]:
