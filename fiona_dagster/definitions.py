@@ -15,6 +15,7 @@ def defs() -> dg.Definitions:
         reconciliation,
         retirement,
         retrieval,
+        tending,
     )
     from fiona_dagster.resources.gateway import GatewayResource
     from fiona_dagster.sensors import arrival as arrivals
@@ -30,6 +31,7 @@ def defs() -> dg.Definitions:
         housekeeping.retired_partitions,
         project_records.project_records,
         retirement.retired_copies,
+        tending.tended_packages,
         notification.told_people,
     ]
     return dg.Definitions(

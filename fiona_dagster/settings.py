@@ -145,6 +145,10 @@ class Settings:
                     f"the secret file {place} cannot be read ({error.strerror})",
                     remedy="make it, readable by us only",
                 ) from error
+            except UnicodeDecodeError:
+                raise ConfigurationError(
+                    f"the secret file {place} is not text in UTF-8", remedy="write the secret as text"
+                ) from None
         raise ConfigurationError(
             f"the variable {place} is not set" if kind == "env" else "a secret reference cannot be followed",
             remedy="write env:NAME (and set NAME) or file:/path",

@@ -25,6 +25,7 @@ HOUSEKEEPING = {
     "retired_copies_job",
     "retired_partitions_job",
     "retrieval_job",
+    "tended_packages_job",
     "told_people_job",
 }
 
@@ -54,7 +55,7 @@ def test_every_sensor_schedule_and_job_says_what_it_does(definitions: dg.Definit
     repository = definitions.get_repository_def()
     jobs = [repository.get_job(name) for name in STUDY_JOBS | HOUSEKEEPING]
     found = [*repository.sensor_defs, *repository.schedule_defs, *jobs]
-    assert len(found) == 7 + 7 + 12
+    assert len(found) == 7 + 8 + 13
     assert [one.name for one in found if not (one.description or "").endswith(".")] == []
 
 

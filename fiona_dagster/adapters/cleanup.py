@@ -16,7 +16,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from fiona_dagster.adapters.packages import manifest_file, md5_file
+from fiona_dagster.adapters.package_files import manifest_file, md5_file
 from fiona_dagster.domain.errors import Permanent, Transient
 from fiona_dagster.domain.identifiers import is_safe_uid_path
 from fiona_dagster.domain.layout import Layout

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from fiona_dagster.adapters.durable import rename_durably
-from fiona_dagster.adapters.packages import manifest_file, md5_file
+from fiona_dagster.adapters.package_files import manifest_file, md5_file
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.layout import Layout
 

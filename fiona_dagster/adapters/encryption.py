@@ -8,19 +8,38 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from fiona_dagster.domain.errors import ConfigurationError, Permanent
+from fiona_dagster.domain.exports.formats import Encryption
 
-Encryption = Literal["zip", "7z"]
 SHORTEST_PASSWORD = 12
 """Characters: AES-256 is as strong as the password that its key is derived from, and a package can be attacked offline
 for as long as somebody likes."""
 _PIPE_BYTES = 1 << 20
+_ZIP_BEGINS = b"PK\x03\x04"
+
+
+@dataclass(frozen=True)
+class Seal:
+    """How a package is encrypted: `inner` is the plain package's name, the container's only entry.
+
+    Raises:
+        ConfigurationError: the password is missing or too weak.
+    """
+
+    encryption: Encryption
+    password: str = field(repr=False)
+    inner: str
+
+    def __post_init__(self) -> None:
+        check_password(self.password)
 
 
 def check_password(password: str) -> None:
@@ -36,20 +55,67 @@ def check_password(password: str) -> None:
         )
 
 
-def encrypted_name(package_name: str, encryption: Encryption) -> str:
-    """`<name>_encrypted.7z`, as FIONA has it, or `<name>_encrypted.zip`."""
-    return f"{package_name.removesuffix('.zip')}_encrypted.{encryption}"
-
-
 @contextmanager
-def encrypted(target: IO[bytes], inner: str, password: str, encryption: Encryption) -> Iterator[Any]:
-    """A stream to write the plain package into, called `inner` in the container that `target` becomes.
+def container(target: IO[bytes], seal: Seal | None) -> Iterator[Any]:
+    """A stream to write the plain package into; `target` becomes what holds it, or the package itself without a seal.
 
     Raises:
         Permanent: the container could not be written.
     """
-    with (_into_zip if encryption == "zip" else _into_7z)(target, inner, password) as stream:
+    if seal is None:
+        yield target
+        return
+    into = _into_zip if seal.encryption == "zip" else _into_7z
+    with into(target, seal.inner, seal.password) as stream:
         yield stream
+
+
+def opens(path: Path, seal: Seal) -> bool:
+    """Whether the seal's password opens the container at `path`, and a package is in it."""
+    return _opens_zip(path, seal) if seal.encryption == "zip" else _opens_7z(path, seal)
+
+
+def _opens_zip(path: Path, seal: Seal) -> bool:
+    import pyzipper
+
+    try:
+        with pyzipper.AESZipFile(path) as archive:
+            archive.setpassword(seal.password.encode())
+            with archive.open(seal.inner) as inner:
+                # the password's own check has two bytes: one of 65,536 wrong ones passes it
+                return bool(inner.read(len(_ZIP_BEGINS)) == _ZIP_BEGINS)
+    except (OSError, RuntimeError, KeyError, ValueError, EOFError, pyzipper.BadZipFile):
+        return False
+
+
+def _opens_7z(path: Path, seal: Seal) -> bool:
+    """By the list of files, which is encrypted as well. py7zr would take what a wrong password makes of it for a list,
+    of any length, one time in 256: here it is looked at, and not followed.
+    """
+    import lzma
+
+    import py7zr
+    from py7zr.archiveinfo import Header, SignatureHeader
+    from py7zr.helpers import calculate_crc32
+
+    found: list[bytes] = []
+
+    class Listing(Header):
+        def _extract_header_info(self, fp: Any) -> None:
+            found.append(fp.read())
+
+    try:
+        with path.open("rb") as stream:
+            beginning = SignatureHeader.retrieve(stream)
+            after = stream.tell()
+            stream.seek(beginning.nextheaderofs, os.SEEK_CUR)
+            header = io.BytesIO(stream.read(beginning.nextheadersize))
+            if calculate_crc32(header.getvalue()) == beginning.nextheadercrc:
+                Listing.retrieve(stream, header, after, seal.password)
+    except (OSError, ValueError, TypeError, EOFError, struct.error, lzma.LZMAError,
+            py7zr.exceptions.ArchiveError, py7zr.PasswordRequired):  # fmt: skip
+        return False
+    return any(seal.inner.encode("utf-16-le") in one for one in found)
 
 
 @contextmanager

@@ -14,26 +14,26 @@ import os
 import secrets
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from fiona_dagster.adapters.bids import written
 from fiona_dagster.adapters.durable import rename_durably, write_durably
-from fiona_dagster.adapters.encryption import Encryption, check_password, encrypted, encrypted_name, md5_of
+from fiona_dagster.adapters.encryption import Seal, container, md5_of
 from fiona_dagster.adapters.export_parts import converter, is_derived, proof_entry, study_part
+from fiona_dagster.adapters.package_files import manifest_file, md5_file
 from fiona_dagster.adapters.package_sources import Source, Verifier, converted_sources, pieces
-from fiona_dagster.adapters.packages import generators, manifest_file, md5_file
+from fiona_dagster.adapters.packages import generators
 from fiona_dagster.adapters.stored_zip import StoredZip
 from fiona_dagster.domain.errors import FionaError, Permanent, Transient
 from fiona_dagster.domain.exports.bids import Participant, dataset_files
 from fiona_dagster.domain.exports.changes import ExportContext
-from fiona_dagster.domain.exports.formats import ExportType
+from fiona_dagster.domain.exports.formats import Encryption, ExportType
 from fiona_dagster.domain.exports.profiles import ExportProfile
 from fiona_dagster.domain.exports.statement import STATEMENT_FILE, statement_of
-from fiona_dagster.domain.packaging import COMMENT_FILE, Entry, Package, md5_line
+from fiona_dagster.domain.packaging import COMMENT_FILE, Entry, Package, encrypted_name, md5_line
 
 if TYPE_CHECKING:
     from fiona_dagster.adapters.signing import SigningKey
@@ -76,14 +76,13 @@ def build_collection(
         Permanent: a file cannot be read, converted or named.
         Transient: the disk is full.
     """
-    if encryption is not None:
-        check_password(password)
+    seal = Seal(encryption, password, name) if encryption else None
     target = outbox / (encrypted_name(name, encryption) if encryption else name)
     aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
         with os.fdopen(descriptor, "w+b") as stream:
-            with _container(stream, name, password, encryption) as inside:
+            with container(stream, seal) as inside:
                 writing = _Collection(inside, profile, project, outbox, site)
                 try:
                     for one in studies:
@@ -108,15 +107,6 @@ def build_collection(
     except FionaError:
         aside.unlink(missing_ok=True)
         raise
-
-
-@contextmanager
-def _container(stream: IO[bytes], name: str, password: str, encryption: Encryption | None) -> Iterator[Any]:
-    if encryption is None:
-        yield stream
-        return
-    with encrypted(stream, name, password, encryption) as inside:
-        yield inside
 
 
 class _Collection:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fiona_dagster.adapters.durable import rename_durably, write_durably
-from fiona_dagster.adapters.packages import local_manifest
+from fiona_dagster.adapters.package_files import told_manifest
 from fiona_dagster.domain.delivery import (
     DeliveryReceipt,
     RemoteFile,
@@ -67,7 +67,7 @@ def deliver(
         line = md5_line(package.name, package.md5).encode()
         md5, md5sum, manifest = (folder / one for one in beside(package.name))
         triple = terms is not None and terms.triples
-        for place, content in [(manifest, local_manifest(package)), (md5sum, line)] if triple else []:
+        for place, content in [(manifest, told_manifest(package)), (md5sum, line)] if triple else []:
             _put(place, content)
         _put(md5, line)  # last: whoever waits for it finds everything
     except PermissionError:

@@ -12,6 +12,7 @@ from fiona_dagster.adapters import cleanup
 from fiona_dagster.adapters.delivered_packages import put_away
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.studies import StudyRecord
+from fiona_dagster.adapters.package_files import packages_in
 from fiona_dagster.domain.identifiers import StudyKey
 from fiona_dagster.domain.layout import Layout
 from fiona_dagster.domain.retention import (
@@ -171,7 +172,7 @@ def _packages(ledger: Ledger, layout: Layout) -> list[ExportStanding]:
                 # DELIVERED is only reached when every destination of the project confirmed
                 unfinished[record.name] = unfinished.get(record.name, 0) + (not done or not current)
     standings = []
-    for path in sorted((*layout.outbox.glob("*.zip"), *layout.delivered.glob("*.zip"))):
+    for path in (*packages_in(layout.outbox), *packages_in(layout.delivered)):
         facts = path.stat()
         standings.append(
             ExportStanding(

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import secrets
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fiona_dagster.adapters.bids import written
 from fiona_dagster.adapters.durable import rename_durably, write_durably
+from fiona_dagster.adapters.encryption import Seal, container, md5_of
 from fiona_dagster.adapters.export_parts import converter, is_derived, proof_entry, study_part
-from fiona_dagster.adapters.package_sources import (
-    Source,
-    Verifier,
-    converted_sources,
-    pieces,
-    value_of,
+from fiona_dagster.adapters.package_files import (
+    current_package,
+    manifest_at,
+    manifest_file,
+    md5_file,
+    refuse_another_owner,
 )
+from fiona_dagster.adapters.package_sources import Source, Verifier, converted_sources, value_of
 from fiona_dagster.adapters.proofs import versions
 from fiona_dagster.adapters.stored_zip import StoredZip
 from fiona_dagster.domain.errors import FionaError, Permanent, Transient
@@ -45,6 +45,7 @@ from fiona_dagster.domain.packaging import (
     Manifest,
     Package,
     comment_text,
+    encrypted_name,
     manifest_head,
     md5_line,
     package_name,
@@ -59,28 +60,6 @@ Progress = Callable[[int, int], None]
 """Called with the bytes packed so far and their total."""
 
 
-def md5_file(package: Path) -> Path:
-    """Where a package's MD5 stands, in the form of `md5sum`."""
-    return package.with_name(f"{package.name}.md5")
-
-
-def manifest_file(package: Path) -> Path:
-    """Where a package's manifest stands."""
-    return package.with_name(f"{package.name}.manifest.json")
-
-
-def local_manifest(package: Package) -> bytes:
-    """The manifest beside a package in the outbox.
-
-    Raises:
-        Permanent: it is not there.
-    """
-    try:
-        return manifest_file(package.path).read_bytes()
-    except OSError as error:
-        raise Permanent(f"the manifest is not in the outbox ({error.strerror}): build it again") from None
-
-
 def build(
     study: VerifiedStudy,
     export: ExportProfile | ExportType,
@@ -90,6 +69,7 @@ def build(
     proof: Path | None = None,
     context: ExportContext = NO_CONTEXT,
     site: SigningKey | None = None,
+    password: str = "",
 ) -> Package:
     """Build the package of a verified study, or return the one that is already there.
 
@@ -101,8 +81,10 @@ def build(
         proof: of the release; it goes with its files.
         context: what the format needs besides the copies.
         site: signs which files a package of changed or converted copies has, and which proof they come from.
+        password: of a package that the project wants encrypted; it is nowhere kept.
 
     Raises:
+        ConfigurationError: the package is to be encrypted, and the password is missing or too weak.
         Hold: a file is no longer the one that was verified.
         Permanent: a file is gone or cannot be read as DICOM, the conversion failed, a value does not fit, or the outbox
             holds another participant's or event's package under this name.
@@ -114,22 +96,26 @@ def build(
         export_digest=profile.digest,
         context_digest=context.digest if profile.wants_demographics else "",
         statement=STATEMENT_FORMAT if site is not None and proof is not None and is_derived(profile) else "",
+        encryption=profile.encryption,
     )
     accession = value_of(study, "AccessionNumber")
     name = package_name(
         study.project, study.participant, study.event, study.study_instance_uid, accession, profile.label
     )
+    seal = None
+    if profile.encryption:
+        seal, name = Seal(profile.encryption, password, name), encrypted_name(name, profile.encryption)
     target = outbox / name
     for place in (target, outbox / DELIVERED_FOLDER / name):
-        existing = _existing_manifest(place)
-        _refuse_another_owner(existing, head)
-        current = _current(place, existing, head)
+        existing = manifest_at(place)
+        refuse_another_owner(existing, head)
+        current = current_package(place, existing, head, seal)
         if current is not None:
             return replace(current, destination=profile.destination, export=profile.label)
     try:
         with TemporaryDirectory(dir=outbox, prefix="tmp_") as scratch:
             return replace(
-                _built(study, profile, context, Path(scratch), target, head, progress, proof, site),
+                _built(study, profile, context, Path(scratch), target, head, progress, proof, site, seal),
                 destination=profile.destination,
                 export=profile.label,
             )
@@ -149,6 +135,7 @@ def _built(
     progress: Progress | None,
     proof: Path | None,
     site: SigningKey | None,
+    seal: Seal | None,
 ) -> Package:
     part = study_part(study, profile, context, scratch)
     sources = list(part.sources)
@@ -170,7 +157,7 @@ def _built(
     if not part.sources:
         texts[WARNING_FILE] = warning_text(manifest).encode()
 
-    def sealed(files: tuple[Entry, ...]) -> dict[str, bytes]:
+    def signed(files: tuple[Entry, ...]) -> dict[str, bytes]:
         if site is None or not head.statement:
             return {}
         sums = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
@@ -185,7 +172,7 @@ def _built(
         )  # fmt: skip
         return {STATEMENT_FILE: site.sign(content)}
 
-    return _publish(target, manifest, sources, progress, texts, sealed)
+    return _publish(target, manifest, sources, progress, texts, signed, seal)
 
 
 def generators(converted_by: str) -> list[tuple[str, str]]:
@@ -200,11 +187,12 @@ def _publish(
     sources: list[Source],
     progress: Progress | None,
     texts: dict[str, bytes],
-    sealed: Callable[[tuple[Entry, ...]], dict[str, bytes]],
+    signed: Callable[[tuple[Entry, ...]], dict[str, bytes]],
+    seal: Seal | None,
 ) -> Package:
     aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        size, md5, files = _write(aside, sources, progress, texts, sealed)
+        size, md5, files = _write(aside, sources, progress, texts, signed, seal)
         manifest = replace(manifest, files=files)
         package = Package(
             target.name, target, size, md5, manifest.content_sha256, len(sources), manifest.revision
@@ -226,89 +214,30 @@ def _write(
     sources: list[Source],
     progress: Progress | None,
     texts: dict[str, bytes],
-    sealed: Callable[[tuple[Entry, ...]], dict[str, bytes]],
+    signed: Callable[[tuple[Entry, ...]], dict[str, bytes]],
+    seal: Seal | None,
 ) -> tuple[int, str, tuple[Entry, ...]]:
     total, done = sum(s.entry.size_bytes for s in sources), 0
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
-    with os.fdopen(descriptor, "wb", buffering=0) as stream:
-        archive, verifier = StoredZip(stream), Verifier()
-        try:
-            for name, raw in texts.items():
-                archive.add(name, len(raw), zlib.crc32(raw), (raw,))
-            for source in sources:
-                crc, content = verifier.content(source)
-                archive.add(source.entry.name, source.entry.size_bytes, crc, content)
-                done += source.entry.size_bytes
-                if progress:
-                    progress(done, total)
-            verifier.confirm()
-            for name, raw in sealed(verifier.entries()).items():
-                archive.add(name, len(raw), zlib.crc32(raw), (raw,))
-            md5 = archive.close()
-        finally:
-            archive.stop()
-            verifier.stop()
+    descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
+    with os.fdopen(descriptor, "w+b", buffering=0 if seal is None else -1) as stream:
+        with container(stream, seal) as inside:
+            archive, verifier = StoredZip(inside), Verifier()
+            try:
+                for name, raw in texts.items():
+                    archive.add(name, len(raw), zlib.crc32(raw), (raw,))
+                for source in sources:
+                    crc, content = verifier.content(source)
+                    archive.add(source.entry.name, source.entry.size_bytes, crc, content)
+                    done += source.entry.size_bytes
+                    if progress:
+                        progress(done, total)
+                verifier.confirm()
+                for name, raw in signed(verifier.entries()).items():
+                    archive.add(name, len(raw), zlib.crc32(raw), (raw,))
+                md5 = archive.close()
+            finally:
+                archive.stop()
+                verifier.stop()
+        stream.flush()
         os.fsync(stream.fileno())
-    return archive.size_bytes, md5, verifier.entries()
-
-
-def _existing_manifest(target: Path) -> dict[str, Any]:
-    """The manifest beside `target`; empty where there is none or it is no manifest: then it is written anew."""
-    with suppress(OSError, ValueError):
-        found = json.loads(manifest_file(target).read_bytes())
-        return found if isinstance(found, dict) else {}
-    return {}
-
-
-def _refuse_another_owner(existing: dict[str, Any], head: Manifest) -> None:
-    """Names are cleaned, so two participants or events could share one; neither may replace the other's package."""
-    for field in ("project", "participant", "event"):
-        if existing.get(field, getattr(head, field)) != getattr(head, field):
-            raise Permanent(
-                f"the outbox holds a package of the same name with another {field}: rename one of them"
-            )
-
-
-def _current(target: Path, existing: dict[str, Any], head: Manifest) -> Package | None:
-    """The package in the outbox, if it was made from these files by this method and its bytes are still right.
-
-    A newer revision of unchanged files gets a manifest that says so; the zip stays.
-    """
-    wanted = ("sources", "profile", "method_digest", "study_instance_uid", "export_type", "converter",
-              "export_digest", "context_digest", "statement")  # fmt: skip
-    # manifests of earlier versions lack what was blank
-    if not existing or any(existing.get(name, "") != getattr(head, name) for name in wanted):
-        return None
-    recorded = existing.get("package") or {}
-    digest = hashlib.md5(usedforsecurity=False)
-    try:
-        size = target.stat().st_size
-        with target.open("rb", buffering=0) as stream:
-            for piece in pieces(stream):
-                digest.update(piece)
-    except OSError:
-        return None
-    if size != recorded.get("size") or digest.hexdigest() != recorded.get("md5"):
-        return None
-    files = tuple(
-        Entry(f["name"], f["sha256"], f["size"], f["sop_instance_uid"], f.get("source_sha256", ""))
-        for f in existing["files"]
-    )
-    package = Package(
-        target.name,
-        target,
-        size,
-        str(recorded["md5"]),
-        str(recorded["content_sha256"]),
-        len(files),
-        head.revision,
-    )
-    line = md5_line(target.name, package.md5).encode()
-    if not md5_file(target).exists() or md5_file(target).read_bytes() != line:
-        write_durably(md5_file(target), line)
-    if existing.get("revision") != head.revision:
-        unconverted = tuple(sorted(existing["not_converted"].items()))
-        omitted = tuple(sorted((existing.get("left_out") or {}).items()))
-        manifest = replace(head, files=files, not_converted=unconverted, left_out=omitted)
-        write_durably(manifest_file(target), manifest.as_json(package))
-    return package
+    return aside.stat().st_size, md5 if seal is None else md5_of(aside), verifier.entries()

@@ -5,7 +5,6 @@ It can be interrupted and called again: what is gone is found gone.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from fiona_dagster.adapters import cleanup
 from fiona_dagster.adapters.dicom_scu import query_instances, send
+from fiona_dagster.adapters.package_files import manifest_at, packages_in
 from fiona_dagster.adapters.package_retraction import retract
-from fiona_dagster.adapters.packages import manifest_file
 from fiona_dagster.adapters.rejection_note import NoteSubject, RejectedInstance, rejection_note
 from fiona_dagster.domain.errors import ConfigurationError, Permanent, Transient
 from fiona_dagster.domain.retirement import CopyReceipt, Outcome, is_settled, pacs_receipt
@@ -194,7 +193,7 @@ class _Work:
     def own_files(self) -> Iterator[CopyReceipt]:
         """The outbox and our own copies; the received images stay the hospital's, and go with retention."""
         layout, mine = self._settings.layout, self._transfer
-        found = sorted((*layout.outbox.glob("*.zip"), *layout.delivered.glob("*.zip")))
+        found = (*packages_in(layout.outbox), *packages_in(layout.delivered))
         names = [one for one in found if self._is_ours(one)]
         if names:
             for folder in (layout.outbox, layout.delivered):
@@ -217,10 +216,7 @@ class _Work:
 
     def _is_ours(self, package: Path) -> bool:
         """Whether a package in the outbox is this transfer's, by its manifest."""
-        try:
-            manifest = json.loads(manifest_file(package).read_bytes())
-        except (OSError, ValueError):
-            return False
+        manifest = manifest_at(package)
         uids = {row.study_instance_uid for row in self._rows if row.study_instance_uid}
         named = (manifest.get("project"), manifest.get("participant"), manifest.get("event"))
         wanted = (self._transfer.project, self._transfer.participant, self._transfer.event)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fiona_dagster.adapters.packages import local_manifest
+from fiona_dagster.adapters.package_files import told_manifest
 from fiona_dagster.adapters.sftp_checksum import holds
 from fiona_dagster.adapters.sftp_server_sums import server_says
 from fiona_dagster.adapters.sftp_writing import REQUEST_BYTES, RemoteWriter
@@ -225,7 +225,7 @@ class _Delivery:
         md5, md5sum, manifest = beside(name)
         triple = []
         if self._terms.triples:
-            triple = [(manifest, local_manifest(self._package)), (md5sum, line)]
+            triple = [(manifest, told_manifest(self._package)), (md5sum, line)]
         return [*triple, (md5, line)]
 
     def _beside(self, name: str, content: bytes) -> None:

@@ -12,6 +12,8 @@ import re
 import tarfile
 from typing import TYPE_CHECKING
 
+from fiona_dagster.domain.packaging import stem_of
+
 if TYPE_CHECKING:
     from paramiko import SFTPClient
 
@@ -28,7 +30,7 @@ def server_says(client: SFTPClient, place: str, md5: str) -> bool:
     """
     written = client.stat(place).st_mtime or 0
     folder, name = posixpath.split(place)
-    names = {f"{stem}.md5sum_server" for stem in (name, name.removesuffix(".zip"))}
+    names = {f"{stem}.md5sum_server" for stem in (name, stem_of(name))}
     for one in sorted(names):
         content = _read(client, posixpath.join(folder, one), _LONGEST_SUM, not_before=written)
         if content is not None and _sum(content) == md5:

@@ -7,6 +7,7 @@ import hmac
 from fiona_dagster.assets.releases import release_key
 from fiona_dagster.domain.deid.codes import Code
 from fiona_dagster.domain.deid.dates import restored_date
+from fiona_dagster.domain.delivery import NOT_SEALED
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.exports.changes import ExportContext
 from fiona_dagster.domain.exports.demographics import Demographics
@@ -50,6 +51,24 @@ def export_context(gateway: GatewayResource, transfer: Transfer, profile: Export
         birth_dates_may_leave=project.dates_may_be_restored or project.date_mode == "keep",
         digest=hmac.digest(key, _DIGEST + text.encode(), "sha256").hex(),
     )
+
+
+def export_password(gateway: GatewayResource, profile: ExportProfile) -> str:
+    """The password of an encrypted export, blank for another: followed at the last moment and never kept.
+
+    Raises:
+        ConfigurationError: it is not there, or too weak: the package is not made, and is made once it is right.
+    """
+    from fiona_dagster.adapters.encryption import check_password
+
+    if not profile.encryption:
+        return ""
+    try:
+        password = gateway.settings.secret(profile.password_ref)
+        check_password(password)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{NOT_SEALED}{error.problem}", remedy=error.remedy) from None
+    return password
 
 
 def _demographics(

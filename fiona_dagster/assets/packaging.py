@@ -10,7 +10,7 @@ from fiona_dagster.adapters.ledger.deliveries import DELIVERY_FAILED
 from fiona_dagster.adapters.ledger.parcels import Parcel
 from fiona_dagster.assets.costs import Spent
 from fiona_dagster.assets.descriptions import EXPORT, OWNER, stage_tags
-from fiona_dagster.assets.exports import export_context
+from fiona_dagster.assets.exports import export_context, export_password
 from fiona_dagster.assets.failures import reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.assets.readiness import ready
@@ -171,17 +171,21 @@ def _exports(gateway: GatewayResource, transfer: Transfer, verified: VerifiedStu
 def _build(
     gateway: GatewayResource, transfer: Transfer, verified: VerifiedStudy, export: ExportProfile
 ) -> Package:
+    from fiona_dagster.adapters.package_files import remove_other_forms
     from fiona_dagster.adapters.packages import build
 
     study = gateway.ledger.studies.get(transfer.study_key)
-    return build(
+    package = build(
         verified,
         export,
         gateway.settings.layout.outbox,
         proof=release_proof(gateway, study, transfer),
         context=export_context(gateway, transfer, export),
         site=gateway.signing_key,
+        password=export_password(gateway, export),
     )
+    remove_other_forms(package)  # what was never to leave unencrypted, and was made before, is not left lying
+    return package
 
 
 def _settle(gateway: GatewayResource, parcels: list[Parcel], state: SendingState, error: FionaError) -> None:

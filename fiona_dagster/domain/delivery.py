@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
-from fiona_dagster.domain.packaging import Package
+from fiona_dagster.domain.packaging import Package, stem_of
 
 if TYPE_CHECKING:
     from fiona_dagster.domain.exports.profiles import ExportProfile
     from fiona_dagster.domain.project import Destination
+
+NOT_SEALED = "an encrypted package has no usable password: "
+"""Begins the reason of a package that is not made for want of its password, and is made once that is there."""
 
 
 class TakenOut(Exception):
@@ -83,7 +86,7 @@ def pause(sent_bytes: int, elapsed_seconds: float, bytes_per_second: float) -> f
 
 def beside(package_name: str) -> tuple[str, ...]:
     """Names of all that may lie beside a package at its destination, FIONA's triple among it (fiona-behaviour 8)."""
-    stem = package_name.removesuffix(".zip")
+    stem = stem_of(package_name)
     return (
         f"{package_name}.md5",
         f"{stem}.md5sum",

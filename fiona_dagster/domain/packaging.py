@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fiona_dagster.domain.exports.formats import ExportType
+from fiona_dagster.domain.exports.formats import Encryption, ExportType
 from fiona_dagster.domain.layout import safe_name
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ MANIFEST_FORMAT = "fiona-package/1"
 COMMENT_FILE = "fiona.txt"
 WARNING_FILE = "warning.txt"
 PROOF_FILE = "proof.json"
+PACKAGE_SUFFIXES = (".zip", ".7z")
 NAME_LIMIT = 220
-"""Bytes: `.md5`, `.manifest.json` and the ends of temporary names must still fit into the 255 of a file name."""
+"""Bytes: `_encrypted`, `.manifest.json` and the ends of temporary names must still fit into the 255 of a file name."""
 _PART_LIMIT = 120
 """Characters that `safe_name` keeps of a part."""
 _NOT_PURE = re.compile(r"[^a-zA-Z0-9_^åÅøØæÆ]")
@@ -98,7 +100,7 @@ class Manifest:
     `not_converted` holds, for NIFTI, the copy's Series Instance UIDs without a result, with the reason.
     `left_out` counts instances that the format does not take, by reason. `export_digest` stands for the project's
     choices (see `domain.exports.profiles`), `context_digest` for demographics, keyed. `statement`: the format of the
-    signed statement inside, see `domain.exports.statement`.
+    signed statement inside, see `domain.exports.statement`. `encryption`: of the container that the package lies in.
     """
 
     project: str
@@ -117,6 +119,7 @@ class Manifest:
     export_digest: str = ""
     context_digest: str = ""
     statement: str = ""
+    encryption: str = ""
 
     @property
     def content_sha256(self) -> str:
@@ -138,7 +141,12 @@ class Manifest:
                 "content_sha256": package.content_sha256,
             },
         }
-        return (json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+        return manifest_as_json(body)
+
+
+def manifest_as_json(manifest: Mapping[str, Any]) -> bytes:
+    """A manifest as it stands in its file."""
+    return (json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def manifest_head(study: VerifiedStudy, export_type: ExportType, *, converter: str = "") -> Manifest:
@@ -189,6 +197,29 @@ def package_name(
         names[4][:16],
     )
     return "_".join((*names, str(export_type))) + ".zip"
+
+
+def encrypted_name(name: str, encryption: Encryption) -> str:
+    """`<name>_encrypted.7z`, as FIONA has it, or `<name>_encrypted.zip`."""
+    return f"{stem_of(name)}_encrypted.{encryption}"
+
+
+def forms_of(name: str) -> frozenset[str]:
+    """Every name that a package may have had, encrypted or not, of one that is called `name`."""
+    stem = stem_of(name).removesuffix("_encrypted")
+    return frozenset({f"{stem}.zip", f"{stem}_encrypted.zip", f"{stem}_encrypted.7z"})
+
+
+def stem_of(name: str) -> str:
+    """A package's name without its ending."""
+    return next((name.removesuffix(one) for one in PACKAGE_SUFFIXES if name.endswith(one)), name)
+
+
+def told_beside(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What of a manifest may lie beside its package: of an encrypted one nothing about its files, which are hidden."""
+    if not manifest.get("encryption"):
+        return manifest
+    return {name: one for name, one in manifest.items() if name not in ("files", "not_converted", "left_out")}
 
 
 def entry_name(

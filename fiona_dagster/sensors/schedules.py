@@ -14,6 +14,7 @@ _TIMES = {
     "reconciliation": "*/15 * * * *",
     "four_accounts": "23 1-23 * * *",  # FIONA's getAllPatients2, parseAllPatients, whatIsInIDS7: hourly
     "project_records": "7-59/15 * * * *",  # FIONA's populateProjects; a delivery tells its project at once
+    "tended_packages": "12-57/15 * * * *",
     "disk_cleanup": "30 * * * *",  # clearOldFiles.sh: hourly at :30
     "retired_copies": "45 * * * *",
     "retired_partitions": "2 3 * * *",  # with clearStaleLinks.sh
@@ -23,6 +24,7 @@ _PURPOSES = {
     "four_accounts": "Compares REDCap, ledger, releases and research PACS, and keeps WhatIsInIDS7.",
     "reconciliation": "Compares the ledger with the files on disk, and tells REDCap what it missed.",
     "project_records": "Tells the projects' own REDCap of studies that it missed, and of approvals that end.",
+    "tended_packages": "Tries packages again whose password is there now.",
     "disk_cleanup": "Deletes confirmed studies and packages above the disk limits, stale links and leftovers.",
     "retired_copies": "Looks again for copies of withdrawn participants and wrong assignments.",
     "retired_partitions": "Takes keys of studies out of Dagster that ended or wait for a person, with their runs.",

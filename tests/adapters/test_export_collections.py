@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from fiona_dagster.adapters import stored_zip
-from fiona_dagster.adapters.encryption import Encryption
 from fiona_dagster.adapters.export_collections import CollectedStudy, build_collection
-from fiona_dagster.adapters.packages import md5_file
+from fiona_dagster.adapters.package_files import md5_file
 from fiona_dagster.domain.errors import ConfigurationError, Hold
 from fiona_dagster.domain.exports.bids import Session
 from fiona_dagster.domain.exports.changes import NO_CONTEXT
 from fiona_dagster.domain.exports.collections import Place
+from fiona_dagster.domain.exports.formats import Encryption
 from fiona_dagster.domain.exports.profiles import NATIVE
 from fiona_dagster.domain.packaging import Package
 from tests.conftest import need_program

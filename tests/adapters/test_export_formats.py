@@ -15,7 +15,8 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from fiona_dagster.adapters import package_sources
-from fiona_dagster.adapters.packages import build, manifest_file
+from fiona_dagster.adapters.package_files import manifest_file
+from fiona_dagster.adapters.packages import build
 from fiona_dagster.domain.deid.dates import DateShift
 from fiona_dagster.domain.errors import Hold, Permanent
 from fiona_dagster.domain.exports.changes import ExportContext

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fiona_dagster.adapters import nifti
-from fiona_dagster.adapters.packages import build, manifest_file
+from fiona_dagster.adapters.package_files import manifest_file
+from fiona_dagster.adapters.packages import build
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.exports.formats import ExportType
 from fiona_dagster.domain.verification import VerifiedStudy

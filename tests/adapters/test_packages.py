@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from fiona_dagster.adapters import package_sources
-from fiona_dagster.adapters.packages import build, manifest_file, md5_file
+from fiona_dagster.adapters.package_files import manifest_file, md5_file
+from fiona_dagster.adapters.packages import build
 from fiona_dagster.adapters.stored_zip import StoredZip
 from fiona_dagster.domain.errors import FionaError, Hold, Permanent
 from fiona_dagster.domain.exports.formats import ExportType

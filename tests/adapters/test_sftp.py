@@ -8,7 +8,7 @@ import paramiko
 import pytest
 
 from fiona_dagster.adapters import folder_destination, sftp
-from fiona_dagster.adapters.packages import manifest_file
+from fiona_dagster.adapters.package_files import manifest_file
 from fiona_dagster.domain.delivery import TakenOut
 from fiona_dagster.domain.delivery_settings import DeliveryTerms
 from fiona_dagster.domain.errors import Permanent, Transient

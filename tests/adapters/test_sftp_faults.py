@@ -19,7 +19,7 @@ from typing import Any, cast
 import pytest
 
 from fiona_dagster.adapters import sftp
-from fiona_dagster.adapters.packages import manifest_file
+from fiona_dagster.adapters.package_files import manifest_file
 from fiona_dagster.adapters.sftp_packets import FIRST_ID
 from fiona_dagster.adapters.sftp_writing import RemoteWriter
 from fiona_dagster.domain.delivery import pause

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 from fiona_dagster.domain.errors import Permanent
+
+Encryption = Literal["zip", "7z"]
+"""The container of a package that only a password opens: AES-256, in a 7z with hidden names."""
 
 
 class ExportType(StrEnum):

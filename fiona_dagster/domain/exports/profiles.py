@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fiona_dagster.domain.deid.dictionary import standard_vr, tag_of
 from fiona_dagster.domain.errors import ConfigurationError, Permanent
-from fiona_dagster.domain.exports.formats import ExportType
+from fiona_dagster.domain.exports.formats import Encryption, ExportType
 
 if TYPE_CHECKING:
     from fiona_dagster.domain.deid.codes import DateMode
@@ -33,6 +34,16 @@ _NOT_YOURS = frozenset({0x0002, 0x0012, 0x0028, 0x7FE0})
 _STRUCTURE = frozenset({0x00080005, 0x00080008, 0x00080060, 0x00080201})
 CONVERTED = frozenset({ExportType.NIFTI, ExportType.BIDS})
 """Formats that hold no DICOM."""
+_CONTAINERS: dict[str, Encryption | Literal[""]] = {
+    "": "",
+    "0": "",
+    "1": "zip",
+    "2": "7z",
+    "zip": "zip",
+    "7z": "7z",
+}
+"""Choices of `export_encryption` in REDCap, and their names."""
+_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+")
 _DEMOGRAPHICS = "sex, age and birth date as the project's REDCap has them, where it does"
 
 
@@ -41,7 +52,8 @@ class ExportProfile:
     """One export of a project. `label` is what stands for it in the package's name.
 
     `tag_overrides` are (keyword, text); the text may name `{project}`, `{participant}`, `{event}` and `{accession}`.
-    `destination` names the only destination that gets it; blank: all of them get it.
+    `destination` names the only destination that gets it; blank: all of them get it. `password_ref` says where the
+    password of an encrypted one is found, and is never the password.
     """
 
     export_type: ExportType
@@ -51,6 +63,8 @@ class ExportProfile:
     destination: str = ""
     restore_dates: bool = False
     demographics: bool = False
+    encryption: Encryption | Literal[""] = ""
+    password_ref: str = ""
 
     def __post_init__(self) -> None:
         if not self.label:
@@ -97,8 +111,10 @@ class ExportProfile:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that decides about a package besides its study; blank for a format as it comes."""
-        if self == ExportProfile(self.export_type, self.label, destination=self.destination):
+        """SHA-256 of all that decides about a package's files besides its study; blank for a format as it comes."""
+        if replace(self, encryption="", password_ref="") == ExportProfile(
+            self.export_type, self.label, destination=self.destination
+        ):
             return ""
         template = self.template.text if self.template else ""
         said = [self.export_type.value, template, self.tag_overrides, self.restores_dates, self.demographics]
@@ -145,6 +161,11 @@ def export_profiles(
         if any(one.label == profile.label for one in found):
             name = safe_name(str(row.get("export_name") or ""), fallback="")
             profile = replace(profile, label=f"{profile.label}-{name}")
+        if profile.label.endswith("_encrypted"):
+            raise ConfigurationError(
+                f"export {number}: export_name ends in '_encrypted', as names of encrypted packages do", place=place,
+                remedy="choose another name",
+            )  # fmt: skip
         if any(one.label == profile.label for one in found):
             raise ConfigurationError(
                 f"two exports of one format are called '{row.get('export_name', '')}'", place=place,
@@ -177,6 +198,7 @@ def _profile(row: Mapping[str, Any], place: str) -> ExportProfile | None:
             raise ConfigurationError(
                 f"{field} changes nothing in {export_type}, {why}", place=place, remedy="empty the field"
             )
+    encryption, password_ref = _encryption(row, place)
     return ExportProfile(
         export_type,
         template=folder_template(text, known=known, place=place) if text else None,
@@ -184,7 +206,29 @@ def _profile(row: Mapping[str, Any], place: str) -> ExportProfile | None:
         destination=str(row.get("export_dest_name") or "").strip(),
         restore_dates=restore,
         demographics=demographics,
+        encryption=encryption,
+        password_ref=password_ref,
     )
+
+
+def _encryption(row: Mapping[str, Any], place: str) -> tuple[Encryption | Literal[""], str]:
+    """The container and where its password is found. No message repeats a value: it might be the password."""
+    asked = row.get("export_encryption")
+    container = _CONTAINERS.get("" if asked is None else str(asked).strip().lower())
+    reference = str(row.get("export_password_ref") or "").strip()
+    if container is None:
+        problem, remedy = (
+            "export_encryption is neither zip nor 7z",
+            "use 1 (zip) or 2 (7z), or leave it empty",
+        )
+    elif reference and not _REFERENCE.fullmatch(reference):
+        problem, remedy = "export_password_ref is not a secret reference", "write env:NAME or file:/path"
+    elif bool(container) != bool(reference):
+        problem = "export_encryption and export_password_ref are not both given"
+        remedy = "give both for packages that only a password opens, else none"
+    else:
+        return container, reference
+    raise ConfigurationError(problem, place=place, remedy=remedy)
 
 
 def tag_overrides(given: object, *, place: str) -> tuple[tuple[str, str], ...]:

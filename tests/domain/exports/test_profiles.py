@@ -126,3 +126,43 @@ def test_an_export_of_a_project_goes_to_a_destination_that_it_has() -> None:
         project_from_fields(row, [], place="x")
     with pytest.raises(ConfigurationError, match="list of fields"):
         project_from_fields({**row, "export_profiles": ["native"]}, [], place="x")
+
+
+def test_encryption_is_a_container_and_where_its_password_is_found() -> None:
+    plain, one, two = profiles(
+        {"export_format": "1"},
+        {
+            "export_format": "1",
+            "export_name": "a",
+            "export_encryption": "1",
+            "export_password_ref": "env:LAB",
+        },
+        {"export_format": "3", "export_encryption": "7z", "export_password_ref": "file:/data/config/lab"},
+    )
+    assert (plain.encryption, one.encryption, two.encryption) == ("", "zip", "7z")
+    assert (one.password_ref, two.password_ref) == ("env:LAB", "file:/data/config/lab")
+    assert one.digest == plain.digest  # the files are the same
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"export_encryption": "1"},
+        {"export_password_ref": "env:LAB"},
+        {"export_encryption": "rar", "export_password_ref": "env:LAB"},
+        {"export_encryption": "1", "export_password_ref": "correct horse battery"},
+        {"export_encryption": "correct horse battery", "export_password_ref": "env:LAB"},
+        {"export_encryption": "1", "export_password_ref": "env:correct horse"},
+    ],
+)
+def test_an_encryption_without_a_usable_reference_does_not_load_and_no_value_is_repeated(
+    more: dict[str, str],
+) -> None:
+    with pytest.raises(ConfigurationError, match="export 1: export_") as caught:
+        profiles({"export_format": "1", **more})
+    assert "correct" not in str(caught.value)
+
+
+def test_no_plain_export_has_the_name_of_an_encrypted_one() -> None:
+    with pytest.raises(ConfigurationError, match="_encrypted"):
+        profiles({"export_format": "1"}, {"export_format": "1", "export_name": "a_encrypted"})

@@ -1,0 +1,39 @@
+"""Packages on their way that nobody works on at present: what they wait for may have come."""
+
+from dagster import AssetExecutionContext, MaterializeResult, asset
+
+from fiona_dagster.assets.descriptions import HOUSEKEEPING, OWNER, stage_tags
+from fiona_dagster.assets.exports import export_password
+from fiona_dagster.assets.failures import reporting_failures
+from fiona_dagster.domain.delivery import NOT_SEALED
+from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.forwarding import SendingState
+from fiona_dagster.resources.gateway import GatewayResource
+
+WHO = "tended_packages"
+"""Whom the audit names."""
+
+
+@asset(group_name=HOUSEKEEPING, kinds={"sftp"}, owners=[OWNER], tags=stage_tags("delivery"))
+def tended_packages(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult[None]:
+    """Packages that could not be made for want of their password, and are made now that it is there."""
+    with reporting_failures():
+        return MaterializeResult(metadata={"passwords_found": find_passwords(gateway)})
+
+
+def find_passwords(gateway: GatewayResource) -> int:
+    """Have packages tried again whose password is there now; returns how many."""
+    found = 0
+    for one in gateway.ledger.parcels.queue((SendingState.FAILED,)):
+        project = gateway.projects().get(one.project) if one.reason.startswith(NOT_SEALED) else None
+        if project is None:
+            continue
+        try:
+            for export in project.exports:
+                if export.label == one.export:
+                    export_password(gateway, export)
+        except ConfigurationError:
+            continue
+        gateway.ledger.parcels.retry(one, "", who=WHO, now=gateway.now())
+        found += 1
+    return found
