@@ -7,12 +7,12 @@ cut into tiles, so that memory of a look is bounded and nothing far away counts;
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fiona_dagster.adapters.text_lines import Line, Rectangle, course_of, picture_of, pieces_of
 from fiona_dagster.adapters.text_models import text_probability
 from fiona_dagster.domain.pixels.windowing import View, windows_of_grey
 
@@ -40,27 +40,6 @@ _THICK = 64
 """Pixels in one look from which something is no line; a line that thick is found by a smaller look."""
 _STROKE = 15
 """Pixels that a stroke may be wide to stay when anatomy is taken away."""
-_FULL = 0.6
-"""Share of a box that its line must fill; an oblique line is cut into smaller boxes until it does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rectangle:
-    """Left, top, right and bottom (behind the last) in pixels of the view."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of text: upright rectangles that cover it, and its picture turned so that it reads from left to right."""
-
-    pieces: tuple[Rectangle, ...]
-    score: float
-    picture: View
 
 
 def lines_of(view: View, *, is_colour: bool = False) -> tuple[list[Line], int]:
@@ -78,10 +57,11 @@ def lines_of(view: View, *, is_colour: bool = False) -> tuple[list[Line], int]:
         scales.append(2.0)
     found: list[Line] = []
     runs = 0
-    looks = [(scale, _scaled(view, scale)) for scale in scales]
+    looks = [(scale, view, _scaled(view, scale)) for scale in scales]
     if is_colour:
-        looks.append((1.0, windows_of_grey(view)))
-    for scale, scaled in looks:
+        grey = windows_of_grey(view)
+        looks.append((1.0, grey, grey))
+    for scale, source, scaled in looks:
         for turned in (False, True):
             seen = np.ascontiguousarray(np.rot90(scaled)) if turned else scaled
             probability, cost = _probability(seen)
@@ -90,7 +70,7 @@ def lines_of(view: View, *, is_colour: bool = False) -> tuple[list[Line], int]:
             if thick.any():
                 probability, more = _second_look(seen, probability, thick)
                 runs += more
-            found.extend(_components(seen, probability, view.shape[:2], scale, turned=turned))
+            found.extend(_components(seen, probability, source, scale, turned=turned))
     found.sort(key=lambda line: -line.score * line.picture.shape[1])
     return found, runs
 
@@ -168,7 +148,7 @@ def _tiles(length: int) -> Iterator[tuple[int, int]]:
 
 
 def _components(
-    view: View, probability: npt.NDArray[np.float32], shape: tuple[int, ...], scale: float, *, turned: bool
+    view: View, probability: npt.NDArray[np.float32], source: View, scale: float, *, turned: bool
 ) -> Iterator[Line]:
     count, labels, stats, _ = cv2.connectedComponentsWithStats((probability >= LIKELY).astype(np.uint8))
     for number in range(1, count):
@@ -188,10 +168,11 @@ def _components(
         grown = np.asarray(cv2.dilate(np.pad(part, border).astype(np.uint8), spread))
         mask = _lengthened(grown.astype(bool), right, down)
         pieces = tuple(
-            _in_view(piece, left - border, top - border, view.shape, shape, scale, turned=turned)
-            for piece in _pieces(mask, thickness)
+            _in_view(piece, left - border, top - border, view.shape, source.shape, scale, turned=turned)
+            for piece in pieces_of(mask, thickness)
         )
-        yield Line(pieces, float(inside.mean()), _picture(view, points, reach))
+        course = course_of(source, points, reach, scale, len(view) if turned else None)
+        yield Line(pieces, float(inside.mean()), picture_of(view, points, reach), course)
 
 
 def _end(points: npt.NDArray[np.float32]) -> tuple[int, int]:
@@ -211,29 +192,6 @@ def _lengthened(mask: Mask, right: int, down: int) -> Mask:
     for share in (-1.0, -0.5, 0.5, 1.0) if right or down else ():
         longer |= np.roll(mask, (round(share * down), round(share * right)), axis=(0, 1))
     return longer
-
-
-def _pieces(mask: Mask, thickness: float) -> Iterator[Rectangle]:
-    """Rectangles that cover a mask and little else: halved along the longer side while they are mostly empty."""
-    waiting = [Rectangle(0, 0, mask.shape[1], mask.shape[0])]
-    while waiting:
-        box = waiting.pop()
-        inside = mask[box.top : box.bottom, box.left : box.right]
-        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-        if not rows.size:
-            continue
-        left, right = box.left + int(columns[0]), box.left + int(columns[-1]) + 1
-        top, bottom = box.top + int(rows[0]), box.top + int(rows[-1]) + 1
-        filled = float(mask[top:bottom, left:right].mean())
-        width, height = right - left, bottom - top
-        if filled >= _FULL or max(width, height) <= 2 * max(8.0, thickness):
-            yield Rectangle(left, top, right, bottom)
-        elif width >= height:
-            middle = left + width // 2
-            waiting += [Rectangle(left, top, middle, bottom), Rectangle(middle, top, right, bottom)]
-        else:
-            middle = top + height // 2
-            waiting += [Rectangle(left, top, right, middle), Rectangle(left, middle, right, bottom)]
 
 
 def _in_view(
@@ -258,16 +216,3 @@ def _in_view(
         max(1, min(shape[1], upper[0])),
         max(1, min(shape[0], upper[1])),
     )
-
-
-def _picture(view: View, points: npt.NDArray[np.float32], reach: int) -> View:
-    """The line cut out and turned upright, as far as the look was."""
-    (x, y), (width, height), angle = cv2.minAreaRect(points)
-    if width < height:
-        width, height, angle = height, width, angle - 90
-    angle = (angle + 90) % 180 - 90
-    size = max(8, round(width + 2 * reach)), max(8, round(height + 1.4 * reach))
-    matrix = cv2.getRotationMatrix2D((x, y), angle, 1.0)
-    matrix[:, 2] += np.array([size[0] / 2 - x, size[1] / 2 - y])
-    cut = cv2.warpAffine(view, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(cut, dtype=np.uint8)

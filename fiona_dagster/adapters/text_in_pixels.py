@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from fiona_dagster.adapters.pixel_frames import decoded_frames, describe
-from fiona_dagster.adapters.text_detection import Line, lines_of
+from fiona_dagster.adapters.text_detection import lines_of
+from fiona_dagster.adapters.text_ends import Followed, beyond_ends
+from fiona_dagster.adapters.text_lines import Line, Rectangle
 from fiona_dagster.adapters.text_models import recognized
 from fiona_dagster.domain.pixels.boxes import Box, FramesText, joined_in_time
 from fiona_dagster.domain.pixels.frames import Frame, ImagePixel, Stored
@@ -34,6 +36,8 @@ _SURE = 0.8
 _NEARLY_ALL = 0.9
 _DENSEST = 0.9
 """Characters that a line has at least for each of its heights that it is long, but for one."""
+_FOLLOWED = 0.5
+"""Confidence from which a line is followed beyond its ends: below it most are none."""
 _PART = 0.5
 """Confidence at most in what was read of a line in part."""
 _THICKER = 2.0
@@ -123,48 +127,68 @@ def boxes_of_view(view: View, *, is_colour: bool = False, recognize: bool = True
     """
     lines, runs = lines_of(view, is_colour=is_colour)
     chosen = _distinct(lines, (view.shape[0], view.shape[1]))
-    texts = _texts([one.line for one in chosen if one.is_read], recognize=recognize)
-    known: list[tuple[str, float]] = []
+    readings = _readings([one.line for one in chosen if one.is_read], recognize=recognize)
+    known: list[_Reading] = []
     for one in chosen:
         if one.is_read:
-            known.append(next(texts))
+            known.append(next(readings))
         else:
-            known.append(known[one.within] if one.within is not None else ("", one.line.score))
+            known.append(known[one.within] if one.within is not None else _Reading("", one.line.score))
     boxes = [
-        Box(
-            first_frame=0,
-            last_frame=0,
-            left=piece.left,
-            top=piece.top,
-            width=piece.right - piece.left,
-            height=piece.bottom - piece.top,
-            text=text,
-            confidence=confidence if text else one.line.score,
-        )
-        for one, (text, confidence) in zip(chosen, known, strict=True)
+        _box(piece, read.text, read.confidence if read.text else one.line.score)
+        for one, read in zip(chosen, known, strict=True)
         for piece in one.line.pieces
     ]
+    if recognize:
+        boxes += [_box(piece, "", _PART) for piece in _beyond(chosen, known, view.shape)]
     return boxes, runs
 
 
-def _texts(lines: Sequence[Line], *, recognize: bool) -> Iterator[tuple[str, float]]:
+def _box(piece: Rectangle, text: str, confidence: float) -> Box:
+    width, height = piece.right - piece.left, piece.bottom - piece.top
+    return Box(0, 0, piece.left, piece.top, width, height, text, confidence)
+
+
+def _beyond(chosen: Sequence[_Chosen], known: Sequence[_Reading], shape: tuple[int, ...]) -> list[Rectangle]:
+    """What stands where lines that were read go on."""
+    covered = np.zeros(shape[:2], dtype=bool)
+    for one in chosen:
+        for piece in one.line.pieces:
+            covered[piece.top : piece.bottom, piece.left : piece.right] = True
+    followed = [
+        Followed(one.line.course, read.turned)
+        for one, read in zip(chosen, known, strict=True)
+        if one.is_read and read.text.strip() and read.confidence >= _FOLLOWED
+    ]
+    return beyond_ends(followed, covered)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What was read of a line, how sure that is, and whether it stands on its head."""
+
+    text: str
+    confidence: float
+    turned: bool = False
+
+
+def _readings(lines: Sequence[Line], *, recognize: bool) -> Iterator[_Reading]:
     if not recognize:
-        return iter([("", line.score) for line in lines])
-    upright = recognized([line.picture for line in lines])
-    doubted = [number for number, (_, confidence) in enumerate(upright) if confidence < _SURE]
+        return iter([_Reading("", line.score) for line in lines])
+    found = [_Reading(*one) for one in recognized([line.picture for line in lines])]
+    doubted = [number for number, one in enumerate(found) if one.confidence < _SURE]
     turned = recognized([np.ascontiguousarray(lines[number].picture[::-1, ::-1]) for number in doubted])
     for number, other in zip(doubted, turned, strict=True):
-        upright[number] = max(upright[number], other, key=lambda result: result[1])
-    return iter(_doubting_gaps(one, line) for one, line in zip(upright, lines, strict=True))
+        found[number] = max(found[number], _Reading(*other, turned=True), key=lambda one: one.confidence)
+    return iter(_doubting_gaps(one, line) for one, line in zip(found, lines, strict=True))
 
 
-def _doubting_gaps(result: tuple[str, float], line: Line) -> tuple[str, float]:
+def _doubting_gaps(reading: _Reading, line: Line) -> _Reading:
     """A reading that is too short for its line has passed over something: it is no longer sure."""
-    text, confidence = result
     height, width = line.picture.shape[:2]
-    return (
-        (text, confidence) if len(text) + 1 >= _DENSEST * width / height else (text, min(confidence, _PART))
-    )
+    if len(reading.text) + 1 >= _DENSEST * width / height:
+        return reading
+    return replace(reading, confidence=min(reading.confidence, _PART))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ installation that is broken, and says so. One thread each: the processes that re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +23,8 @@ DETECTOR, RECOGNIZER = "PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx"
 _STRIDE = 32
 """The detector halves an image five times."""
 _BORDER = 8
-_LINE_HEIGHT = 48
+LINE_HEIGHT = 48
+"""Pixels that a line is high for the reader."""
 _WIDEST_LINE, _NARROWEST_BATCH = 1600, 128
 _BATCH = 8
 
@@ -53,26 +54,47 @@ def text_probability(view: View) -> npt.NDArray[np.float32]:
 def recognized(lines: Sequence[View]) -> list[tuple[str, float]]:
     """What stands in upright pictures of single lines, and how sure that is (0 to 1)."""
     results: list[tuple[str, float]] = [("", 0.0)] * len(lines)
-    order = sorted(range(len(lines)), key=lambda number: lines[number].shape[1] / lines[number].shape[0])
-    for start in range(0, len(order), _BATCH):
-        batch = order[start : start + _BATCH]
-        for number, result in zip(batch, _read([lines[number] for number in batch]), strict=True):
-            results[number] = result
+    for number, scores, _ in _scored(lines):
+        results[number] = _decoded(scores, _characters())
     return results
 
 
-def _read(lines: Sequence[View]) -> list[tuple[str, float]]:
+def character_places(lines: Sequence[View], sure: float) -> list[list[float]]:
+    """Where in upright pictures of single lines characters stand, of which the reader is so sure (0 to 1): the middle
+    of each, in pixels of the picture scaled to `LINE_HEIGHT`. Blanks are none."""
+    results: list[list[float]] = [[] for _ in lines]
+    blank = len(_characters()) - 1
+    for number, scores, step in _scored(lines):
+        best, most = scores.argmax(axis=1), scores.max(axis=1)
+        steps = np.flatnonzero((best != 0) & (best != blank) & (most >= sure))
+        results[number] = [(float(one) + 0.5) * step for one in steps]
+    return results
+
+
+def _scored(lines: Sequence[View]) -> Iterator[tuple[int, npt.NDArray[np.float32], float]]:
+    """Number of a line, its scores of each step along it, and how many pixels of the scaled picture a step is.
+
+    One batch at a time: each step has a score for each of thousands of characters.
+    """
+    order = sorted(range(len(lines)), key=lambda number: lines[number].shape[1] / lines[number].shape[0])
+    for start in range(0, len(order), _BATCH):
+        batch = order[start : start + _BATCH]
+        scores, step = _scores([lines[number] for number in batch])
+        for number, one in zip(batch, scores, strict=True):
+            yield number, one, step
+
+
+def _scores(lines: Sequence[View]) -> tuple[npt.NDArray[np.float32], float]:
     scaled: list[npt.NDArray[Any]] = []
     for line in lines:
-        width = min(_WIDEST_LINE, max(_LINE_HEIGHT, round(line.shape[1] * _LINE_HEIGHT / line.shape[0])))
-        scaled.append(cv2.resize(line, (width, _LINE_HEIGHT), interpolation=cv2.INTER_CUBIC))
+        width = min(_WIDEST_LINE, max(LINE_HEIGHT, round(line.shape[1] * LINE_HEIGHT / line.shape[0])))
+        scaled.append(cv2.resize(line, (width, LINE_HEIGHT), interpolation=cv2.INTER_CUBIC))
     widest = max(_NARROWEST_BATCH, *(line.shape[1] for line in scaled))
-    values = np.zeros((len(scaled), 3, _LINE_HEIGHT, widest), dtype=np.float32)
+    values = np.zeros((len(scaled), 3, LINE_HEIGHT, widest), dtype=np.float32)
     for number, line in enumerate(scaled):
         values[number, :, :, : line.shape[1]] = (line.astype(np.float32) / 127.5 - 1.0).transpose(2, 0, 1)
-    session = _session(RECOGNIZER)
-    characters = _characters()
-    return [_decoded(one, characters) for one in _run(session, values)]
+    scores = _run(_session(RECOGNIZER), values)
+    return scores, widest / scores.shape[1]
 
 
 def _decoded(scores: npt.NDArray[np.float32], characters: Sequence[str]) -> tuple[str, float]:
