@@ -70,7 +70,7 @@ def image_pixel_of(instance: InstanceFile) -> ImagePixel:
         bits_stored=stored,
         high_bit=_number(dataset, _HIGH) or stored - 1,
         pixel_representation=numbers[_SIGNED],
-        palette=_palette(dataset) if interpretation == "PALETTE COLOR" else None,
+        palette=_palette(dataset, numbers[_SIGNED]) if interpretation == "PALETTE COLOR" else None,
         window=_window(dataset),
     )
 
@@ -107,8 +107,11 @@ def _window(dataset: DataSet) -> tuple[float, float] | None:
     return (center - intercept) / slope, width / abs(slope)
 
 
-def _palette(dataset: DataSet) -> Palette:
+def _palette(dataset: DataSet, pixel_representation: int) -> Palette:
     """The colours of an object, segmented tables expanded.
+
+    The first value that is mapped has the sign of the pixels (PS3.3 C.7.6.3.1.5). Tables that say 16 bits and hold
+    fewer are taken by what they hold: shown by what they say, all of their colours would be black.
 
     Raises:
         Undecodable: it has none that can be understood.
@@ -133,6 +136,8 @@ def _palette(dataset: DataSet) -> Palette:
             colours = apply_color_lut(np.arange(first, first + entries), tables)
     except Exception:  # noqa: BLE001 - pydicom raises anything at a damaged table
         raise Undecodable("the palette of the image is missing or damaged") from None
+    if pixel_representation and first >= 1 << 15:
+        first -= 1 << 16
     if colours.dtype.itemsize > 1:
-        colours = colours >> 8
+        colours = colours >> max(0, int(colours.max()).bit_length() - 8)
     return Palette(first, np.ascontiguousarray(colours[:, :3], dtype=np.uint8))

@@ -30,6 +30,7 @@ _HALF_COLOUR = "YBR_FULL_422"
 _DAMAGED = "the pixel data is damaged: a frame cannot be decoded"
 _MISSING = "the pixel data has fewer frames than NumberOfFrames says"
 _EXCESS = "the pixel data has more frames than NumberOfFrames says"
+_LITTLE_NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"})
 _LOSSLESS_SIGNED = ("1.2.840.10008.1.2.4.8", "1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")
 """JPEG-LS and JPEG 2000: their codestreams say for themselves how many bits a sample has."""
 
@@ -141,7 +142,10 @@ def _decode(
     shape: tuple[int, ...] = (image.rows, image.columns)
     if image.samples_per_pixel > 1:
         shape += (image.samples_per_pixel,)
-    arrays = decoder.iter_array(source, indices=wanted, raw=True, **options)
+    if image.bits_allocated == image.samples_per_pixel == 1 and image.transfer_syntax_uid in _LITTLE_NATIVE:
+        arrays = _bits(source, image, wanted)
+    else:
+        arrays = decoder.iter_array(source, indices=wanted, raw=True, **options)
     numbers = count() if wanted is None else iter(wanted)
     done = 0
     while (decoded := _next(arrays)) is not None:
@@ -154,6 +158,20 @@ def _decode(
         done += 1
     if done < (image.number_of_frames if wanted is None else len(wanted)):
         raise Undecodable(_MISSING)
+
+
+def _bits(
+    source: BinaryIO, image: ImagePixel, wanted: list[int] | None
+) -> Iterator[tuple[Stored, dict[str, Any]]]:
+    """Native frames of one bit, which begin inside of bytes (PS3.5 8.1.1): pydicom takes each from a byte's start."""
+    start, size = source.tell(), image.rows * image.columns
+    for frame in range(image.number_of_frames) if wanted is None else wanted:
+        whole, inside = divmod(frame * size, 8)
+        source.seek(start + whole)
+        packed = np.frombuffer(source.read(-(-(inside + size) // 8)), np.uint8)
+        bits = np.unpackbits(packed, bitorder="little")[inside : inside + size]
+        stored = bits.reshape(image.rows, image.columns)
+        yield stored, {"photometric_interpretation": image.photometric_interpretation}
 
 
 def _next(arrays: Iterator[tuple[Any, dict[str, Any]]]) -> tuple[Stored, dict[str, Any]] | None:

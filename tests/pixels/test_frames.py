@@ -12,6 +12,7 @@ from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from fiona_dagster.adapters.pixel_frames import Undecodable, decoded_frames, describe
+from fiona_dagster.domain.pixels.windowing import view_of
 from tests.pixels.images import image_file
 
 _CHANCE = np.random.default_rng(7)
@@ -54,19 +55,52 @@ def test_bits_above_those_stored_are_kept_as_an_overlay_may_stand_there(tmp_path
     assert np.array_equal(next(decoded_frames(path)).stored, stored[0])
 
 
-def test_a_palette_is_read_as_colours(tmp_path: Path) -> None:
-    tables = {
+@pytest.mark.parametrize("shape", [(3, 5, 3), (1, 5, 3), (2, 8, 8), (4, 7, 9)])
+def test_frames_of_one_bit_come_whole_also_where_they_begin_inside_of_bytes(
+    tmp_path: Path, shape: tuple[int, int, int]
+) -> None:
+    stored = _CHANCE.integers(0, 2, shape).astype("u1")
+    packed = np.packbits(stored.reshape(-1), bitorder="little").tobytes()
+    path = _edited(
+        image_file(tmp_path / "image.dcm", stored),
+        BitsAllocated=1, BitsStored=1, HighBit=0, PixelData=packed + b"\0" * (len(packed) % 2),
+    )  # fmt: skip
+    assert np.array_equal([frame.stored for frame in decoded_frames(path)], stored)
+    last = shape[0] - 1
+    assert np.array_equal(next(decoded_frames(path, frames=[last])).stored, stored[last])
+
+
+def _tables(first: int = 0, step: int = 256) -> dict[str, Any]:
+    return {
         f"{colour}PaletteColorLookupTable{part}": value
         for number, colour in enumerate(("Red", "Green", "Blue"))
         for part, value in (
-            ("Descriptor", [256, 0, 16]),
-            ("Data", (np.arange(256, dtype="<u2") * 256 + number).tobytes()),
+            ("Descriptor", [256, first, 16]),
+            ("Data", (np.arange(256, dtype="<u2") * step + (number if step > 1 else 0)).tobytes()),
         )
     }
-    path = image_file(tmp_path / "image.dcm", _noise("u1", 1, 8, 8), interpretation="PALETTE COLOR", **tables)
+
+
+def test_a_palette_is_read_as_colours(tmp_path: Path) -> None:
+    path = image_file(
+        tmp_path / "image.dcm", _noise("u1", 1, 8, 8), interpretation="PALETTE COLOR", **_tables()
+    )
     palette = describe(path).palette
     assert palette is not None
     assert (palette.first, palette.colours.shape, palette.colours[200].tolist()) == (0, (256, 3), [200] * 3)
+
+
+@pytest.mark.parametrize(("dtype", "first"), [("u1", 0), ("i2", -20), ("i2", 5)])
+@pytest.mark.parametrize("step", [256, 1])
+def test_what_a_palette_shows_is_seen_whatever_its_sign_and_the_depth_that_it_says(
+    tmp_path: Path, dtype: str, first: int, step: int
+) -> None:
+    stored = np.full((1, 64, 64), first + 10, dtype=dtype)
+    stored[0, 20:40, 30:33] = first + 210
+    tables = _tables(first, step)
+    path = image_file(tmp_path / "image.dcm", stored, interpretation="PALETTE COLOR", **tables)
+    view = view_of(next(decoded_frames(path)), describe(path))
+    assert (view[25, 20].tolist(), view[25, 31].tolist()) == ([10] * 3, [210] * 3)
 
 
 def _edited(path: Path, **attributes: Any) -> Path:
