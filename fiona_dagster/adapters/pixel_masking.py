@@ -29,6 +29,7 @@ from fiona_dagster.domain.pixels.masked_attributes import follow
 from fiona_dagster.domain.pixels.masks import MARGIN, Mask, Masking, around, of_template, settled
 from fiona_dagster.domain.pixels.suspicion import (
     is_of_the_image_alone,
+    keeps_pixels,
     overlay_bits,
     ultrasound_regions,
 )
@@ -48,7 +49,7 @@ def suspected_series(treated: Sequence[Treated]) -> dict[int, str]:
     """What is to be read, by position: every instance of a series of which one is suspected, with the series' reason.
 
     The reason that most of its images have is the series'. What is held for another reason stays held. A scout is read
-    and says nothing of the slices beside it.
+    and says nothing of the slices beside it. An image that the project excludes is not asked for the others' sake.
     """
     raised: dict[str, Counter[str]] = {}
     alone = {n: one.suspicion for n, one in enumerate(treated) if is_of_the_image_alone(one.suspicion)}
@@ -59,7 +60,8 @@ def suspected_series(treated: Sequence[Treated]) -> dict[int, str]:
     return alone | {
         position: reasons[one.series]
         for position, one in enumerate(treated)
-        if one.series in reasons and (one.suspicion or one.instance.disposition == "released")
+        if one.series in reasons
+        and (one.suspicion or (one.instance.disposition == "released" and not one.keeps_pixels))
     }
 
 
@@ -119,6 +121,8 @@ class _Masker:
         return result
 
     def _masking(self, path: Path, dataset: DataSet, image: ImagePixel, reason: str) -> Masking:
+        if keeps_pixels(dataset, self._policy):
+            return Masking(reason, overlay_bits=overlay_bits(dataset))
         described = describe_device(dataset)
         template = fitting(self._policy.templates, described)
         masks: list[Mask] = []

@@ -52,13 +52,15 @@ class Task:
 class Treated(NamedTuple):
     """What became of one source, and whose it says it is: Study Instance UID and PatientID, None where unreadable.
 
-    `suspicion` says why its pixels are to be read before it is released, in which `series` of the originals.
+    `suspicion` says why its pixels are to be read before it is released, in which `series` of the originals;
+    `keeps_pixels` that the project excludes it from that, whatever others of its series say.
     """
 
     instance: DeidentifiedInstance
     patient: tuple[str, str] | None
     series: str = ""
     suspicion: str = ""
+    keeps_pixels: bool = False
 
 
 class Suspected(Exception):
@@ -78,6 +80,7 @@ def deidentify_part(
 ) -> list[Treated]:
     """De-identify the sources at `positions`; those that have a reason not to be released are read all the same."""
     from fiona_dagster.domain.deid.engine import Deidentifier
+    from fiona_dagster.domain.pixels.suspicion import keeps_pixels
 
     def originals() -> OriginalValues:
         from fiona_dagster.adapters.seen_elements import gather_originals
@@ -104,7 +107,8 @@ def deidentify_part(
             treated.append(Treated(result, None))
         else:
             series = first_text(file.dataset, SERIES_INSTANCE_UID)
-            treated.append(Treated(result, patient_of(file), series, suspicion))
+            keeps = keeps_pixels(file.dataset, task.request.project.pixels)
+            treated.append(Treated(result, patient_of(file), series, suspicion, keeps))
         done()
     return treated
 

@@ -207,6 +207,31 @@ def test_excluded_images_keep_their_pixels_and_classified_ones_are_read(tmp_path
     assert isinstance(verify_release(study, plain, asked, KEY, Profile()), VerifiedStudy)
 
 
+@pytest.mark.usefixtures("play")
+def test_an_excluded_image_keeps_its_pixels_beside_others_of_its_series(tmp_path: Path) -> None:
+    other, overlaid = image(2), image(3)
+    other.ImageComments = "not so"
+    overlaid.PixelData = (np.arange(1024, dtype="u2") | 0x4000).tobytes()
+    del overlaid[0x60003000]
+    overlaid.add_new(0x60000100, "US", 16)
+    overlaid.add_new(0x60000102, "US", 14)
+    excluded = replace(MASKS, exclusions=(Exclusion(0x00204000, "PLANTED"),))
+    given = sources(tmp_path / "in", image(1), other, overlaid)
+    asked, study = made(given, tmp_path, excluded)
+    assert [one.disposition for one in study.instances] == ["released"] * 3
+    first, second, third = (one.masking for one in study.instances)
+    assert first is None
+    assert second is not None
+    assert second.boxes
+    assert third is not None
+    assert (third.boxes, third.overlay_bits) == ((), 0x4000)
+    copies = [dcmread(asked.folder / one.path) for one in study.instances]
+    assert copies[0].PixelData == image(1).PixelData
+    assert copies[2].PixelData == np.arange(1024, dtype="u2").tobytes()
+    assert copies[2].BurnedInAnnotation == "YES"  # nobody has looked
+    assert isinstance(verify_release(study, given, asked, KEY, Profile()), VerifiedStudy)
+
+
 def test_ultrasound_keeps_its_regions_and_a_template_adds_to_them(tmp_path: Path, play: Play) -> None:
     play()
     given = sources(tmp_path / "in", ultrasound())

@@ -56,7 +56,8 @@ def follow(
     Args:
         before: elements in ascending order.
         syntax: how they are encoded.
-        masking: what was masked; where that is nothing, the pixels were read and are as they were.
+        masking: what was masked; where that is nothing, the pixels were read and are as they were. Without sources
+            and boxes nobody looked for text: only overlays left their bits.
         image: of the original.
         new: where the pixels are no longer compressed.
 
@@ -77,7 +78,7 @@ def follow(
 def _changed(
     values: Mapping[int, bytes], masking: Masking, image: ImagePixel, new: Reencoded | None
 ) -> dict[int, tuple[str, bytes]]:
-    changed = {_BURNED_IN_ANNOTATION: ("CS", b"NO")}
+    changed = {_BURNED_IN_ANNOTATION: ("CS", b"NO")} if masking.sources or masking.boxes else {}
     if not masking.changes_pixels:
         return changed
     kinds = values.get(_IMAGE_TYPE, b"").rstrip(b" \0").split(b"\\")

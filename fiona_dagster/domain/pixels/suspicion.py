@@ -54,7 +54,7 @@ def pixel_text_reason(  # noqa: PLR0911 — one sentence a rule, in their order
     """
     if overlay_bits(dataset):
         return _PREFIX + "an overlay lies in unused bits of the pixel data"
-    if any(one.matches(all_text(dataset, one.tag)) for one in policy.exclusions):
+    if keeps_pixels(dataset, policy):
         return ""
     annotation = first_text(dataset, _BURNED_IN_ANNOTATION).upper()
     if annotation == "YES":
@@ -71,6 +71,11 @@ def pixel_text_reason(  # noqa: PLR0911 — one sentence a rule, in their order
     if not why and masked:
         why = _device(dataset) or ("" if believed else _looked_at(dataset))
     return _PREFIX + why if why else ""
+
+
+def keeps_pixels(dataset: DataSet, policy: PixelPolicy) -> bool:
+    """Whether the project excludes an image from masking, whatever other images of its series say."""
+    return any(one.matches(all_text(dataset, one.tag)) for one in policy.exclusions)
 
 
 def classified_reason(classify_types: Sequence[str], series_description: str) -> str:
