@@ -153,15 +153,16 @@ class _Masker:
     def _preview(
         self, source: SourceInstance, result: DeidentifiedInstance, dataset: DataSet, image: ImagePixel
     ) -> None:
+        """What was overlooked can only be seen where nothing was masked: such images are sampled like the others."""
         from fiona_dagster.adapters.pixel_review import is_sampled, write_preview
 
         policy, series = self._policy, result.series_instance_uid
         if self._review is None or not policy.reviewed_percent:
             return
-        if result.masking is None or not result.masking.changes_pixels:
-            return
-        if series not in self._shown or is_sampled(result.sop_instance_uid, policy.reviewed_percent):
-            self._shown.add(series)
+        is_first = series not in self._shown and result.masking is not None and result.masking.changes_pixels
+        if is_first or is_sampled(result.sop_instance_uid, policy.reviewed_percent):
+            if is_first:
+                self._shown.add(series)
             write_preview(
                 self._review, source.path, self._folder / result.path, result, describe_device(dataset)
             )

@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from fiona_dagster.domain.deidentification import DeidentifiedInstance
-    from fiona_dagster.domain.pixels.frames import Stored
+    from fiona_dagster.domain.pixels.frames import Frame, ImagePixel, Stored
     from fiona_dagster.domain.pixels.templates import Rectangle
 
 WAITING, CONFIRMED, CORRECTED = "waiting", "confirmed", "corrected"
 _FRAMES = 6
 """Frames of one object that a sheet shows, evenly over its time."""
-_SIDE = 512
-"""Pixels of the longer side of a preview."""
+_SIDE = 1024
+"""Pixels of the longer side of a preview: small letters must be legible, or nobody can say that they are gone."""
 _GAP = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """One masked image that a person may look at. `name` is the SOP Instance UID of the copy.
+    """One image that was read and that a person may look at. `name` is the SOP Instance UID of the copy.
 
     `device` is what a template may ask of it, `boxes` are (left, top, width, height), each once whatever its frames.
     """
@@ -54,7 +54,7 @@ class Preview:
 
 
 def is_sampled(sop_instance_uid: str, percent: int) -> bool:
-    """Whether a masked image is shown: the same ones each time, by a hash of the copy's UID."""
+    """Whether an image that was read is shown: the same ones each time, by a hash of the copy's UID."""
     number = int.from_bytes(hashlib.sha256(sop_instance_uid.encode()).digest()[:4], "big")
     return number % 100 < percent
 
@@ -62,7 +62,7 @@ def is_sampled(sop_instance_uid: str, percent: int) -> bool:
 def write_preview(
     folder: Path, original: Path, copy: Path, instance: DeidentifiedInstance, device: Mapping[str, str]
 ) -> None:
-    """Draw the contact sheet of a masked image, and write its record.
+    """Draw the contact sheet of an image that was read, and write its record.
 
     A decision on the same boxes stays; on others it is asked for again.
 
@@ -137,13 +137,11 @@ def _sheet(original: Path, copy: Path) -> Image:
 
     from fiona_dagster.adapters.pixel_frames import decoded_frames, describe
 
-    count = describe(original).number_of_frames
+    before, after = describe(original), describe(copy)
+    count = before.number_of_frames
     wanted = sorted({round(step * (count - 1) / max(1, _FRAMES - 1)) for step in range(_FRAMES)})
     pairs = [
-        (
-            _shown(one.stored, one.photometric_interpretation),
-            _shown(other.stored, other.photometric_interpretation),
-        )
+        (_shown(one, before), _shown(other, after))
         for one, other in zip(
             decoded_frames(original, frames=wanted), decoded_frames(copy, frames=wanted), strict=True
         )
@@ -156,18 +154,18 @@ def _sheet(original: Path, copy: Path) -> Image:
     return sheet
 
 
-def _shown(stored: Stored, photometric_interpretation: str) -> Image:
-    """A frame as a person can look at it: stretched to its own values, no matter what the object's window is."""
+def _shown(frame: Frame, image: ImagePixel) -> Image:
+    """A frame as a person can look at it, in its colours; grey is stretched, no matter what the object's window is."""
     from PIL import Image
 
-    if stored.ndim == 3 and stored.shape[2] == 3:
-        mode = "YCbCr" if photometric_interpretation.startswith("YBR") else "RGB"
-        picture = Image.fromarray(_bytes(stored), mode).convert("RGB")
+    from fiona_dagster.domain.pixels.windowing import image_bits, view_of
+
+    if frame.stored.ndim == 3 or image.palette is not None:
+        picture = Image.fromarray(view_of(frame, image))
     else:
-        grey = _bytes(stored if stored.ndim == 2 else stored[..., 0])
-        picture = Image.fromarray(
-            255 - grey if photometric_interpretation == "MONOCHROME1" else grey
-        ).convert("RGB")
+        grey = _bytes(image_bits(frame.stored, image))
+        inverted = frame.photometric_interpretation == "MONOCHROME1"
+        picture = Image.fromarray(255 - grey if inverted else grey).convert("RGB")
     picture.thumbnail((_SIDE, _SIDE))
     return picture
 
@@ -175,8 +173,6 @@ def _shown(stored: Stored, photometric_interpretation: str) -> Image:
 def _bytes(stored: Stored) -> npt.NDArray[np.uint8]:
     import numpy as np
 
-    if stored.dtype == np.uint8 and stored.ndim == 3:
-        return np.ascontiguousarray(stored)
     values = np.nan_to_num(stored.astype(np.float64))
     low, high = float(values.min()), float(values.max())
     return ((values - low) * (255.0 / max(high - low, 1.0))).astype(np.uint8)

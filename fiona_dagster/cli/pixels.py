@@ -64,6 +64,9 @@ def review(
 @click.argument("number")
 @click.option("--name", required=True, help="Name of the template.")
 @click.option("--mask", "masks", multiple=True, help="LEFT,TOP,WIDTH,HEIGHT to mask besides what was masked.")
+@click.option(
+    "--series", "of_series", is_flag=True, help="Mask what was masked in any preview of its series."
+)
 @click.option("--only", is_flag=True, help="Mask what --mask names and nothing of what was masked.")
 @click.option(
     "--keep", "keeps", multiple=True, help="LEFT,TOP,WIDTH,HEIGHT to keep; everything else is masked."
@@ -75,6 +78,7 @@ def propose(
     number: str,
     name: str,
     masks: tuple[str, ...],
+    of_series: bool,
     only: bool,
     keeps: tuple[str, ...],
     add: bool,
@@ -88,11 +92,13 @@ def propose(
     from fiona_dagster.adapters.pixel_templates import add_template, as_yaml
     from fiona_dagster.domain.pixels.templates import proposed
 
-    if keeps and (masks or only):
-        raise click.UsageError("--keep goes without --mask and --only.")
+    if (keeps and (masks or only)) or (of_series and (keeps or only)):
+        raise click.UsageError("--keep goes without --mask, --only and --series, --only without --series.")
     gateway, key, found = _previews(study, config_file)
     _, folder, one = _numbered(found, number)
-    boxes = [_rectangle(text) for text in masks] + ([] if only or keeps else list(one.boxes))
+    boxes = [_rectangle(text) for text in masks]
+    if not only and not keeps:
+        boxes += [box for like in _alike(found, one, of_series=of_series) for box in like.boxes]
     template = proposed(name, one.device, boxes, [_rectangle(text) for text in keeps])
     if not add:
         click.echo(as_yaml(template), nl=False)
@@ -122,6 +128,12 @@ def _previews(study: str, config_file: Path | None) -> tuple[Opened, str, list[t
     folders = sorted(one for one in base.iterdir() if one.is_dir()) if base.is_dir() else []
     found = [(folder, one) for folder in folders for one in previews(folder)]
     return gateway, record.key, [(str(n), folder, one) for n, (folder, one) in enumerate(found, 1)]
+
+
+def _alike(found: list[tuple[str, Path, Preview]], one: Preview, *, of_series: bool) -> list[Preview]:
+    """A preview, or all of its series that the same template would fit."""
+    same = [(other.series, other.device) == (one.series, one.device) for _, _, other in found]
+    return [other for fits, (_, _, other) in zip(same, found, strict=True) if fits] if of_series else [one]
 
 
 def _numbered(found: list[tuple[str, Path, Preview]], number: str) -> tuple[str, Path, Preview]:

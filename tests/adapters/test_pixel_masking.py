@@ -280,6 +280,31 @@ def test_a_person_sees_both_sides_and_what_was_decided_stays_until_the_boxes_cha
         decide(tmp_path / "review", "1.2.3", CONFIRMED, by="anna")
 
 
+def test_what_was_read_and_left_as_it_is_is_sampled_too(tmp_path: Path, play: Play) -> None:
+    play()
+    given = sources(tmp_path / "in", image())
+    made(given, tmp_path)
+    assert [one.boxes for one in previews(tmp_path / "review")] == [()]
+    made(given, tmp_path / "none", replace(MASKS, reviewed_percent=0))
+    assert previews(tmp_path / "none" / "review") == []
+
+
+@pytest.mark.usefixtures("play")
+def test_a_sheet_shows_the_colours_of_a_palette(tmp_path: Path) -> None:
+    from PIL import Image
+
+    coloured = image()
+    coloured.PhotometricInterpretation = "PALETTE COLOR"
+    coloured.PixelData = np.full(1024, 7, "u2").tobytes()
+    for name, table in (("Red", 0), ("Green", 200), ("Blue", 0)):
+        setattr(coloured, f"{name}PaletteColorLookupTableDescriptor", [256, 0, 16])
+        values = np.full(256, table * 257, "<u2")
+        setattr(coloured, f"{name}PaletteColorLookupTableData", values.tobytes())
+    _, study = made(sources(tmp_path / "in", coloured), tmp_path)
+    with Image.open(tmp_path / "review" / f"{study.instances[0].sop_instance_uid}.png") as sheet:
+        assert sheet.getpixel((10, 8)) == (0, 200, 0)
+
+
 @pytest.mark.usefixtures("play")
 def test_a_correction_becomes_a_template_that_fits_the_next_image(tmp_path: Path) -> None:
     given = sources(tmp_path / "in", image())

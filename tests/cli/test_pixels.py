@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from fiona_dagster.adapters.ledger import Ledger
@@ -56,10 +57,30 @@ def test_a_person_lists_confirms_and_corrects(study: str, tmp_path: Path) -> Non
     assert "- [5, 6, 7, 8]" in run("propose", study, "1", "--name", "c", "--mask", "5,6,7,8", "--only")
 
 
+def test_a_template_may_have_the_boxes_of_all_previews_of_its_series(study: str, tmp_path: Path) -> None:
+    (folder,) = (path.parent for path in tmp_path.rglob("2.25.7.json"))
+    device = {**RECORD["device"], "Rows": "99"}  # type: ignore[dict-item]
+    for name, change in (
+        ("2.25.8", {"boxes": [[9, 9, 2, 2]]}),
+        ("2.25.9", {"boxes": [[70, 1, 2, 2]], "series": "2.25.5"}),
+        ("2.25.91", {"boxes": [[71, 1, 2, 2]], "device": device}),
+    ):
+        (folder / f"{name}.json").write_text(json.dumps({**RECORD, "name": name, **change}))
+    (template,) = yaml.safe_load(run("propose", study, "1", "--name", "a", "--series", "--mask", "5,6,7,8"))
+    assert template["mask"] == [[1, 2, 30, 4], [5, 6, 7, 8], [9, 9, 2, 2]]
+    (template,) = yaml.safe_load(run("propose", study, "1", "--name", "a"))
+    assert template["mask"] == [[1, 2, 30, 4]]
+
+
 def test_what_is_not_there_or_no_rectangle_is_refused(study: str) -> None:
     with pytest.raises(ConfigurationError, match="no preview 2"):
         run("review", study, "--confirm", "2")
-    for wrong in (["--mask", "1,2,3"], ["--mask", "1,2,3,x"], ["--keep", "1,2,3,4", "--only"]):
+    for wrong in (
+        ["--mask", "1,2,3"],
+        ["--mask", "1,2,3,x"],
+        ["--keep", "1,2,3,4", "--only"],
+        ["--series", "--only"],
+    ):
         assert (
             CliRunner().invoke(command.pixels, ["propose", study, "1", "--name", "n", *wrong]).exit_code == 2
         )

@@ -43,7 +43,7 @@ class Exclusion(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class PixelPolicy:
     """What a project decided. `allowed` are words, in small letters, that stay beside those of our own list;
-    `reviewed_percent` of the masked images, and one of each series, are shown to a person."""
+    `reviewed_percent` of the images that were read, and one masked image of each series, are shown to a person."""
 
     mode: PixelMode = "hold"
     mask: MaskKind = "all"
