@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from fiona_dagster.adapters import folder_destination, sftp
+from fiona_dagster.adapters import folder_destination, package_retraction, sftp
 from fiona_dagster.adapters.ledger.breakers import Breakers
 from fiona_dagster.domain.delivery import DeliveryReceipt, TakenOut
 from fiona_dagster.domain.errors import FionaError, Transient, Unreachable
@@ -42,10 +43,34 @@ def bring(
         TakenOut: `stop` said so.
         Transient, Permanent, ConfigurationError: see `deliver`.
     """
+    with _answering(destination, transfer_id, breakers, clock):
+        return deliver(package, destination, settings, transfer_id=transfer_id, clock=clock, stop=stop)
+
+
+def remove_part(
+    destination: Destination,
+    name: str,
+    settings: Settings,
+    *,
+    transfer_id: int,
+    breakers: Breakers,
+    clock: Callable[[], float],
+) -> None:
+    """Delete what an upload that did not come to its end left of the package `name`. Raises as `bring`."""
+    with _answering(destination, transfer_id, breakers, clock):
+        secret = settings.secret(destination.secret_ref) if destination.type == "sftp" else ""
+        package_retraction.remove_part(destination, name, secret)
+
+
+@contextmanager
+def _answering(
+    destination: Destination, transfer_id: int, breakers: Breakers, clock: Callable[[], float]
+) -> Iterator[None]:
+    """Note whether the destination answers, unless it is left alone just now."""
     key = key_of(destination)
     breakers.admit(key, now=clock())
     try:
-        receipt = deliver(package, destination, settings, transfer_id=transfer_id, clock=clock, stop=stop)
+        yield
     except Transient as error:
         alone = isinstance(error, Unreachable)
         breakers.failed(key, transfer_id, now=clock(), unreachable=alone, reason=str(error))
@@ -54,7 +79,6 @@ def bring(
         breakers.reached(key, now=clock())
         raise
     breakers.reached(key, now=clock())
-    return receipt
 
 
 def deliver(

@@ -10,22 +10,15 @@ from fiona_dagster.adapters.ledger.parcels import Parcel
 from fiona_dagster.assets.costs import Spent
 from fiona_dagster.assets.descriptions import EXPORT, OWNER, stage_tags
 from fiona_dagster.assets.failures import NETWORK_RETRIES, reporting_failures
-from fiona_dagster.assets.packaging import Exports, build_packages, stop_packages
+from fiona_dagster.assets.packaging import Exports, build_packages, stop_packages, stopping_no_other
 from fiona_dagster.assets.partitions import STUDIES
 from fiona_dagster.assets.project_records import tell_projects
 from fiona_dagster.assets.registry_updates import tell_registry
 from fiona_dagster.domain.delivery import DeliveryReceipt, TakenOut, destinations_of
-from fiona_dagster.domain.errors import (
-    ConfigurationError,
-    FionaError,
-    Permanent,
-    Resting,
-    Transient,
-    Unreachable,
-)
+from fiona_dagster.domain.errors import Resting, Transient, Unreachable
 from fiona_dagster.domain.forwarding import SendingState
 from fiona_dagster.domain.packaging import Package
-from fiona_dagster.domain.project import Destination, Project
+from fiona_dagster.domain.project import Destination
 from fiona_dagster.domain.transfer import Transfer, TransferState
 from fiona_dagster.resources.gateway import GatewayResource
 
@@ -57,6 +50,7 @@ def delivered_package(context: AssetExecutionContext, gateway: GatewayResource) 
         later = [error for error in built.others if isinstance(error, Transient)]
         for exports in built.exports:
             sent = _deliver_all(context, gateway, exports)
+            _clear_up(context, gateway, exports.transfer)
             receipts += [(exports.transfer, one) for one in sent]
             later += exports.later
             if not exports.later and not exports.stopped:
@@ -89,24 +83,19 @@ def _deliver_all(
     for package in exports.packages:
         destinations = destinations_of(package, project.destinations)
         if not destinations:
-            _settle(gateway, queued["", package.export], SendingState.CONFIRMED)
+            _confirm(gateway, queued["", package.export])
         for destination in destinations:
             one = queued[destination.name, package.export]
             if one.state is SendingState.CANCELLED:
                 continue
-            try:
-                receipt = _bring(gateway, exports, package, destination, one)
-            except TakenOut:
-                gateway.ledger.parcels.taken_back(exports.transfer.id, destination.name, package.name)
-            except Transient as error:
-                exports.later.append(error)
-                _settle(gateway, one, SendingState.WAITING, error)
-            except (Permanent, ConfigurationError) as error:
-                exports.stopped.append(error)
-                _settle(gateway, one, SendingState.FAILED, error)
-            else:
+            with stopping_no_other(gateway, exports, [one]):
+                try:
+                    receipt = _bring(gateway, exports, package, destination, one)
+                except TakenOut:
+                    gateway.ledger.parcels.taken_back(exports.transfer.id, destination.name, package.name)
+                    continue
                 _record(context, gateway, exports.transfer, package, receipt)
-                _settle(gateway, one, SendingState.CONFIRMED)
+                _confirm(gateway, one)
                 receipts.append(receipt)
     return receipts
 
@@ -114,12 +103,19 @@ def _deliver_all(
 def _bring(
     gateway: GatewayResource, exports: Exports, package: Package, destination: Destination, one: Parcel
 ) -> DeliveryReceipt:
-    from fiona_dagster.adapters.destinations import bring
+    from fiona_dagster.adapters.destinations import bring, remove_part
 
-    ledger = gateway.ledger
+    ledger, settings = gateway.ledger, gateway.settings
+    if (
+        one.begun and one.name != package.name
+    ):  # it was called otherwise, and nobody would look for that any more
+        remove_part(
+            destination, one.name, settings,
+            transfer_id=exports.transfer.id, breakers=ledger.breakers, clock=gateway.now,
+        )  # fmt: skip
     ledger.parcels.begin(one, package.name, package.size_bytes)
     return bring(
-        package, destination, gateway.settings, transfer_id=exports.transfer.id, clock=gateway.now,
+        package, destination, settings, transfer_id=exports.transfer.id, clock=gateway.now,
         breakers=ledger.breakers, stop=_now_and_then(lambda: ledger.parcels.is_taken_out(one), gateway.now),
     )  # fmt: skip
 
@@ -137,10 +133,8 @@ def _now_and_then(asked: Callable[[], bool], clock: Callable[[], float]) -> Call
     return answer
 
 
-def _settle(
-    gateway: GatewayResource, one: Parcel, state: SendingState, error: FionaError | None = None
-) -> None:
-    gateway.ledger.parcels.settle(one, state, now=gateway.now(), reason=str(error or ""))
+def _confirm(gateway: GatewayResource, one: Parcel) -> None:
+    gateway.ledger.parcels.settle(one, SendingState.CONFIRMED, now=gateway.now())
 
 
 def _record(
@@ -171,7 +165,6 @@ def _conclude(
 
     ledger, transfer = gateway.ledger, exports.transfer
     project = gateway.project(transfer.project)
-    _clear_up(context, gateway, project, transfer)
     present = [one.name for one in exports.packages]
     held_back = [one.name for one in exports.parcels if one.state is SendingState.CANCELLED]
     for destination in project.destinations:
@@ -201,27 +194,15 @@ def _conclude(
         )
 
 
-def _clear_up(
-    context: AssetExecutionContext, gateway: GatewayResource, project: Project, transfer: Transfer
-) -> None:
-    """Delete what an earlier attempt left at a destination of a package that a person took out since."""
-    from fiona_dagster.adapters.package_retraction import remove_part
+def _clear_up(context: AssetExecutionContext, gateway: GatewayResource, transfer: Transfer) -> None:
+    """Delete what is left of packages that a person took out; what cannot be deleted now is tried again by itself."""
+    from fiona_dagster.adapters.cancelled_packages import clear_up
 
-    places = {one.name: one for one in project.destinations}
-    for one in gateway.ledger.parcels.of_transfer(transfer.id):
-        if not (one.begun and one.state is SendingState.CANCELLED and one.destination in places):
-            continue
-        destination = places[one.destination]
-        try:
-            is_remote = destination.type == "sftp"
-            secret = gateway.settings.secret(destination.secret_ref) if is_remote else ""
-            remove_part(destination, one.name, secret)
-        except FionaError as error:
-            context.log.warning(
-                "a part of a package stays at %s, delete it there: %s", one.destination, error
-            )
-        else:
-            gateway.ledger.parcels.taken_back(transfer.id, one.destination, one.name)
+    ledger = gateway.ledger
+    projects = {transfer.project: gateway.project(transfer.project)}
+    mine = ledger.parcels.of_transfer(transfer.id)
+    for place, problem in clear_up(ledger, gateway.settings, projects, mine, clock=gateway.now).problems:
+        context.log.warning("a part of a package stays at %s for now: %s", place, problem)
 
 
 def _all_of(errors: list[Transient]) -> Transient:

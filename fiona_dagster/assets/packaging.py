@@ -1,6 +1,7 @@
 """The package in the outbox: zip, MD5 and manifest, made of verified files only."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dagster import AssetExecutionContext, MaterializeResult, asset
@@ -157,15 +158,29 @@ def _exports(gateway: GatewayResource, transfer: Transfer, verified: VerifiedStu
         ]
         if not mine:
             continue  # a person took all of it out of the queue
-        try:
-            found.packages.append(_build(gateway, transfer, verified, export))
-        except Transient as error:
-            found.later.append(error)
-            _settle(gateway, mine, SendingState.WAITING, error)
-        except (Permanent, ConfigurationError) as error:
-            found.stopped.append(error)
-            _settle(gateway, mine, SendingState.FAILED, error)
+        with stopping_no_other(gateway, found, mine):
+            package = _build(gateway, transfer, verified, export)
+            ledger.parcels.built(mine, package.name, package.size_bytes)
+            found.packages.append(package)
     return found
+
+
+@contextmanager
+def stopping_no_other(gateway: GatewayResource, exports: Exports, parcels: list[Parcel]) -> Iterator[None]:
+    """What goes wrong with these packages is noted, in the queue as well, and the work on the others goes on."""
+    state, problem = SendingState.WAITING, ""
+    try:
+        yield
+    except Transient as error:
+        exports.later.append(error)
+        problem = str(error)
+    except (Permanent, ConfigurationError) as error:
+        exports.stopped.append(error)
+        state, problem = SendingState.FAILED, str(error)
+    else:
+        return
+    for one in parcels:
+        gateway.ledger.parcels.settle(one, state, now=gateway.now(), reason=problem)
 
 
 def _build(
@@ -186,8 +201,3 @@ def _build(
     )
     remove_other_forms(package)  # what was never to leave unencrypted, and was made before, is not left lying
     return package
-
-
-def _settle(gateway: GatewayResource, parcels: list[Parcel], state: SendingState, error: FionaError) -> None:
-    for one in parcels:
-        gateway.ledger.parcels.settle(one, state, now=gateway.now(), reason=str(error))

@@ -12,13 +12,31 @@ from fiona_dagster.resources.gateway import GatewayResource
 
 WHO = "tended_packages"
 """Whom the audit names."""
+RUN_SECONDS = 600.0
+"""A run that is sending what was cancelled stops within seconds, and clears up by itself."""
 
 
 @asset(group_name=HOUSEKEEPING, kinds={"sftp"}, owners=[OWNER], tags=stage_tags("delivery"))
 def tended_packages(context: AssetExecutionContext, gateway: GatewayResource) -> MaterializeResult[None]:
-    """Packages that could not be made for want of their password, and are made now that it is there."""
+    """What waits for no run: packages that could not be made for want of a password are tried again once it is there,
+    and what is left of cancelled ones is deleted.
+    """
     with reporting_failures():
-        return MaterializeResult(metadata={"passwords_found": find_passwords(gateway)})
+        from fiona_dagster.adapters.cancelled_packages import clear_up
+
+        ledger = gateway.ledger
+        cancelled = ledger.parcels.cancelled(before=gateway.now() - RUN_SECONDS)
+        done = clear_up(ledger, gateway.settings, gateway.projects(), cancelled, clock=gateway.now)
+        for place, problem in done.problems:
+            context.log.warning("a part of a package stays at %s for now: %s", place, problem)
+        return MaterializeResult(
+            metadata={
+                "passwords_found": find_passwords(gateway),
+                "parts_deleted": done.parts,
+                "parts_left": len(done.problems),
+                "packages_deleted": done.packages,
+            }
+        )
 
 
 def find_passwords(gateway: GatewayResource) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,6 +84,8 @@ def list_(everything: bool, as_json: bool, config_file: Path | None) -> None:
 @config_option
 def show(study: str, destination: str, export: str, config_file: Path | None) -> None:
     """What became of STUDY: warnings and failures of single instances, by text, with how many have it; packages."""
+    from fiona_dagster.adapters.ledger.removed_packages import removed_packages
+
     gateway = open_gateway(config_file)
     sendings, parcels = _of_study(gateway, study, destination, export)
     for one in sendings:
@@ -99,7 +102,24 @@ def show(study: str, destination: str, export: str, config_file: Path | None) ->
             f"{package.project} package {package.export} to {package.place}: {package.state.value}{why}"
         )
         if package.begun and package.state is not SendingState.CONFIRMED:
-            click.echo("  a part of it may lie there, under a hidden name that ends in .part")
+            click.echo(
+                "  a part of it may lie there, under a hidden name that ends in .part" + _until(package)
+            )
+    for number in sorted({one.transfer_id for one in parcels}):
+        for gone in removed_packages(gateway.ledger, number):
+            click.echo(
+                f"deleted from the outbox {_time(gone.at)}: {gone.what}; `fiona queue retry` makes it again"
+            )
+
+
+def _time(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+
+
+def _until(package: Parcel) -> str:
+    """What becomes of a part."""
+    cancelled = package.state is SendingState.CANCELLED
+    return ": it is deleted as soon as that can be done" if cancelled else ""
 
 
 @queue.command("cancel")

@@ -24,7 +24,7 @@ _PURPOSES = {
     "four_accounts": "Compares REDCap, ledger, releases and research PACS, and keeps WhatIsInIDS7.",
     "reconciliation": "Compares the ledger with the files on disk, and tells REDCap what it missed.",
     "project_records": "Tells the projects' own REDCap of studies that it missed, and of approvals that end.",
-    "tended_packages": "Tries packages again whose password is there now.",
+    "tended_packages": "Tries packages again whose password is there now; deletes what is left of cancelled ones.",
     "disk_cleanup": "Deletes confirmed studies and packages above the disk limits, stale links and leftovers.",
     "retired_copies": "Looks again for copies of withdrawn participants and wrong assignments.",
     "retired_partitions": "Takes keys of studies out of Dagster that ended or wait for a person, with their runs.",

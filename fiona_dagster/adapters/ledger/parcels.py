@@ -128,6 +128,25 @@ class Parcels:
         with self._ledger.read() as connection:
             return [_parcel(row) for row in connection.execute(query.order_by(*order))]
 
+    def cancelled(self, *, before: float) -> list[Parcel]:
+        """Packages of which something may be left somewhere, that were cancelled before `before` (since the epoch).
+        What is left of a transfer that was taken back is the retirement's.
+        """
+        return self._rows(
+            parcel.c.state == SendingState.CANCELLED.value, parcel.c.name != "",
+            parcel.c.changed_at <= before, transfer.c.state != TransferState.RETIRED.value,
+        )  # fmt: skip
+
+    def built(self, some: Iterable[Parcel], name: str, size_bytes: int) -> None:
+        """Their package lies in the outbox. What was begun under another name keeps that, until it is cleared up."""
+        with self._ledger.begin() as connection:
+            for one in some:
+                connection.execute(
+                    update(parcel)
+                    .where(_of(one), parcel.c.begun.is_(False))
+                    .values(name=name, size_bytes=size_bytes)
+                )
+
     def begin(self, one: Parcel, name: str, size_bytes: int) -> None:
         """It is about to be sent: noted before, so that a crash leaves nothing anywhere that nobody knows of."""
         with self._ledger.begin() as connection:
