@@ -42,6 +42,10 @@ _RUN = re.compile(
     rb"|(?<=[A-Za-z])[\xc0-\xff](?=[A-Za-z])){%d,}" % SHORTEST_TEXT
 )
 _WIDE_RUN = re.compile(rb"(?:[\x20-\x7e\xa0-\xff]\x00|[\x00-\x7f]\x01){%d,}" % SHORTEST_TEXT)
+_WIDE_RUN_BIG = re.compile(
+    rb"(?<![\x20-\x7e\xa0-\xff])(?:\x00[\x20-\x7e\xa0-\xff]|\x01[\x00-\x7f]){%d,}" % SHORTEST_TEXT
+)
+"""Big endian, as in colour profiles; what stands behind a letter is the other half of a little endian one."""
 _GZIP = b"\x1f\x8b\x08"
 _MOST_INFLATED = 16 * 1024 * 1024
 _MOST_MEMBERS = 8
@@ -173,6 +177,8 @@ def text_in_bytes(value: bytes) -> list[str]:
             found[_decoded(match[0])] = None
         for match in _WIDE_RUN.finditer(part):
             found[match[0].decode("utf-16-le")] = None
+        for match in _WIDE_RUN_BIG.finditer(part):
+            found[match[0].decode("utf-16-be")] = None
     return list(found)
 
 

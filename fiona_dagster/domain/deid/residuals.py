@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from functools import cache
 from itertools import pairwise
 
+from fiona_dagster.domain.deid.byte_search import ByteSearch
 from fiona_dagster.domain.deid.dictionary import is_registered, standard_names
 from fiona_dagster.domain.deid.identifier_forms import IDENTITY_DIGITS
 from fiona_dagster.domain.deid.identifier_patterns import identifiers_in, is_identity_number
@@ -28,8 +29,6 @@ from fiona_dagster.domain.deid.originals import TELEPHONE_DIGITS, OriginalValues
 from fiona_dagster.domain.deid.walk import Found
 from fiona_dagster.domain.identifiers import is_valid_uid
 
-SHORTEST_IN_BYTES = 5
-"""A term of four letters is found by chance in one of 700 tables of 400 kB; of five in one of 90,000."""
 SHORTEST_COMPACT = 8
 SHORTEST_PART = 6
 """Letters of a name that is looked for inside of other words, too; Marie is in marietta, and Berg in many."""
@@ -38,7 +37,6 @@ SHORTEST_NUMBER = 7
 LONGEST_CHANCE = 10
 """Digits behind a decimal point are many: only numbers of ten digits and more are looked for across it."""
 _UID = re.compile(r"(?<![\d.])\d{1,39}(?:\.\d{1,39}){3,31}(?![\d.])")
-_UID_IN_BYTES = re.compile(rb"(?<!\d)\d{1,39}(?:\.\d{1,39}){3,31}")
 _ELEVEN_DIGITS = re.compile(r"(?<!\d)\d{6}[ .-]?\d{5}(?!\d)")
 _TECHNICAL = frozenset(
     {
@@ -92,8 +90,13 @@ class ResidualSearch:
         self._day_numbers = {f"{day:%Y%m%d}" for day in self._dates}
         self._compact = {c for t in terms - values.names if len(c := compact(t)) >= SHORTEST_COMPACT}
         self._compact |= {t for t in values.telephones if len(t) == TELEPHONE_DIGITS}
-        whole = {mark.join(name) for name in values.full_names for mark in " ^"}
-        self._bytes = _byte_terms(terms | whole)
+        whole = {mark.join(name) for name in values.full_names for mark in (" ", "^", "")}
+        self._bytes = ByteSearch(
+            terms | whole | {c for c in self._compact if not c.isdigit()},
+            uids=self._uids,
+            dates=self._dates,
+            numbers=self._numbers | {t for t in values.telephones if len(t) == TELEPHONE_DIGITS},
+        )
         self._clear: set[tuple[int, str, bytes, tuple[str, ...]]] = set()
 
     def leaks(self, found: Found) -> bool:
@@ -112,7 +115,7 @@ class ResidualSearch:
 
     def in_bytes(self, value: bytes) -> bool:
         """Whether an original value stands in bytes that belong to no attribute."""
-        return self._in_bytes(value)
+        return self._bytes.finds(value)
 
     def _leaks(self, found: Found) -> bool:
         vr = found.vr
@@ -129,7 +132,7 @@ class ResidualSearch:
             and len(found.value) < SHORTEST_COMPACT
         ):
             return False
-        return self._in_bytes(found.value)
+        return self._bytes.finds(found.value)
 
     def _in_uid(self, text: str, found: Found) -> bool:
         """A UID is searched component by component: a new one is a long number, in which any digits may follow."""
@@ -189,12 +192,6 @@ class ResidualSearch:
             if len(one) + len(other) >= LONGEST_CHANCE
         )
 
-    def _in_bytes(self, value: bytes) -> bool:
-        if any(match.decode() in self._uids for match in _UID_IN_BYTES.findall(value)):
-            return True
-        small = value.lower()
-        return any(term in small for term in self._bytes)
-
 
 def _has_identity(folded: str) -> bool:
     """Whether an identity number or an e-mail address stands in a text, whoever's it is."""
@@ -250,8 +247,3 @@ def _is_ideographic(text: str) -> bool:
     return any(
         "\u1100" <= c <= "\u11ff" or "\u2e80" <= c <= "\ud7ff" or "\uf900" <= c <= "\ufaff" for c in text
     )
-
-
-def _byte_terms(terms: set[str]) -> set[bytes]:
-    long = {term for term in terms if len(term) >= SHORTEST_IN_BYTES}
-    return {term.encode(code) for term in long for code in ("utf-8", "utf-16-le")}
