@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import UID
 
 from fiona_dagster.adapters import pixel_gate, pixel_masking
 from fiona_dagster.adapters.pixel_frames import describe
@@ -29,7 +30,7 @@ from tests.domain.deid.planted import KEY, ct_instance, request, saved
 
 MASKS = PixelPolicy(mode="all", reviewed_percent=100)
 NAME = Box(0, 0, 4, 6, 12, 5, "Zwingenberger", 0.99)
-US = "1.2.840.10008.5.1.4.1.1.6.1"
+US = UID("1.2.840.10008.5.1.4.1.1.6.1")
 
 
 def image(number: int = 1, *, suspected: bool = True) -> FileDataset:
@@ -287,6 +288,30 @@ def test_what_was_read_and_left_as_it_is_is_sampled_too(tmp_path: Path, play: Pl
     assert [one.boxes for one in previews(tmp_path / "review")] == [()]
     made(given, tmp_path / "none", replace(MASKS, reviewed_percent=0))
     assert previews(tmp_path / "none" / "review") == []
+
+
+@pytest.mark.usefixtures("play")
+def test_no_frame_of_a_masked_copy_says_that_it_is_original(tmp_path: Path) -> None:
+    enhanced, frame, kind = image(), Dataset(), Dataset()
+    kind.FrameType, kind.PixelPresentation = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], "MONOCHROME"
+    other = Dataset()
+    other.FrameType = ["DERIVED", "PRIMARY", "VOLUME", "MAXIMUM"]
+    frame.CTImageFrameTypeSequence = [kind]
+    shared = Dataset()
+    shared.CTImageFrameTypeSequence = [other]
+    enhanced.SharedFunctionalGroupsSequence = [shared]
+    enhanced.PerFrameFunctionalGroupsSequence = [frame]
+    enhanced.SOPClassUID = enhanced.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.2.1")
+    given = sources(tmp_path / "in", enhanced)
+    asked, study = made(given, tmp_path)
+    assert study.instances[0].disposition == "released", study.instances[0].reason
+    copy = dcmread(asked.folder / study.instances[0].path)
+    of_frame = copy.PerFrameFunctionalGroupsSequence[0].CTImageFrameTypeSequence[0]
+    assert list(of_frame.FrameType) == ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
+    assert of_frame.PixelPresentation == "MONOCHROME"
+    of_all = copy.SharedFunctionalGroupsSequence[0].CTImageFrameTypeSequence[0]
+    assert list(of_all.FrameType) == ["DERIVED", "PRIMARY", "VOLUME", "MAXIMUM"]
+    assert isinstance(verify_release(study, given, asked, KEY, Profile()), VerifiedStudy)
 
 
 @pytest.mark.usefixtures("play")

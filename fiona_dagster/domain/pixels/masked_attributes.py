@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from struct import pack
 from typing import TYPE_CHECKING
 
-from fiona_dagster.domain.deid.elements import find_elements
-from fiona_dagster.domain.deid.encoding import Syntax, encode_value
+from fiona_dagster.domain.deid.elements import DataSet, find_elements
+from fiona_dagster.domain.deid.encoding import Syntax, encode_value, header
 from fiona_dagster.domain.errors import Permanent
 
 if TYPE_CHECKING:
@@ -18,6 +19,23 @@ DERIVATION = "Burned-in text masked"
 DERIVATION_DESCRIPTION = 0x00082111
 _IMAGE_TYPE = 0x00080008
 _PHOTOMETRIC_INTERPRETATION, _PLANAR_CONFIGURATION = 0x00280004, 0x00280006
+_FUNCTIONAL_GROUPS = (0x52009229, 0x52009230)
+_FRAME_TYPE = 0x00089007
+_FRAME_TYPES = frozenset(
+    {
+        0x00189226,
+        0x00189329,
+        0x00189504,
+        0x00189751,
+        0x00189806,
+        0x00189835,
+        0x00289443,
+        0x00400710,
+        0x00409092,
+    }
+    | {0x00480116, 0x00520025}
+)
+"""Sequences of a frame's Functional Groups with a Frame Type: it says of a frame what Image Type says of all."""
 _SMALLEST_AND_LARGEST = (0x00280106, 0x00280107, 0x00280108, 0x00280109)
 _BURNED_IN_ANNOTATION = 0x00280301
 _LOSSY, _RATIO, _METHOD = 0x00282110, 0x00282112, 0x00282114
@@ -71,8 +89,30 @@ def follow(
     changed = _changed(values, masking, image, new)
     removed = {*_SMALLEST_AND_LARGEST, *_OFFSETS} if masking.changes_pixels else set()
     pieces = {tag: before[place[0] : place[2]] for tag, place in places.items() if tag not in removed}
+    if masking.changes_pixels:
+        level = DataSet(before, places, syntax)
+        groups = [tag for tag in _FUNCTIONAL_GROUPS if tag in places and places[tag][3] != "UN"]
+        pieces |= {tag: _derived_frames(level, tag) for tag in groups}
     pieces |= {tag: encode_value(tag, vr, value, syntax) for tag, (vr, value) in changed.items()}
     return b"".join(pieces[tag] for tag in sorted(pieces))
+
+
+def _derived_frames(level: DataSet, tag: int, depth: int = 0) -> bytes:
+    """A sequence of Functional Groups anew, in which no frame says that it is original (PS3.3 C.8.16.1)."""
+    made = b""
+    syntax = level.syntax
+    for item in level.items(tag, depth=depth):
+        pieces = {one: item.content[place[0] : place[2]] for one, place in item.places.items()}
+        for one in _FRAME_TYPES & pieces.keys():
+            if item.places[one][3] != "UN":
+                pieces[one] = _derived_frames(item, one, depth + 1)
+        kinds = item.value(_FRAME_TYPE).rstrip(b" \0").split(b"\\")
+        if kinds[0] == b"ORIGINAL":
+            value = b"\\".join([b"DERIVED", *kinds[1:]])
+            pieces[_FRAME_TYPE] = encode_value(_FRAME_TYPE, "CS", value, syntax)
+        content = b"".join(pieces[one] for one in sorted(pieces))
+        made += pack(syntax.order + "HHL", 0xFFFE, 0xE000, len(content)) + content
+    return header(tag, "SQ", len(made), syntax) + made
 
 
 def _changed(
