@@ -16,7 +16,7 @@ from typing import Any
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, NullPool, create_engine
+from sqlalchemy import Engine, NullPool, Pool, create_engine
 
 _STORAGES = (
     "dagster._core.storage.event_log.sqlite.sqlite_event_log",
@@ -61,12 +61,12 @@ class _KeptScripts(ScriptDirectory):
 _scripts: dict[str, ScriptDirectory] = {}
 
 
-def _kept_engine(
-    url: str, *, poolclass: type[NullPool], connect_args: Mapping[str, Any] | None = None
-) -> Engine:
-    return _engine(url, poolclass, tuple(sorted((connect_args or {}).items())))
+def _kept_engine(url: str, *, poolclass: type[Pool], connect_args: Mapping[str, Any] | None = None) -> Engine:
+    if poolclass is not NullPool:  # it would hold connections
+        return create_engine(url, poolclass=poolclass, connect_args=dict(connect_args or {}))
+    return _engine(url, tuple(sorted((connect_args or {}).items())))
 
 
 @lru_cache(maxsize=_ENGINES)
-def _engine(url: str, poolclass: type[NullPool], connect_args: tuple[tuple[str, Any], ...]) -> Engine:
-    return create_engine(url, poolclass=poolclass, connect_args=dict(connect_args))
+def _engine(url: str, connect_args: tuple[tuple[str, Any], ...]) -> Engine:
+    return create_engine(url, poolclass=NullPool, connect_args=dict(connect_args))
