@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from fiona_dagster.adapters.cleanup import disk_use, leftovers, remove_exports, remove_study, stale_links
+from fiona_dagster.adapters.cleanup import (
+    disk_use,
+    leftovers,
+    remove_copies,
+    remove_exports,
+    remove_study,
+    stale_links,
+)
 from fiona_dagster.domain.errors import Permanent, Transient
 from fiona_dagster.domain.layout import Layout
 
@@ -216,3 +223,15 @@ def test_disk_use_takes_what_the_system_says(tmp_path: Path) -> None:
     usage = namedtuple("usage", "total used free")
     assert disk_use(tmp_path, lambda _: usage(100, 85, 5)).percent == pytest.approx(94.44, abs=0.01)
     assert disk_use(tmp_path).used_bytes > 0
+
+
+def test_previews_of_masked_images_go_with_the_copies_of_their_study_and_no_others(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    for key in ("aaaa", "bbbb"):
+        for folder in (layout.pixel_review(key, "STUDY_A"), layout.output / key / "STUDY_A"):
+            folder.mkdir(parents=True)
+            (folder / "1.2.3.png").write_bytes(b"a face and a name")
+    assert layout.pixel_review("aaaa", "STUDY_A").is_relative_to(layout.quarantine)
+    remove_copies(layout, "aaaa")
+    kept = (layout.pixel_review("bbbb", "STUDY_A"), layout.output / "bbbb" / "STUDY_A")
+    assert set(tmp_path.rglob("*.png")) == {folder / "1.2.3.png" for folder in kept}
