@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fiona_dagster.adapters.text_lines import Course, Rectangle, pieces_of
+from fiona_dagster.adapters.text_lines import Course, Line, Rectangle, pieces_of
 from fiona_dagster.adapters.text_models import LINE_HEIGHT, character_places
 from fiona_dagster.domain.pixels.windowing import View
 
@@ -28,16 +28,21 @@ _SIDE = 0.6
 """Heights that are covered beyond the middle of the last character."""
 _SURE = 0.3
 """Confidence from which there is a character: what it is does not matter."""
+_STUB_SURE = 0.8
+"""The same, beyond what is too short to be a line."""
+_LARGEST_STUB, _AROUND = 64, 1.2
+"""Pixels of one, and how much higher its strip is."""
 _FLAT = 3
 """Grey levels of 255 within which there is nothing to read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """A line to follow: its course, and whether it stands on its head."""
+    """A line to follow: its course, whether it stands on its head, and how sure the reader must be of a character."""
 
     course: Course
     turned: bool
+    sure: float = _SURE
 
 
 @dataclass(slots=True)
@@ -46,14 +51,39 @@ class _End:
     way: int
     """1: where the course leads to; -1: where it comes from."""
     turned: bool
+    sure: float
     reach: float = 0.0
     """Pixels by which it was followed."""
+
+
+def is_stub(line: Line) -> bool:
+    """Whether a line is a letter or two."""
+    return line.course.length < line.course.height
+
+
+def ways_of(line: Line, *, turned: bool) -> list[Followed]:
+    """A line as it is followed. One that is a letter or two says nothing of its direction: it is followed both ways
+    along rows and columns, upright and upside down, and the reader must be surer."""
+    course = line.course
+    left, top = (min(getattr(one, side) for one in line.pieces) for side in ("left", "top"))
+    right, bottom = (max(getattr(one, side) for one in line.pieces) for side in ("right", "bottom"))
+    side = max(right - left, bottom - top)
+    if not is_stub(line):
+        return [Followed(course, turned)]
+    if side > _LARGEST_STUB:
+        return []
+    centre = (left + right - 1) / 2, (top + bottom - 1) / 2
+    return [
+        Followed(Course(course.source, centre, along, length, _AROUND * side), head, _STUB_SURE)
+        for along, length in (((1.0, 0.0), right - left), ((0.0, 1.0), bottom - top))
+        for head in (False, True)
+    ]
 
 
 def beyond_ends(lines: Sequence[Followed], covered: Mask) -> list[Rectangle]:
     """Rectangles with characters that stand where lines go on; none where all is `covered` already."""
     covered = covered.copy()
-    ends = [_End(line.course, way, line.turned) for line in lines for way in (-1, 1)]
+    ends = [_End(line.course, way, line.turned, line.sure) for line in lines for way in (-1, 1)]
     found: list[Rectangle] = []
     for _ in range(_ROUNDS):
         ends = [one for one in ends if _is_worth_reading(one, covered)]
@@ -103,13 +133,15 @@ def _drawn(corners: Corners, shape: tuple[int, ...]) -> tuple[Mask, int, int]:
 def _last_characters(ends: Sequence[_End]) -> Iterator[float]:
     """For each end how far beyond it the last character stands, in heights of its strip; 0 where there is none."""
     pictures = [_strip(one) for one in ends]
-    for one, picture, places in zip(ends, pictures, character_places(pictures, _SURE), strict=True):
+    for one, picture, places in zip(ends, pictures, character_places(pictures), strict=True):
         width, behind = picture.shape[1] / LINE_HEIGHT, _behind(one)
         from_start = one.way > 0
         if one.turned:
             from_start = not from_start
         beyond = [
-            (place / LINE_HEIGHT if from_start else width - place / LINE_HEIGHT) - behind for place in places
+            (place / LINE_HEIGHT if from_start else width - place / LINE_HEIGHT) - behind
+            for place, sure in places
+            if sure >= one.sure
         ]
         yield max(0.0, *beyond, 0.0)
 

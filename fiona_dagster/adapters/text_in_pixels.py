@@ -16,7 +16,7 @@ import numpy as np
 
 from fiona_dagster.adapters.pixel_frames import decoded_frames, describe
 from fiona_dagster.adapters.text_detection import lines_of
-from fiona_dagster.adapters.text_ends import Followed, beyond_ends
+from fiona_dagster.adapters.text_ends import beyond_ends, is_stub, ways_of
 from fiona_dagster.adapters.text_lines import Line, Rectangle
 from fiona_dagster.adapters.text_models import recognized
 from fiona_dagster.domain.pixels.boxes import Box, FramesText, joined_in_time
@@ -156,9 +156,10 @@ def _beyond(chosen: Sequence[_Chosen], known: Sequence[_Reading], shape: tuple[i
         for piece in one.line.pieces:
             covered[piece.top : piece.bottom, piece.left : piece.right] = True
     followed = [
-        Followed(one.line.course, read.turned)
+        way
         for one, read in zip(chosen, known, strict=True)
-        if one.is_read and read.text.strip() and read.confidence >= _FOLLOWED
+        if one.is_read and (read.confidence >= _FOLLOWED or is_stub(one.line))
+        for way in ways_of(one.line, turned=read.turned)
     ]
     return beyond_ends(followed, covered)
 

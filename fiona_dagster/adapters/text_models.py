@@ -59,15 +59,17 @@ def recognized(lines: Sequence[View]) -> list[tuple[str, float]]:
     return results
 
 
-def character_places(lines: Sequence[View], sure: float) -> list[list[float]]:
-    """Where in upright pictures of single lines characters stand, of which the reader is so sure (0 to 1): the middle
-    of each, in pixels of the picture scaled to `LINE_HEIGHT`. Blanks are none."""
-    results: list[list[float]] = [[] for _ in lines]
+def character_places(lines: Sequence[View]) -> list[list[tuple[float, float]]]:
+    """Where in upright pictures of single lines characters stand, and how sure of each the reader is (0 to 1).
+
+    The place is the middle of a character, in pixels of the picture scaled to `LINE_HEIGHT`. Blanks are none.
+    """
+    results: list[list[tuple[float, float]]] = [[] for _ in lines]
     blank = len(_characters()) - 1
     for number, scores, step in _scored(lines):
         best, most = scores.argmax(axis=1), scores.max(axis=1)
-        steps = np.flatnonzero((best != 0) & (best != blank) & (most >= sure))
-        results[number] = [(float(one) + 0.5) * step for one in steps]
+        steps = np.flatnonzero((best != 0) & (best != blank))
+        results[number] = [((float(one) + 0.5) * step, float(most[one])) for one in steps]
     return results
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.burned_in import Character, Identifier, Ink, Style, burn
 from fiona_dagster.adapters import text_ends
-from fiona_dagster.adapters.text_ends import Followed, beyond_ends
-from fiona_dagster.adapters.text_lines import course_of
+from fiona_dagster.adapters.text_ends import Followed, beyond_ends, is_stub, ways_of
+from fiona_dagster.adapters.text_lines import Line, Rectangle, course_of
 from fiona_dagster.domain.pixels.windowing import View
 
 _STYLE = Style(font="", size=16, angle=0, bright=True, contrast=0.5, smooth=True, plate=False)
@@ -64,6 +64,22 @@ def test_a_word_that_the_detector_left_out_is_covered(angle: int, missed: str, *
     assert mask.sum() < 5 * 30 * 30  # some heights of a line at either end, and not the view
 
 
+@pytest.mark.parametrize("angle", [0, 180, 90, 270])
+def test_of_one_letter_that_was_found_the_line_is_followed_both_ways(angle: int) -> None:
+    view, one = drawn(angle)
+    (letter,) = (c for n, c in enumerate(one.characters) if n == 5)
+    height, width = letter.ink.shape
+    piece = Rectangle(letter.left - 2, letter.top - 2, letter.left + width + 2, letter.top + height + 2)
+    course = course_of(view, ink_of((letter,)), 8, 1.0, None)
+    line = Line((piece,), 0.5, view, replace(course, along=(0.6, 0.8)))  # says nothing of its direction
+    assert is_stub(line)
+    covered = np.zeros(view.shape[:2], dtype=bool)
+    covered[piece.top : piece.bottom, piece.left : piece.right] = True
+    for found in beyond_ends(ways_of(line, turned=False), covered):
+        covered[found.top : found.bottom, found.left : found.right] = True
+    assert [character.text for character in one.characters if not character.is_covered(covered)] == []
+
+
 def test_a_look_that_is_turned_and_enlarged_says_where_the_line_lies_in_the_view() -> None:
     view, one = drawn(270)  # from top to bottom: upright in the look
     look = np.ascontiguousarray(np.rot90(view.repeat(2, axis=0).repeat(2, axis=1)))
@@ -77,7 +93,7 @@ def test_a_look_that_is_turned_and_enlarged_says_where_the_line_lies_in_the_view
 
 
 def test_what_is_covered_or_flat_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_ends, "character_places", lambda pictures, _: [[] for _ in pictures if 1 / 0])
+    monkeypatch.setattr(text_ends, "character_places", lambda pictures: [[] for _ in pictures if 1 / 0])
     view, one = drawn(0)
     course = course_of(view, ink_of(one.characters), 8, 1.0, None)
     flat = replace(course, source=np.full_like(view, 90))
