@@ -66,7 +66,7 @@ def _ct(folder: Path, count: int) -> Iterator[tuple[str, str]]:
 
     from benchmarks.headers import ct_image, ct_template
 
-    template, pixels = ct_template(), _pixels(512)
+    template, pixels = ct_template(), disc(512)
     for number in range(1, count + 1):
         image = ct_image(template, number, ExplicitVRLittleEndian)
         image.PixelData = pixels[number % len(pixels)]
@@ -87,7 +87,7 @@ def _rle(folder: Path, count: int) -> Iterator[tuple[str, str]]:
     template = ct_template()
     frames = [
         encapsulate([get_encoder(RLELossless).encode(one, encoding_plugin="pydicom", **shape)])
-        for one in _pixels(512)[: min(count, _VARIANTS)]
+        for one in disc(512)[: min(count, _VARIANTS)]
     ]
     for number in range(1, count + 1):
         image = ct_image(template, number, RLELossless)
@@ -100,7 +100,7 @@ def _rle(folder: Path, count: int) -> Iterator[tuple[str, str]]:
 def _mr(folder: Path, count: int) -> Iterator[tuple[str, str]]:
     from benchmarks.headers import mr_image, mr_template
 
-    template, pixels = mr_template(), _pixels(128)
+    template, pixels = mr_template(), disc(128)
     for number in range(1, count + 1):
         image = mr_image(template, number)
         image.PixelData = pixels[number % len(pixels)]
@@ -111,7 +111,7 @@ def _mf(folder: Path, frames: int) -> Iterator[tuple[str, str]]:
     """The header by pydicom, the pixel data frame by frame behind it: 420 MB never stand in memory."""
     from benchmarks.headers import enhanced_ct
 
-    image, pixels = enhanced_ct(frames), _pixels(512)
+    image, pixels = enhanced_ct(frames), disc(512)
     name, uid = _saved(image, folder, "MF000001.dcm")
     with (folder / name).open("ab") as stream:
         size = frames * len(pixels[0])
@@ -126,7 +126,7 @@ _WRITERS: dict[str, Callable[[Path, int], Iterator[tuple[str, str]]]] = {
 }  # fmt: skip
 
 
-def _pixels(edge: int) -> list[bytes]:
+def disc(edge: int) -> list[bytes]:
     """A few different slices: a disc of tissue in air with noise of 12 bits' order, as scanners make."""
     import numpy as np
 
