@@ -159,14 +159,13 @@ def _known_fields() -> frozenset[str]:
     return frozenset(fields | {"destinations", "export_profiles", EXCLUSIONS})
 
 
-def _check_fields(row: Mapping[str, Any], known: frozenset[str], place: str) -> None:
+def _check_fields(row: Mapping[str, Any], known: frozenset[str], project: str) -> None:
     """A misspelt field would leave a project with a default that nobody chose."""
     for field in row:
         if str(field).partition("___")[0] not in known:
             near = get_close_matches(str(field), known, 1)
             raise ConfigurationError(
-                f"{row.get('project_name') or 'a project'}: '{field}' is not known",
-                place=place,
+                f"{project}: '{field}' is not known",
                 remedy=f"did you mean {near[0]}?" if near else "see docs/configuration.md",
             )
 
@@ -185,7 +184,8 @@ def _catalogue(rows: list[ProjectRow], known: frozenset[str] | None) -> Catalogu
             if row.problem:
                 raise ConfigurationError(row.problem, place=row.place)
             if known is not None:
-                _check_fields(row.fields, known, "")
+                for one in (row.fields, *(row.fields.get("destinations") or ())):
+                    _check_fields(one, known, str(row.fields.get("project_name") or "a project"))
             fields = dict(row.fields)
             project = project_from_fields(fields, list(fields.get("destinations") or []), place="")
             if project.name in names:

@@ -91,14 +91,17 @@ def _row(loader: yaml.SafeLoader, node: yaml.Node, path: Path) -> ProjectRow:
     if not isinstance(destinations, list) or not all(isinstance(one, dict) for one in destinations):
         problem = f"{_called(node)} or its destinations is not a list of fields — {SEE}"
         return ProjectRow({}, place, problem=problem, name=_name(node))
-    lines = {str(key.value): _place(path, key) for key, _ in _pairs(node)} | _lines_of_exports(node, path)
+    lines = {str(key.value): _place(path, key) for key, _ in _pairs(node)} | _lines_inside(node, path)
     return ProjectRow(fields, place, lines, name=_name(node))
 
 
-def _lines_of_exports(node: yaml.Node, path: Path) -> dict[str, str]:
-    """Lines of the exports and their fields, by how a problem names them (see `domain.exports.profiles`)."""
-    found = {}
+def _lines_inside(node: yaml.Node, path: Path) -> dict[str, str]:
+    """Lines of destinations' fields; of exports and theirs by how a problem names them (`domain.exports.profiles`)."""
+    found: dict[str, str] = {}
     for key, exports in _pairs(node):
+        if key.value == "destinations" and isinstance(exports, yaml.SequenceNode):
+            for one in exports.value:
+                found |= {f"'{field.value}'": _place(path, field) for field, _ in _pairs(one)}
         if key.value == "export_profiles" and isinstance(exports, yaml.SequenceNode):
             for number, one in enumerate(exports.value, start=1):
                 found[f"export {number}:"] = _place(path, one)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fiona_dagster.domain.project import DateMode
 
 MANIFEST = "manifest.json"
+_7Z_BEGINS = b"7z\xbc\xaf\x27\x1c"
 _OURS = frozenset({"fiona.txt", "warning.txt"})
 """Texts that packaging adds and neither manifest nor proof lists."""
 _SOP_CLASS_UID, _SOP_INSTANCE_UID, _MEDIA_STORAGE_SOP_INSTANCE_UID = 0x00080016, 0x00080018, 0x00020003
@@ -168,6 +169,25 @@ def _manifest(path: Path) -> dict[str, Any]:
             "its manifest cannot be read", place=str(path), remedy="ask for the release again"
         )
     return dict(content)
+
+
+def refuse_encrypted(path: Path) -> None:
+    """Raise for a package in an encrypted container, which tells nothing without its password.
+
+    Raises:
+        ConfigurationError: it is one.
+    """
+    encrypted = False
+    if path.is_file():
+        with path.open("rb") as stream:
+            encrypted = stream.read(len(_7Z_BEGINS)) == _7Z_BEGINS
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                encrypted = any(one.flag_bits & 1 for one in archive.infolist())
+    if encrypted:
+        raise ConfigurationError(
+            "is encrypted", place=str(path), remedy="open it with its password, and verify the package inside"
+        )
 
 
 @contextmanager

@@ -60,15 +60,20 @@ def export(
     """Export STUDIES (study keys), or a whole project, in a format; JSON of the packages on stdout.
 
     Only copies that passed verification and that the research PACS confirmed can be exported. A password is stored
-    nowhere: send it another way than the package.
+    nowhere: send it another way than the package. Exit status 1 when something that was asked for is left out.
     """
+    from fiona_dagster.assets.exports import export_password
     from fiona_dagster.resources.gateway import GatewayResource
 
     gateway = open_gateway(config_file)
-    chosen = _chosen(gateway, studies, project)
+    chosen, left_out = _chosen(gateway, studies, project)
     outbox = folder or gateway.settings.layout.outbox
     outbox.mkdir(parents=True, exist_ok=True)
     resource = GatewayResource(config_file=str(config_file or ""))
+    for name in {one.project for one in chosen}:  # what is refused is no copy that anybody has
+        profile = _profile(resource.project(name), export_type)
+        if profile.encryption and not encrypt:
+            export_password(resource, profile)
     if (
         together or encrypt or outbox != gateway.settings.layout.outbox
     ):  # there a withdrawal finds those of one study
@@ -98,6 +103,9 @@ def export(
         names = ", ".join(sorted({one.project for one in chosen}))
         list_file.write_text(download_list(packages, project=names), encoding="utf-8")
     click.echo(json.dumps(made, indent=2))
+    if left_out:
+        click.echo(f"fiona: {left_out} transfer(s) of what was asked for are not in it", err=True)
+        raise click.exceptions.Exit(1)
 
 
 def _note(gateway: Opened, chosen: list[Transfer], what: str, folder: Path) -> None:
@@ -236,7 +244,8 @@ def _shown(package: Package) -> dict[str, Any]:
     return {"package": str(package.path), "md5": package.md5, "bytes": package.size_bytes}
 
 
-def _chosen(gateway: Opened, studies: tuple[str, ...], project: str) -> list[Transfer]:
+def _chosen(gateway: Opened, studies: tuple[str, ...], project: str) -> tuple[list[Transfer], int]:
+    """What can be exported, and how many transfers cannot, which are named on stderr."""
     if not studies and not project:
         raise ConfigurationError("nothing to export", remedy="name study keys, or a project with --project")
     keys = {gateway.study(text).key for text in studies}
@@ -256,7 +265,7 @@ def _chosen(gateway: Opened, studies: tuple[str, ...], project: str) -> list[Tra
         )
     if not found:
         raise ConfigurationError(
-            "no such study is confirmed by the research PACS at present",
-            remedy="see `fiona find` and `fiona status`",
+            "no such study is confirmed by the research PACS, or its transfer failed since",
+            remedy="see `fiona find` and `fiona status`; `fiona queue retry` tries what failed again",
         )
-    return found
+    return found, len(left_out)

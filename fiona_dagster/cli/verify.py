@@ -54,7 +54,7 @@ def verify(
     """
     from fiona_dagster.adapters.package_statement import inspect_statement
     from fiona_dagster.adapters.proofs import find_proofs, read_proof
-    from fiona_dagster.adapters.release_inspection import inspect_release
+    from fiona_dagster.adapters.release_inspection import inspect_release, refuse_encrypted
     from fiona_dagster.adapters.signing import read_public_key
     from fiona_dagster.domain.deid.profile_file import profile_from_yaml
     from fiona_dagster.domain.deid.proof import accepted_in
@@ -64,6 +64,7 @@ def verify(
         if profile_file
         else None
     )
+    refuse_encrypted(path)
     known = read_public_key(public_key_file) if public_key_file else None
     proofs = [read_proof(one, known) for one in proof_files] or find_proofs(path, known)
     result = inspect_release(path, profile, proofs)

@@ -145,6 +145,11 @@ def test_a_file_that_is_not_understood_does_not_load(
         ),
         (["project_name: HEART", "  deid_datemode: 1"], 5, "did you mean deid_date_mode"),
         (
+            ["project_name: HEART", "  destinations:", "  - dest_name: a", "    dest_secretref: env:X"],
+            7,
+            "HEART: 'dest_secretref' is not known — did you mean dest_secret_ref?",
+        ),
+        (
             ["project_name: HEART", "  project_active: 1", "  deid_uid_scheme: md5"],
             6,
             "deid_uid_scheme of HEART",

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fiona_dagster.cli.main import fiona
+from fiona_dagster.domain.routing import TransferRequest
 from tests.gateway import Gateway, running_gateway
 
 
@@ -83,6 +84,20 @@ def test_what_cannot_be_exported_is_refused_with_the_reason(
     assert result.exit_code != 0
     assert problem in str(result.exception)
     assert list(tmp_path.rglob("*.zip")) == []
+    (transfer,) = gateway.ledger.transfers.of_study(gateway.study("ct-thorax").key)
+    places = [one.place for one in gateway.ledger.deliveries.of_transfer(transfer.id)]
+    assert str(tmp_path / "out") not in places, "nobody has a copy of what was refused"
+
+
+def test_an_export_that_lacks_a_study_says_so_with_its_exit_status(gateway: Gateway, tmp_path: Path) -> None:
+    both = [gateway.study(name).key for name in ("ct-thorax", "cr-uncoupled")]
+    request = TransferRequest("OTHER", "O-1", "baseline", "assign")
+    gateway.ledger.transfers.request(both[1], request, now=1.0)
+    result = export(gateway, *both, "--to", tmp_path)
+    assert result.exit_code == 1
+    assert f"left out {both[1]}" in result.stderr
+    assert "1 transfer(s) of what was asked for are not in it" in result.stderr
+    assert [one["study"] for one in json.loads(result.stdout)] == both[:1]
 
 
 def test_a_study_that_was_not_released_is_not_exported(gateway: Gateway, tmp_path: Path) -> None:

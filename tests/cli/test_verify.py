@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
+from fiona_dagster.adapters.encryption import Seal, container
 from fiona_dagster.adapters.proofs import prove_release
 from fiona_dagster.adapters.releases import deidentify_study, verify_release
 from fiona_dagster.adapters.signing import SigningKey, public_pem
@@ -18,6 +19,7 @@ from fiona_dagster.cli.verify import verify
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deidentification import SourceInstance
 from fiona_dagster.domain.errors import ConfigurationError
+from fiona_dagster.domain.exports.formats import Encryption
 from fiona_dagster.domain.verification import VerifiedStudy
 from tests.domain.deid.planted import KEY, ct_instance, request, saved
 
@@ -121,6 +123,19 @@ def test_nothing_to_check_is_no_success(tmp_path: Path) -> None:
 def test_what_is_no_release_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.zip").write_bytes(content)
     assert isinstance(run(tmp_path / "x.zip").exception, ConfigurationError)
+
+
+@pytest.mark.parametrize("encryption", ["zip", "7z"])
+def test_an_encrypted_package_is_to_be_opened_first(tmp_path: Path, encryption: Encryption) -> None:
+    path = tmp_path / f"x.{encryption}"
+    with (
+        path.open("w+b") as stream,
+        container(stream, Seal(encryption, "correct horse battery", "x.zip")) as inside,
+    ):
+        inside.write(b"PK")
+    problem = run(path).exception
+    assert isinstance(problem, ConfigurationError)
+    assert "open it with its password, and verify the package inside" in str(problem)
 
 
 def test_a_broken_manifest_is_refused(release: Path) -> None:
