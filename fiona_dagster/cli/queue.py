@@ -36,7 +36,7 @@ def queue() -> None:
 
 
 @queue.command("list")
-@click.option("--all", "everything", is_flag=True, help="Also what was confirmed or cancelled.")
+@click.option("--all", "everything", is_flag=True, help="Also what was confirmed or cancelled, and when.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @config_option
 def list_(everything: bool, as_json: bool, config_file: Path | None) -> None:
@@ -53,17 +53,20 @@ def list_(everything: bool, as_json: bool, config_file: Path | None) -> None:
         found["parcels"] = [asdict(one) for one in parcels]
         click.echo(json.dumps({**found, "destinations": resting}, indent=2))
         return
-    table = Table("study", "project", "what", "destination", "state", "confirmed", "tries", "next in", "why")
+    ends = ["ended"] if everything else []
+    table = Table(
+        "study", "project", "what", "destination", "state", *ends, "confirmed", "tries", "next in", "why"
+    )
     for one in rows:
         wait = f"{one.next_at - at:.0f} s" if one.next_at > at else ""
         table.add_row(
             one.study_key, one.project, "images", f"{one.name} ({one.destination})", one.state.value,
-            f"{one.confirmed}/{one.total}", str(one.attempts), wait, one.reason,
+            *(_ended(one) for _ in ends), f"{one.confirmed}/{one.total}", str(one.attempts), wait, one.reason,
         )  # fmt: skip
     for package in parcels:
         table.add_row(
-            package.study_key, package.project, package.export, package.place, package.state.value, "",
-            str(package.attempts), "", package.reason,
+            package.study_key, package.project, package.export, package.place, package.state.value,
+            *(_ended(package) for _ in ends), "", str(package.attempts), "", package.reason,
         )  # fmt: skip
     console().print(table)
     for waiting in packages:
@@ -110,6 +113,11 @@ def show(study: str, destination: str, export: str, config_file: Path | None) ->
             click.echo(
                 f"deleted from the outbox {_time(gone.at)}: {gone.what}; `fiona queue retry` makes it again"
             )
+
+
+def _ended(one: Sending | Parcel) -> str:
+    """When it was confirmed or cancelled; blank for what is on its way."""
+    return _time(one.changed_at) if one.state in (SendingState.CONFIRMED, SendingState.CANCELLED) else ""
 
 
 def _time(at: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -125,6 +126,25 @@ def test_packages_that_wait_are_cancelled_and_retried_one_by_one(
         ("retry", f"{key} package native to lab"),
         ("retry", f"{key} package PURE to lab"),
     ]
+
+
+def test_what_was_confirmed_is_listed_with_when_until_it_is_taken_back(
+    gateway: Gateway,
+) -> None:
+    key = forwarded(gateway)
+    gateway.settle()
+    mine = only(gateway)
+    assert mine.state is TransferState.DELIVERED
+    found = json.loads(said(gateway, "queue", "list", "--all", "--json"))
+    images, packages = found["queue"], found["parcels"]
+    assert [(one["study_key"], one["state"]) for one in (*images, *packages)] == [(key, "confirmed")] * 2
+    shown = [one for one in said(gateway, "queue", "list", "--all").splitlines() if key in one]
+    for line, row in zip(shown, (*images, *packages), strict=True):
+        assert time.strftime("%Y-%m-%d %H:%M", time.localtime(row["changed_at"])) in line
+        assert row["destination"] in line
+    assert key not in said(gateway, "queue", "list")
+    run(gateway, "withdraw", "--project", mine.project, "--participant", mine.participant)
+    assert key not in said(gateway, "queue", "list", "--all")
 
 
 def test_what_is_cancelled_before_its_run_or_during_it_does_not_go(

@@ -113,13 +113,16 @@ class Parcels:
     def queue(
         self, states: Collection[SendingState] = (SendingState.WAITING, SendingState.FAILED)
     ) -> list[Parcel]:
-        """What waits or needs a person, oldest first, of transfers whose packages are due or failed."""
+        """What waits or needs a person, oldest first, of transfers whose packages are due or failed; and what ended, if
+        `states` ask for it, of all that were not taken back.
+        """
         failed = and_(
             transfer.c.state == TransferState.FAILED.value, transfer.c.reason.startswith(DELIVERY_FAILED)
         )
+        ended = and_(parcel.c.state.not_in(_QUEUED), transfer.c.state != TransferState.RETIRED.value)
         return self._rows(
             parcel.c.state.in_([one.value for one in states]),
-            or_(transfer.c.state == TransferState.FORWARDED.value, failed),
+            or_(transfer.c.state == TransferState.FORWARDED.value, failed, ended),
         )
 
     def _rows(self, *where: Any) -> list[Parcel]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fiona_dagster.domain.transfer import Transfer
 
 _OPEN = (TransferState.REQUESTED.value, TransferState.HELD.value, TransferState.FAILED.value)
+_QUEUED = (SendingState.WAITING.value, SendingState.FAILED.value)
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,12 @@ class Sendings:
     def queue(
         self, states: Collection[SendingState] = (SendingState.WAITING, SendingState.FAILED)
     ) -> list[Sending]:
-        """What waits or needs a person, oldest first; without transfers that were given up."""
-        return self._rows(
-            sending.c.state.in_([one.value for one in states]),
-            transfer.c.state.in_(_OPEN),
-            ~transfer.c.reason.startswith(GIVEN_UP),
-        )
+        """What waits or needs a person, oldest first, without transfers that were given up; and what ended, if `states`
+        ask for it, of all that were not taken back.
+        """
+        due = and_(transfer.c.state.in_(_OPEN), ~transfer.c.reason.startswith(GIVEN_UP))
+        ended = and_(sending.c.state.not_in(_QUEUED), transfer.c.state != TransferState.RETIRED.value)
+        return self._rows(sending.c.state.in_([one.value for one in states]), or_(due, ended))
 
     def _rows(self, *where: Any) -> list[Sending]:
         query = select(*_COLUMNS).join(transfer, transfer.c.id == sending.c.transfer_id).where(*where)
