@@ -13,6 +13,7 @@ from fiona_dagster.adapters.durable import write_durably
 from fiona_dagster.adapters.encryption import Seal, opens
 from fiona_dagster.adapters.package_sources import pieces
 from fiona_dagster.domain.errors import Permanent
+from fiona_dagster.domain.layout import DELIVERED_FOLDER
 from fiona_dagster.domain.packaging import (
     PACKAGE_SUFFIXES,
     Entry,
@@ -79,15 +80,22 @@ def refuse_another_owner(existing: dict[str, Any], head: Manifest) -> None:
 
 
 def remove_other_forms(package: Package) -> int:
-    """Delete from the outbox what it was before its encryption was switched on, off or over; returns how many."""
+    """Delete from the outbox what it was before its encryption was switched on, off or over, delivered or not; returns
+    how many.
+    """
     mine, removed = manifest_at(package.path), 0
-    for name in sorted(forms_of(package.name) - {package.name}):
-        other = package.path.with_name(name)
-        found = manifest_at(other)
-        if found and all(found.get(field) == mine.get(field) for field in (*_OWNER, "study_instance_uid")):
-            for one in (manifest_file(other), md5_file(other), other):
-                one.unlink(missing_ok=True)
-            removed += 1
+    here = package.path.parent
+    outbox = here.parent if here.name == DELIVERED_FOLDER else here
+    for folder in (outbox, outbox / DELIVERED_FOLDER):
+        for name in sorted(forms_of(package.name) - {package.name}):
+            other = folder / name
+            found = manifest_at(other)
+            if found and all(
+                found.get(field) == mine.get(field) for field in (*_OWNER, "study_instance_uid")
+            ):
+                for one in (manifest_file(other), md5_file(other), other):
+                    one.unlink(missing_ok=True)
+                removed += 1
     return removed
 
 

@@ -17,6 +17,7 @@ from fiona_dagster.adapters.packages import build
 from fiona_dagster.domain.errors import ConfigurationError, FionaError, Hold
 from fiona_dagster.domain.exports.formats import Encryption, ExportType
 from fiona_dagster.domain.exports.profiles import NATIVE, ExportProfile
+from fiona_dagster.domain.layout import DELIVERED_FOLDER
 from fiona_dagster.domain.packaging import Package
 from fiona_dagster.domain.verification import VerifiedStudy
 from tests.conftest import need_program
@@ -176,3 +177,16 @@ def test_what_it_was_before_encryption_was_switched_on_is_deleted_and_nothing_el
     back = build(study, NATIVE, outbox)
     assert remove_other_forms(back) == 1
     assert not package.path.exists()
+
+
+def test_one_that_was_delivered_before_is_deleted_too(
+    tmp_path: Path, outbox: Path, encryption: Encryption
+) -> None:
+    study = a_study(tmp_path / "copy")
+    plain = build(study, NATIVE, outbox)
+    delivered = outbox / DELIVERED_FOLDER
+    delivered.mkdir()
+    for one in (plain.path, manifest_file(plain.path), md5_file(plain.path)):
+        one.rename(delivered / one.name)
+    assert remove_other_forms(sealed(study, outbox, encryption)) == 1
+    assert list(delivered.iterdir()) == []
