@@ -88,9 +88,14 @@ def list_(everything: bool, as_json: bool, config_file: Path | None) -> None:
 def show(study: str, destination: str, export: str, config_file: Path | None) -> None:
     """What became of STUDY: warnings and failures of single instances, by text, with how many have it; packages."""
     from fiona_dagster.adapters.ledger.removed_packages import removed_packages
+    from fiona_dagster.cli.withdraw import show as show_receipts
 
     gateway = open_gateway(config_file)
-    sendings, parcels = _of_study(gateway, study, destination, export)
+    taken_back = _taken_back(gateway, gateway.study(study).key, destination, export)
+    for transfer_id, said in taken_back.items():
+        click.echo(said)
+        show_receipts(gateway.ledger.retirements.receipts(transfer_id))
+    sendings, parcels = _of_study(gateway, study, destination, export, required=not taken_back)
     for one in sendings:
         click.echo(
             f"{one.project} to {one.name} ({one.destination}): {one.state.value}, {one.confirmed} of {one.total} "
@@ -185,17 +190,43 @@ def retry(study: str, destination: str, export: str, config_file: Path | None) -
 
 
 def _of_study(
-    gateway: Opened, study: str, destination: str, export: str, *, enter: bool = False
+    gateway: Opened,
+    study: str,
+    destination: str,
+    export: str,
+    *,
+    enter: bool = False,
+    required: bool = True,
 ) -> tuple[list[Sending], list[Parcel]]:
     """What of a study was queued, and fits; with `enter`, packages that are due are queued first.
 
     Raises:
-        ConfigurationError: nothing was.
+        ConfigurationError: nothing was, and something is `required`.
     """
     key = gateway.study(study).key
     transfers = [t for t in gateway.ledger.transfers.of_study(key) if t.state is not TransferState.RETIRED]
     if enter:
         _enter_packages(gateway, transfers)
+    sendings, parcels = _fitting(gateway, transfers, destination, export)
+    if required and not sendings and not parcels:
+        taken_back = _taken_back(gateway, key, destination, export)
+        if taken_back:
+            raise ConfigurationError(
+                f"nothing of study {key} is queued any more: " + "; ".join(taken_back.values()),
+                remedy="`fiona queue show STUDY` shows the receipts",
+            )
+        raise ConfigurationError(
+            f"study {key} was never queued for {destination or 'any destination'}"
+            + (f" as {export}" if export else ""),
+            remedy="`fiona status` shows where it stands",
+        )
+    return sendings, parcels
+
+
+def _fitting(
+    gateway: Opened, transfers: list[Transfer], destination: str, export: str
+) -> tuple[list[Sending], list[Parcel]]:
+    """What of these transfers was queued, and fits."""
     rows = [one for t in transfers for one in gateway.ledger.sendings.of_transfer(t.id).values()]
     sendings = [one for one in rows if destination in ("", one.name, one.destination) and not export]
     parcels = [
@@ -204,13 +235,19 @@ def _of_study(
         for one in gateway.ledger.parcels.of_transfer(t.id)
         if destination in ("", one.destination, one.place) and export in ("", one.export, one.name)
     ]
-    if not sendings and not parcels:
-        raise ConfigurationError(
-            f"study {key} was never queued for {destination or 'any destination'}"
-            + (f" as {export}" if export else ""),
-            remedy="`fiona status` shows where it stands",
-        )
     return sendings, parcels
+
+
+def _taken_back(gateway: Opened, key: str, destination: str, export: str) -> dict[int, str]:
+    """Retired transfers of which something was queued that fits: what is to be said of them, by their numbers."""
+    found = {}
+    for one in gateway.ledger.transfers.of_study(key, [TransferState.RETIRED]):
+        sendings, parcels = _fitting(gateway, [one], destination, export)
+        if sendings or parcels:
+            states = [*(row.state for row in sendings), *(row.state for row in parcels)]
+            was = "delivered" if SendingState.CONFIRMED in states else "queued"
+            found[one.id] = f"{one.project}: was {was}, and taken back since ({one.reason})"
+    return found
 
 
 def _enter_packages(gateway: Opened, transfers: list[Transfer]) -> None:

@@ -128,9 +128,7 @@ def test_packages_that_wait_are_cancelled_and_retried_one_by_one(
     ]
 
 
-def test_what_was_confirmed_is_listed_with_when_until_it_is_taken_back(
-    gateway: Gateway,
-) -> None:
+def test_what_was_confirmed_is_listed_with_when_until_it_is_taken_back(gateway: Gateway) -> None:
     key = forwarded(gateway)
     gateway.settle()
     mine = only(gateway)
@@ -145,6 +143,14 @@ def test_what_was_confirmed_is_listed_with_when_until_it_is_taken_back(
     assert key not in said(gateway, "queue", "list")
     run(gateway, "withdraw", "--project", mine.project, "--participant", mine.participant)
     assert key not in said(gateway, "queue", "list", "--all")
+    shown = said(gateway, "queue", "show", key).splitlines()
+    assert shown[0].startswith("BRAINAGE: was delivered, and taken back since (")
+    assert "the participant withdrew" in shown[0]
+    assert [one.split()[:3] for one in shown[1:] if "package" in one] == [["gone", "package", "lab"]]
+    refused = run(gateway, "queue", "cancel", key, "--reason", "late")
+    assert "is queued any more: BRAINAGE: was delivered, and taken back since" in str(refused.exception)
+    elsewhere = run(gateway, "queue", "show", key, "--to", "nowhere")
+    assert "was never queued for nowhere" in str(elsewhere.exception)
 
 
 def test_what_is_cancelled_before_its_run_or_during_it_does_not_go(
