@@ -9,7 +9,7 @@ from functools import partial
 from fiona_dagster.adapters.commitment_book import CommitmentBook, digest_of
 from fiona_dagster.adapters.confirmation import holdings
 from fiona_dagster.adapters.dicom_scu import SendOutcome, SendReport
-from fiona_dagster.adapters.image_peers import ImagePeer
+from fiona_dagster.adapters.image_peers import RESEARCH_PACS, ImagePeer
 from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.sendings import SentInstance
 from fiona_dagster.domain.dimse_status import Status
@@ -154,11 +154,8 @@ class Forwarding:
         given = self._ledger.deliveries.given(archive.key, self._released.keys() & before)
         other = strangers(self._released, before, given, self._transfer_id)
         if other:
-            raise Hold(
-                f"{archive.key} holds {len(other)} instance(s) under the UIDs of this copy that were made for another "
-                "participant or event, or not by this gateway: delete them there, then resend; `fiona amend` corrects "
-                "a wrong assignment"
-            )
+            whose = {given[uid].transfer_id if uid in given else None for uid in other}
+            raise Hold(f"{archive.key} holds {len(other)} instance(s) " + self._advice(whose))
         again = changed(self._released, before, given)
         failed = (
             self._released.keys() & self._book.said().failed.keys()
@@ -188,6 +185,22 @@ class Forwarding:
             ),
             confirmed_by=held.by.value,
         )  # fmt: skip
+
+    def _advice(self, whose: set[int | None]) -> str:
+        """What to do about copies in the way; `whose`: the transfers they were given for, None where unknown."""
+        retirements = self._ledger.retirements
+        amended = whose <= retirements.replaced_by(self._transfer_id) and all(
+            retirements.places_given(one) == [self._archive.key] for one in whose if one is not None
+        )  # only then `retirement.carry_out` looks for all of them, and has this one go on
+        if amended and self._archive.name == RESEARCH_PACS:
+            return (
+                "of the wrong assignment that this one replaces: delete them there; this goes on by itself, within "
+                "about an hour after it shows them no more"
+            )
+        return (
+            "under the UIDs of this copy that were made for another participant or event, or not by this gateway: "
+            "delete them there, then resend; `fiona amend` corrects a wrong assignment"
+        )
 
     def _before(self) -> frozenset[str]:
         """What the archive holds of the study; of one that cannot be asked, what it confirmed in other ways."""

@@ -24,6 +24,8 @@ from fiona_dagster.domain.image_destinations import Confirm, ImageDestination
 from fiona_dagster.settings import DicomPeer, Settings
 
 Progress = Callable[[SendOutcome], None]
+RESEARCH_PACS = "research PACS"
+"""The name of the archive that every project's images go to."""
 
 
 class ImagePeer(Protocol):
@@ -165,9 +167,7 @@ def research_archive(settings: Settings) -> DicomArchive | None:
         return None
     confirm, associations = (terms.confirm, terms.associations) if terms else (Confirm.BEST, 1)
     # by its AE title, as ledgers of version 3 call it
-    return DicomArchive(
-        peer, settings.calling_ae_title, peer.ae_title, "research PACS", confirm, associations
-    )
+    return DicomArchive(peer, settings.calling_ae_title, peer.ae_title, RESEARCH_PACS, confirm, associations)
 
 
 def archives_of(destinations: Sequence[ImageDestination], settings: Settings) -> list[ImagePeer]:

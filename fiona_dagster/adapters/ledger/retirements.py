@@ -155,6 +155,18 @@ class Retirements:
             return None
         return Retirement(**{**row._mapping, "cause": Cause(row.cause)})  # noqa: SLF001 — the documented way
 
+    def replaced_by(self, transfer_id: int) -> set[int]:
+        """The wrong assignments that were retired for a transfer."""
+        query = (
+            select(retirement.c.transfer_id)
+            .join(transfer, transfer.c.id == retirement.c.transfer_id)
+            .where(
+                retirement.c.replaced_by == transfer_id, transfer.c.state == TransferState.RETIRED.value
+            )  # one that was assigned anew is wanted again
+        )
+        with self._ledger.read() as connection:
+            return {int(one) for one in connection.execute(query).scalars()}
+
     def due(self) -> list[int]:
         """Retired transfers with copies to look for: not settled, or an archive was given copies that it may hold, or
         a run that was under way when they were retired made or delivered some once more.
