@@ -35,6 +35,7 @@ def bring(
     breakers: Breakers,
     clock: Callable[[], float],
     stop: Stop | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> DeliveryReceipt:
     """`deliver`, if the destination is not left alone just now (see `domain.breaker`).
 
@@ -44,7 +45,9 @@ def bring(
         Transient, Permanent, ConfigurationError: see `deliver`.
     """
     with _answering(destination, transfer_id, breakers, clock):
-        return deliver(package, destination, settings, transfer_id=transfer_id, clock=clock, stop=stop)
+        return deliver(
+            package, destination, settings, transfer_id=transfer_id, clock=clock, stop=stop, begin=begin
+        )
 
 
 def remove_part(
@@ -89,8 +92,9 @@ def deliver(
     transfer_id: int,
     clock: Callable[[], float],
     stop: Stop | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> DeliveryReceipt:
-    """Deliver, read back, confirm.
+    """Deliver, read back, confirm; `begin` is called as soon as something of it may come to lie there.
 
     Raises:
         TakenOut: `stop` said so; nothing of it is left there.
@@ -100,7 +104,7 @@ def deliver(
     terms = settings.delivery.terms(destination.name)
     if destination.type == "folder":
         return folder_destination.deliver(
-            package, destination, transfer_id=transfer_id, clock=clock, terms=terms, stop=stop
+            package, destination, transfer_id=transfer_id, clock=clock, terms=terms, stop=stop, begin=begin
         )
     secret = settings.secret(destination.secret_ref)
     return sftp.deliver(
@@ -111,6 +115,7 @@ def deliver(
         clock=clock,
         terms=terms,
         stop=stop,
+        begin=begin,
     )
 
 

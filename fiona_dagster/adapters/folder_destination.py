@@ -40,9 +40,10 @@ def deliver(
     clock: Callable[[], float] = time.time,
     terms: DeliveryTerms | None = None,
     stop: Callable[[], bool] | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> DeliveryReceipt:
     """Copy a package and its `.md5` into the destination's folder and read the copy back; `terms` as by SFTP, as far as
-    they ask for FIONA's triple; `stop` is asked while it is copied.
+    they ask for FIONA's triple; `stop` is asked while it is copied, `begin` called before.
 
     Raises:
         TakenOut: `stop` said so; nothing of it is left there.
@@ -50,6 +51,8 @@ def deliver(
         Transient: the disk is full or failed, or the copy differs.
     """
     folder = _folder(destination)
+    if begin:
+        begin()
     final, part = folder / package.name, folder / part_name(package.name)
     try:
         there = _size(final)

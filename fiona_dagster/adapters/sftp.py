@@ -54,6 +54,7 @@ def deliver(
     terms: DeliveryTerms | None = None,
     patience: float = STALLED_SECONDS,
     stop: Callable[[], bool] | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> DeliveryReceipt:
     """Bring a package and its `.md5` to an SFTP server and read both back.
 
@@ -67,6 +68,7 @@ def deliver(
         terms: what an upload may use of the line, and FIONA's companions of a package.
         patience: seconds that the session may stand still while we wait for the server.
         stop: asked while the package is sent.
+        begin: called once we are logged in, before anything is written.
 
     Raises:
         TakenOut: `stop` said so; nothing of it is left there.
@@ -74,6 +76,8 @@ def deliver(
         Transient: network, time-out, full disk, or a copy that differs: the next call goes on from there.
     """
     with sftp_session(destination, secret, patience=patience) as client:
+        if begin:
+            begin()
         work = _Delivery(client, package, destination.path, terms or DeliveryTerms(), patience, stop)
         sent = work.run(progress)
     return DeliveryReceipt(

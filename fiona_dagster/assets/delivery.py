@@ -113,10 +113,10 @@ def _bring(
             destination, one.name, settings,
             transfer_id=exports.transfer.id, breakers=ledger.breakers, clock=gateway.now,
         )  # fmt: skip
-    ledger.parcels.begin(one, package.name, package.size_bytes)
     return bring(
         package, destination, settings, transfer_id=exports.transfer.id, clock=gateway.now,
         breakers=ledger.breakers, stop=_now_and_then(lambda: ledger.parcels.is_taken_out(one), gateway.now),
+        begin=lambda: ledger.parcels.begin(one, package.name, package.size_bytes),
     )  # fmt: skip
 
 

@@ -83,6 +83,20 @@ def test_a_part_at_a_destination_that_was_down_is_deleted_when_it_is_back(
     assert there(gateway) == ["native.zip", "native.zip.md5"]
 
 
+def test_a_part_is_only_spoken_of_where_an_upload_had_begun(gateway: Gateway) -> None:
+    key = forwarded(gateway)
+    gateway.sftp.stop()
+    gateway.run(Phase.EXPORT, key, succeeds=False)
+    shown = said(gateway, "queue", "show", key)
+    assert "cannot be reached" in shown
+    assert ".part" not in shown
+    gateway.sftp.start()
+    gateway.sftp.faults.refuse_writes = True
+    said(gateway, "queue", "retry", key)
+    gateway.run(Phase.EXPORT, key, succeeds=False)
+    assert "a part of it may lie there" in said(gateway, "queue", "show", key)
+
+
 def test_what_is_asked_for_again_meanwhile_is_not_cleared_up(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
