@@ -128,7 +128,7 @@ class Story:
         if webserver:
             console.print(f"Dagster  {webserver}/asset-groups", highlight=False)
             console.print(f"REDCap   {self._hospital.redcap_page}", highlight=False)
-        console.print(f"packages {self._settings.layout.outbox}", highlight=False)
+        console.print(f"packages {self._settings.layout.delivered}", highlight=False)
         console.print(f"sent to  {self._hospital.sftp_folder}", highlight=False)
         console.print(
             f"try      .venv/bin/fiona status --config {self._hospital.config_file}", highlight=False
