@@ -64,20 +64,26 @@ class House:
         return done
 
     def recorded(self) -> None:
+        wait_for(
+            lambda: self._associations(open_ones=True) == 0, 20, lambda: "an Association was not recorded"
+        )
+
+    def push(self, *paths: Path, calling: str = "SCANNER") -> None:
+        before = self._associations(open_ones=False)
+        assert not send(paths, self.site.peer, calling).failed
+        # the ledger comes behind the answers: that none is open may be so because it has not heard of this one
+        wait_for(lambda: self._associations(open_ones=False) > before, 20, lambda: "it was not recorded")
+
+    def _associations(self, *, open_ones: bool) -> int:
         from sqlalchemy import func, select
 
         from fiona_dagster.adapters.ledger.schema import association
 
-        def open_ones() -> int:
-            with self.ledger.read() as connection:
-                query = select(func.count()).select_from(association).where(association.c.closed_at.is_(None))
-                return int(connection.execute(query).scalar_one())
-
-        wait_for(lambda: open_ones() == 0, 20, lambda: "an Association was not recorded")
-
-    def push(self, *paths: Path, calling: str = "SCANNER") -> None:
-        assert not send(paths, self.site.peer, calling).failed
-        self.recorded()
+        ended = association.c.closed_at
+        wanted = ended.is_(None) if open_ones else ended.is_not(None)
+        with self.ledger.read() as connection:
+            query = select(func.count()).select_from(association).where(wanted)
+            return int(connection.execute(query).scalar_one())
 
     def account(self, study: SampleStudy) -> Account:
         found = self.ledger.retrievals.get(self.site.name, study.study_instance_uid)
