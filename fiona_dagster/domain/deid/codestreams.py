@@ -31,6 +31,8 @@ _RLE_HEADER, _RLE_SEGMENTS = 64, 15
 _RLE_BYTES = (*range(2, 130), 1, *[2] * 127)
 _RLE_PIXELS = (*range(1, 129), 0, *range(128, 1, -1))
 """By the first byte of a run: how long it is, and how many bytes it stands for (PS3.5 G.3.1)."""
+_LARGEST_DECODED_PLANE = 1 << 20
+"""A larger plane is followed run by run: two bytes of a hostile segment decode to 128."""
 _RUN = re.compile(r"[^\x00-\x1f\x7f-\x9f\ufffd]{3,}")
 _TELLING = frozenset({"identity_number", "e-mail", "name"})
 
@@ -124,6 +126,9 @@ def rle_end(content: bytes, plane: int) -> int | None:
     starts = offsets[:count]
     if sorted(set(starts)) != starts:
         return None
+    last = content[starts[-1] :]
+    if plane <= _LARGEST_DECODED_PLANE and _decodes_to(last, plane):
+        return len(content)
     position, left = starts[-1], plane
     try:
         while left > 0:
@@ -133,6 +138,19 @@ def rle_end(content: bytes, plane: int) -> int | None:
     except IndexError:
         return None
     return position if position <= len(content) else None
+
+
+def _decodes_to(segment: bytes, plane: int) -> bool:
+    """Whether a segment is its plane from its first byte to its last. Behind it can then be runs that stand for
+    nothing (0x80), and one byte."""
+    from rle.rle import decode_segment
+
+    if not 0 < len(segment) <= plane * 2:
+        return False
+    try:
+        return len(decode_segment(segment)) == plane
+    except ValueError:
+        return False
 
 
 def inflated_end(content: bytes, size: int) -> int | None:

@@ -4,6 +4,7 @@ import struct
 
 import pytest
 
+from fiona_dagster.domain.deid import codestreams
 from fiona_dagster.domain.deid.codestreams import follow_jpeg, follow_jpeg_2000, inflated_end, rle_end
 from fiona_dagster.domain.deid.elements import DataSet, find_elements
 from fiona_dagster.domain.deid.encoding import Syntax
@@ -120,6 +121,25 @@ def test_runs_of_rle_are_followed() -> None:
     assert rle_end(header + b"\x02ab", 6) is None
     assert rle_end(header[:60], 6) is None
     assert rle_end(struct.pack("<16L", 16, 64, *[0] * 14), 6) is None
+
+
+@pytest.mark.parametrize("behind", [b"", b"\0", b"\x7f", b"\x80\x80\x80", b"\x80\xff"])
+def test_a_last_segment_of_rle_may_have_runs_behind_its_plane_that_stand_for_nothing(behind: bytes) -> None:
+    header = struct.pack("<16L", 1, 64, *[0] * 14)
+    frame = header + b"\x02abc\xfea" + behind
+    assert rle_end(frame, 6) == len(frame)
+
+
+@pytest.mark.parametrize("behind", [b"\x80\x03Nora", b"\x03Nora", b"\x05Nora", b"\xffN", b"Nora", b"\xffNora"])
+def test_text_behind_the_plane_of_a_last_segment_is_behind_its_end(behind: bytes) -> None:
+    header = struct.pack("<16L", 1, 64, *[0] * 14)
+    assert rle_end(header + b"\x02abc\xfea" + behind, 6) == 64 + 6
+
+
+def test_a_large_plane_of_rle_is_followed_run_by_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codestreams, "_LARGEST_DECODED_PLANE", 4)
+    header = struct.pack("<16L", 1, 64, *[0] * 14)
+    assert rle_end(header + b"\x02abc\xfea\0", 6) == 64 + 6
 
 
 def test_a_frame_that_is_not_deflated_has_no_end() -> None:
