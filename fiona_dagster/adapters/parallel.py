@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
 from fiona_dagster.domain.errors import FionaError, Permanent, Transient
 
@@ -18,12 +20,16 @@ if TYPE_CHECKING:
     import subprocess
     from queue import SimpleQueue
 
-_PROGRAM = "import sys; sys.path[:] = {path}; from fiona_dagster.adapters import parallel; parallel.serve()"
+_PROGRAM = "import sys; sys.path[:] = {path}; from fiona_dagster.adapters import parallel; parallel.{serve}()"
 """Nothing is imported from the folder that it happens to run in."""
 LEAST = 128
 """Instances that are worth a process: starting one costs as much as some dozens of images."""
 
+_ATTEMPTS = 2
+"""Workers that an item may end: the first may have been ended by something else, such as a lack of memory."""
+
 T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741
 Part = Callable[..., T]
 """Takes what to call behind every instance, then the part's own arguments; a function of a module."""
 
@@ -64,7 +70,7 @@ def _run_in_workers(
 
     heard: SimpleQueue[tuple[int, str, Any]] = SimpleQueue()
     results: dict[int, T] = {}
-    workers = [_start() for _ in parts]
+    workers = [_start("serve") for _ in parts]
     try:
         with ThreadPoolExecutor(len(parts)) as listeners:
             for number, (worker, part) in enumerate(zip(workers, parts, strict=True)):
@@ -86,15 +92,123 @@ def _run_in_workers(
     return [results[number] for number in range(len(parts))]
 
 
+def run_each(
+    make: Callable[..., Callable[[I], T]], arguments: tuple[Any, ...], items: Sequence[I], workers: int
+) -> list[T | None]:
+    """What is made of each item, in their order: None where it ended the processes that it was given to.
+
+    For code that may end its process, such as decoders. `make(*arguments)` is called once in every worker and gives
+    what treats an item; a worker that was ended costs no other item.
+
+    Raises:
+        FionaError: what an item raised.
+        Permanent: it raised something else; the message names its type alone.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    attendance: _Attendance[I, T] = _Attendance((make, arguments), items)
+    count = max(1, min(workers, len(items)))
+    with ThreadPoolExecutor(count) as attendants:
+        try:
+            for one in [attendants.submit(attendance.attend) for _ in range(count)]:
+                one.result()
+        except BaseException:  # also a request to stop; it is raised again
+            attendance.stop()
+            raise
+    return attendance.results
+
+
+class _Attendance(Generic[I, T]):
+    """Items that wait, and the workers that they are given to."""
+
+    def __init__(self, work: tuple[Any, ...], items: Sequence[I]) -> None:
+        self.results: list[T | None] = [None] * len(items)
+        self._work, self._waiting = work, deque(enumerate(items))
+        self._workers: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Nothing more is begun, and what is at work is ended."""
+        self._stopped = True
+        self._waiting.clear()
+        for worker in self._workers.copy():
+            worker.kill()
+
+    def attend(self) -> None:
+        """Give items to a worker, one after the other, until none waits."""
+        worker = None
+        try:
+            while True:
+                try:
+                    number, item = self._waiting.popleft()
+                except IndexError:
+                    return
+                worker, self.results[number] = self._treated(item, worker)
+        except BaseException:
+            self._waiting.clear()
+            raise
+        finally:
+            self._end(worker)
+
+    def _treated(
+        self, item: I, worker: subprocess.Popen[bytes] | None
+    ) -> tuple[subprocess.Popen[bytes] | None, T | None]:
+        import pickle
+
+        for _ in range(_ATTEMPTS):
+            try:
+                worker = worker or self._begin()
+                return worker, _asked(worker, item)
+            except (OSError, EOFError, pickle.UnpicklingError):
+                self._end(worker)
+                worker = None
+                if self._stopped:
+                    break
+        return None, None
+
+    def _begin(self) -> subprocess.Popen[bytes]:
+        import pickle
+
+        worker = _start("serve_each")
+        self._workers.add(worker)
+        pickle.dump(self._work, worker.stdin or _no_pipe())
+        return worker
+
+    def _end(self, worker: subprocess.Popen[bytes] | None) -> None:
+        if worker is not None:
+            worker.kill()
+            with suppress(OSError):  # what it did not read
+                worker.communicate()
+            self._workers.discard(worker)
+
+
+def _asked(worker: subprocess.Popen[bytes], item: Any) -> Any:
+    """What a worker makes of an item.
+
+    Raises:
+        FionaError: the item did.
+        OSError, EOFError, UnpicklingError: the worker is gone.
+    """
+    import pickle
+
+    stream = worker.stdin or _no_pipe()
+    pickle.dump(item, stream)
+    stream.flush()
+    what, value = pickle.load(worker.stdout or _no_pipe())  # noqa: S301 — from our own process
+    if what == "error":
+        raise value
+    return value
+
+
 def _nothing() -> None:
     return
 
 
-def _start() -> subprocess.Popen[bytes]:
+def _start(serve: str) -> subprocess.Popen[bytes]:
     import subprocess
 
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", _PROGRAM.format(path=[one for one in sys.path if one])],
+        [sys.executable, "-P", "-c", _PROGRAM.format(path=[one for one in sys.path if one], serve=serve)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # a traceback may hold values
@@ -128,21 +242,55 @@ def _listen(
 
 
 def serve() -> None:
-    """What a worker does: one part, from standard input to standard output."""
-    _work(sys.stdin.buffer, sys.stdout.buffer)
+    """What a worker of `run_parts` does: one part, from standard input to standard output."""
+    with _voice() as target:
+        _work(sys.stdin.buffer, target)
+
+
+def serve_each() -> None:
+    """What a worker of `run_each` does: one item after the other, until there are no more."""
+    import pickle
+
+    with _voice() as target:
+        make, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301 — from the process that started us
+        treat = None
+        with suppress(EOFError):
+            while True:
+                item = pickle.load(sys.stdin.buffer)  # noqa: S301 — the same
+                try:
+                    treat = treat or make(*arguments)
+                    _say(target, "result", treat(item))
+                except Exception as error:  # noqa: BLE001 — its message may hold values
+                    _say(target, "error", _told(error))
+
+
+def _voice() -> BinaryIO:
+    """Standard output, which from now on nobody else writes to: libraries print what they complain of."""
+    voice = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    return voice
+
+
+def _say(target: BinaryIO, what: str, value: Any = None) -> None:
+    import pickle
+
+    pickle.dump((what, value), target)
+    target.flush()
+
+
+def _told(error: Exception) -> FionaError:
+    if isinstance(error, FionaError):
+        return error
+    return Permanent(f"a part of the work failed ({type(error).__name__})")
 
 
 def _work(source: BinaryIO, target: BinaryIO) -> None:
     import pickle
 
-    def say(what: str, value: Any = None) -> None:
-        pickle.dump((what, value), target)
-        target.flush()
-
     function, arguments = pickle.load(source)  # noqa: S301 — from the process that started us
     try:
-        say("result", function(lambda: say("done"), *arguments))
-    except FionaError as error:
-        say("error", error)
+        _say(target, "result", function(lambda: _say(target, "done"), *arguments))
     except Exception as error:  # noqa: BLE001 — its message may hold values
-        say("error", Permanent(f"a part of the work failed ({type(error).__name__})"))
+        _say(target, "error", _told(error))

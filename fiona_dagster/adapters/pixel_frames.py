@@ -18,6 +18,7 @@ from fiona_dagster.adapters.image_pixel import Undecodable, image_pixel_of
 from fiona_dagster.domain.deid.pixel_data import EXTENDED_LENGTHS, EXTENDED_OFFSETS
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.pixels.frames import Frame, ImagePixel, Stored
+from fiona_dagster.domain.pixels.unused_bits import says_something, unused_bits
 
 if TYPE_CHECKING:
     from pydicom.pixels.decoders.base import Decoder
@@ -60,6 +61,17 @@ def decoded_frames(path: Path, *, frames: Iterable[int] | None = None) -> Iterat
     _check_size(instance, image, encapsulated=decoder.is_encapsulated)
     with _pixels_of(instance) as source:
         yield from _decode(decoder, source, image, wanted, _options(instance, image))
+
+
+def uses_unused_bits(path: Path, image: ImagePixel, *, besides: int = 0) -> bool:
+    """Whether any frame has something in bits that are not stored, apart from the bits `besides` (of overlays).
+
+    Raises:
+        Undecodable: a frame cannot be decoded.
+    """
+    if not unused_bits(image) & ~besides:
+        return False
+    return any(says_something(frame.stored, image, besides) for frame in decoded_frames(path))
 
 
 def _instance(path: Path) -> InstanceFile:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fiona_dagster.adapters.pixel_frames import decoded_frames, describe
+from fiona_dagster.adapters.pixel_frames import decoded_frames, describe, uses_unused_bits
 from fiona_dagster.adapters.text_in_pixels import read_text
 from fiona_dagster.domain.errors import FionaError
 from fiona_dagster.domain.pixels.painting import fill_of, only_masked
@@ -33,11 +33,14 @@ class PixelGate:
         """
         try:
             found = read_text(copy)
+            hides = bool(masking.sources) and uses_unused_bits(copy, describe(copy))
         except FionaError:
             return ["PixelData cannot be read again"]
         known = [one for one in found.boxes if self._judge.identifies(one.text)]
         if known:
             return ["PixelData shows an original value"]
+        if hides:
+            return ["PixelData has something in bits that are not stored"]
         missing = found.frames != len(found.read) or any(
             one.last_frame >= found.frames for one in masking.boxes
         )

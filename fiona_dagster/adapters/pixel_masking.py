@@ -7,17 +7,18 @@ decoded costs no other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fiona_dagster.adapters.dicom_copies import write_instance
 from fiona_dagster.adapters.dicom_files import InstanceFile, quiet_pydicom, read_instance
+from fiona_dagster.adapters.parallel import run_each, run_parts
 from fiona_dagster.adapters.pixel_copies import masked_pixels
-from fiona_dagster.adapters.pixel_frames import describe
+from fiona_dagster.adapters.pixel_frames import describe, uses_unused_bits
 from fiona_dagster.adapters.pixel_segments import examine_pixels
-from fiona_dagster.adapters.release_parts import Task, Treated, attempted, copy_of, copy_path
+from fiona_dagster.adapters.release_parts import Task, Treated, attempted, copy_of, copy_path, not_released
 from fiona_dagster.adapters.seen_elements import gather_originals
 from fiona_dagster.adapters.text_in_pixels import read_text
 from fiona_dagster.domain.deid.elements import PIXEL_TAGS
@@ -35,6 +36,7 @@ from fiona_dagster.domain.pixels.suspicion import (
 )
 from fiona_dagster.domain.pixels.templates import ATTRIBUTES, fitting
 from fiona_dagster.domain.pixels.texts import TextJudge
+from fiona_dagster.domain.pixels.unused_bits import unused_bits
 
 if TYPE_CHECKING:
     from fiona_dagster.domain.deid.elements import DataSet
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 
 _CANNOT = "pixels may carry text and cannot be masked"
 _NUMBERS = frozenset({"Rows", "Columns"})
+_LEAST_TO_READ = 8
+"""Images to be read that are worth a process of their own."""
 
 
 def suspected_series(treated: Sequence[Treated]) -> dict[int, str]:
@@ -65,17 +69,72 @@ def suspected_series(treated: Sequence[Treated]) -> dict[int, str]:
     }
 
 
+def mask_suspected(
+    task: Task,
+    treated: Sequence[Treated],
+    results: list[DeidentifiedInstance],
+    left_out: Set[int],
+    workers: int,
+    review: Path | None,
+) -> None:
+    """Read and mask suspected series, and put what became of their images into `results`.
+
+    Compressed images are given one by one to processes of their own: a decoder that breaks down takes its process with
+    it, and that image alone is held.
+
+    Args:
+        task: the study.
+        treated: what became of its sources, in their order.
+        results: the same for what is released, held or failed; changed here.
+        left_out: positions that are not released whatever their pixels show.
+        workers: processes at most.
+        review: folder of previews for a person.
+
+    Raises:
+        ConfigurationError, Transient: as `attempted` does.
+    """
+    chosen = [(index, why) for index, why in suspected_series(treated).items() if index not in left_out]
+    for compressed in (False, True):
+        waiting = [one for one in chosen if treated[one[0]].compressed is compressed]
+        count = max(1, min(workers, len(waiting) // _LEAST_TO_READ))
+        made: Sequence[DeidentifiedInstance | None] = ()
+        if compressed and waiting:
+            made = run_each(masker, (task, review), waiting, count)
+        elif waiting:
+            size = -(-len(waiting) // count)
+            parts = [(task, waiting[begin : begin + size], review) for begin in range(0, len(waiting), size)]
+            made = [one for part in run_parts(mask_part, parts) for one in part]
+        for (index, _), result in zip(waiting, made, strict=True):
+            results[index] = result or _not_survived(task.sources[index])
+
+
 def mask_part(
     done: Callable[[], None], task: Task, chosen: Sequence[tuple[int, str]], review: Path | None
 ) -> list[DeidentifiedInstance]:
     """Read and mask the sources at the chosen positions, each with the reason; previews go to `review`."""
-    masker = _Masker(task, review)
+    treat = masker(task, review)
     results = []
-    with quiet_pydicom():
-        for position, reason in chosen:
-            results.append(masker.treat(task.sources[position], reason))
-            done()
+    for one in chosen:
+        results.append(treat(one))
+        done()
     return results
+
+
+def masker(task: Task, review: Path | None) -> Callable[[tuple[int, str]], DeidentifiedInstance]:
+    """What reads and masks the source at a position, for a reason."""
+    mask = _Masker(task, review)
+
+    def treat(chosen: tuple[int, str]) -> DeidentifiedInstance:
+        position, reason = chosen
+        with quiet_pydicom():
+            return mask.treat(task.sources[position], reason)
+
+    return treat
+
+
+def _not_survived(source: SourceInstance) -> DeidentifiedInstance:
+    """A source whose pixels ended the programs that read them."""
+    return not_released(source, "held", f"{_CANNOT}: the program that decodes them breaks down")
 
 
 class _Masker:
@@ -137,7 +196,10 @@ class _Masker:
         if template is None or template.read:
             masks += self._read(path, image)
             sources.append("reading")
-        return Masking(reason, tuple(sources), settled(masks, image), overlay_bits(dataset))
+        bits = overlay_bits(dataset)
+        if uses_unused_bits(path, image, besides=bits):
+            bits |= unused_bits(image)
+        return Masking(reason, tuple(sources), settled(masks, image), bits)
 
     def _read(self, path: Path, image: ImagePixel) -> list[Mask]:
         found = read_text(path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import platform
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -27,7 +27,7 @@ from fiona_dagster.domain.signed import parsed
 if TYPE_CHECKING:
     from fiona_dagster.adapters.signing import SigningKey
     from fiona_dagster.domain.deid.profile import Profile
-    from fiona_dagster.domain.deid.proof import Conformance
+    from fiona_dagster.domain.deid.proof import Conformance, OriginalUids
     from fiona_dagster.domain.deidentification import DeidentifiedInstance, SourceInstance
     from fiona_dagster.domain.project import Project
     from fiona_dagster.domain.verification import VerifiedStudy
@@ -57,6 +57,7 @@ def prove_release(
 
     Raises:
         ConfigurationError: the signing key cannot be used.
+        Permanent: an original cannot be read any more.
         Transient: the disk refuses: try again.
     """
     from fiona_dagster.domain.deid.proof import build_proof
@@ -69,6 +70,7 @@ def prove_release(
         key_id=key_id(fingerprint(key)),
         versions=versions(),
         conformance=conformance_of(study, sources),
+        series=_series_of(study, sources),
         made_at=datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
     write_proof(target, content, site)
@@ -109,16 +111,41 @@ def conformance_of(study: VerifiedStudy, sources: Sequence[SourceInstance]) -> C
     """Compare one copy a series and SOP Class with its original."""
     from fiona_dagster.adapters.conformance import summary
 
+    chosen: dict[tuple[str, str], tuple[Path, Path]] = {}
+    for original, copy in _pairs(study, sources):
+        chosen.setdefault(
+            (copy.series_instance_uid, copy.sop_class_uid), (original, study.folder / copy.path)
+        )
+    return summary(list(chosen.values()), len(study.instances))
+
+
+def _series_of(study: VerifiedStudy, sources: Sequence[SourceInstance]) -> dict[str, OriginalUids]:
+    """UIDs of the originals by the new Series Instance UID."""
+    from fiona_dagster.adapters.dicom_files import quiet_pydicom, read_instance
+    from fiona_dagster.domain.deid.admission import SERIES_INSTANCE_UID, STUDY_INSTANCE_UID
+    from fiona_dagster.domain.deid.proof import OriginalUids
+    from fiona_dagster.domain.deid.text import first_text
+
+    found: dict[str, OriginalUids] = {}
+    with quiet_pydicom():
+        for original, copy in _pairs(study, sources):
+            if copy.series_instance_uid not in found:
+                dataset = read_instance(original).dataset
+                found[copy.series_instance_uid] = OriginalUids(
+                    first_text(dataset, STUDY_INSTANCE_UID), first_text(dataset, SERIES_INSTANCE_UID)
+                )
+    return found
+
+
+def _pairs(
+    study: VerifiedStudy, sources: Sequence[SourceInstance]
+) -> Iterator[tuple[Path, DeidentifiedInstance]]:
+    """Every copy behind the file of its original, in the order of the copies' paths."""
     paths: dict[tuple[int | None, str], Path] = {}
     for source in sources:  # of the same file twice the first one is released
         paths.setdefault((source.identity, source.sop_instance_uid), source.path)
-    chosen: dict[tuple[str, str], DeidentifiedInstance] = {}
     for one in sorted(study.instances, key=lambda one: one.path):
-        chosen.setdefault((one.series_instance_uid, one.sop_class_uid), one)
-    pairs = [
-        (paths[one.identity, one.source_sop_instance_uid], study.folder / one.path) for one in chosen.values()
-    ]
-    return summary(pairs, len(study.instances))
+        yield paths[one.identity, one.source_sop_instance_uid], one
 
 
 @cache

@@ -53,7 +53,8 @@ class Treated(NamedTuple):
     """What became of one source, and whose it says it is: Study Instance UID and PatientID, None where unreadable.
 
     `suspicion` says why its pixels are to be read before it is released, in which `series` of the originals;
-    `keeps_pixels` that the project excludes it from that, whatever others of its series say.
+    `keeps_pixels` that the project excludes it from that, whatever others of its series say; `compressed` that reading
+    them takes a decoder.
     """
 
     instance: DeidentifiedInstance
@@ -61,6 +62,7 @@ class Treated(NamedTuple):
     series: str = ""
     suspicion: str = ""
     keeps_pixels: bool = False
+    compressed: bool = False
 
 
 class Suspected(Exception):
@@ -108,7 +110,8 @@ def deidentify_part(
         else:
             series = first_text(file.dataset, SERIES_INSTANCE_UID)
             keeps = keeps_pixels(file.dataset, task.request.project.pixels)
-            treated.append(Treated(result, patient_of(file), series, suspicion, keeps))
+            compressed = file.pixels is not None and file.pixels.undefined_length
+            treated.append(Treated(result, patient_of(file), series, suspicion, keeps, compressed))
         done()
     return treated
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,6 @@ from fiona_dagster.adapters.durable import sync_tree
 from fiona_dagster.adapters.parallel import cores, run_parts, split
 from fiona_dagster.adapters.release_parts import (
     Task,
-    Treated,
     Write,
     check_part,
     deidentify_part,
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from fiona_dagster.domain.verification import QuarantinedStudy, VerifiedStudy
 
 __all__ = ["ReleaseRequest", "SourceInstance", "deidentify_study", "recall_release", "verify_release"]
-_LEAST_TO_READ = 8
-"""Images to be read that are worth a process of their own."""
 Progress = Callable[[int, int], None]
 """Called with the number of instances done and the number of all."""
 
@@ -86,7 +83,9 @@ def deidentify_study(
     results = [one.instance for one in treated]
     several = _several_patients([one.patient for one in treated])
     if write is None and any(one.suspicion for one in treated):
-        _mask(task, treated, results, several.keys() | reasons.keys(), workers or cores(), review)
+        from fiona_dagster.adapters.pixel_masking import mask_suspected
+
+        mask_suspected(task, treated, results, several.keys() | reasons.keys(), workers or cores(), review)
     study = next((one.study_instance_uid for one in results if one.study_instance_uid), "")
     for index, (source, result) in enumerate(zip(sources, results, strict=True)):
         if index in several and not source.held_reason:
@@ -97,26 +96,6 @@ def deidentify_study(
     if write is None:
         _settle(request.folder, {one.path for one in results if one.disposition == "released"})
     return DeidentifiedStudy(study, tuple(results), profile.name, method_digest(profile, request.project))
-
-
-def _mask(
-    task: Task,
-    treated: Sequence[Treated],
-    results: list[DeidentifiedInstance],
-    left_out: Set[int],
-    workers: int,
-    review: Path | None,
-) -> None:
-    """Read and mask suspected series, and put what became of their images into `results`."""
-    from fiona_dagster.adapters.pixel_masking import mask_part, suspected_series
-
-    chosen = [(index, why) for index, why in suspected_series(treated).items() if index not in left_out]
-    count = max(1, min(workers, len(chosen) // _LEAST_TO_READ))
-    parts = [chosen[number::count] for number in range(count)]
-    made = run_parts(mask_part, [(task, part, review) for part in parts if part]) if chosen else []
-    for part, found in zip(parts, made, strict=False):
-        for (index, _), result in zip(part, found, strict=True):
-            results[index] = result
 
 
 def _reporter(progress: Progress | None, count: int) -> Callable[[], None]:

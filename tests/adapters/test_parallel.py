@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fiona_dagster.adapters import parallel
-from fiona_dagster.adapters.parallel import LEAST, run_parts, split
+from fiona_dagster.adapters.parallel import LEAST, run_each, run_parts, split
 from fiona_dagster.adapters.releases import SourceInstance, deidentify_study, verify_release
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.errors import Hold, Permanent, Transient
@@ -58,6 +59,47 @@ def test_what_goes_wrong_in_a_worker_is_told_without_values(
 ) -> None:
     with pytest.raises(error, match=message) as raised:
         run_parts(fail, [("fine",), (how,)])
+    assert "Zwingenberger" not in str(raised.value)
+
+
+def treats(folder: Path) -> Callable[[str], tuple[str, int]]:
+    """Does what an item says, once where a file is to tell that it was done; prints as libraries do."""
+
+    def treat(item: str) -> tuple[str, int]:
+        print("a library complains")
+        what, _, name = item.partition(" ")
+        if what in {"crash", "crash-once"} and not (folder / name).exists():
+            if what == "crash-once":
+                (folder / name).touch()
+            os.kill(os.getpid(), signal.SIGSEGV)
+        fail(lambda: None, what)
+        return item, os.getpid()
+
+    return treat
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_ends_its_process_twice_costs_no_other(tmp_path: Path, workers: int) -> None:
+    items = ["fine", "crash x", "good", "crash-once y", "crash z", "last"]
+    made = run_each(treats, (tmp_path,), items, workers)
+    assert [one and one[0] for one in made] == ["fine", None, "good", "crash-once y", None, "last"]
+    assert os.getpid() not in {one[1] for one in made if one}
+
+
+def test_a_worker_goes_on_with_the_next(tmp_path: Path) -> None:
+    made = run_each(treats, (tmp_path,), ["a", "b", "c"], 1)
+    assert len({one[1] for one in made if one}) == 1
+    assert run_each(treats, (tmp_path,), [], 1) == []
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"), [("hold", Hold, "the reason"), ("value", Permanent, r"\(ValueError\)$")]
+)
+def test_what_an_item_raises_is_told_without_values(
+    tmp_path: Path, how: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as raised:
+        run_each(treats, (tmp_path,), ["fine", how, "never"], 1)
     assert "Zwingenberger" not in str(raised.value)
 
 

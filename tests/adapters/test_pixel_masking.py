@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.uid import UID
+from pydicom.uid import UID, JPEGLSLossless, RLELossless
 
 from fiona_dagster.adapters import pixel_gate, pixel_masking
 from fiona_dagster.adapters.pixel_frames import describe
@@ -110,6 +110,70 @@ def test_a_suspected_image_is_masked_verified_and_told_of(tmp_path: Path) -> Non
     codes = {item.CodeValue for item in copy.DeidentificationMethodCodeSequence}
     assert "113101" in codes
     assert deidentify_study(given, asked, KEY, Profile()) == study
+
+
+def test_what_stands_above_the_stored_bits_goes(tmp_path: Path, play: Play) -> None:
+    play()
+    hidden = image()
+    hidden.BitsStored, hidden.HighBit = 12, 11
+    values = np.arange(1, 1025, dtype="u2") % 4000
+    values[40:60] |= 0x2000
+    hidden.PixelData = values.tobytes()
+    given = sources(tmp_path / "in", hidden)
+    asked, study = made(given, tmp_path)
+    (one,) = study.instances
+    assert one.masking is not None
+    assert (one.masking.boxes, one.masking.overlay_bits) == ((), 0xF000)
+    copy = dcmread(asked.folder / one.path)
+    assert (np.frombuffer(copy.PixelData, "u2") == values & 0x0FFF).all()
+    outcome = verify_release(study, given, asked, KEY, Profile())
+    assert isinstance(outcome, VerifiedStudy), outcome.checks
+
+
+def test_the_gate_sees_what_was_left_above_the_stored_bits(
+    tmp_path: Path, play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play()
+    monkeypatch.setattr(pixel_masking, "uses_unused_bits", lambda *_, **__: False)
+    hidden = image()
+    hidden.BitsStored, hidden.HighBit = 12, 11
+    hidden.PixelData = np.full(1024, 0x2001, "u2").tobytes()
+    given = sources(tmp_path / "in", hidden)
+    asked, study = made(given, tmp_path)
+    outcome = verify_release(study, given, asked, KEY, Profile())
+    assert isinstance(outcome, QuarantinedStudy)
+    places = [place for check in outcome.checks for place in check.places]
+    assert "PixelData has something in bits that are not stored" in places
+
+
+BREAKS_DOWN = """
+import os, signal
+class Version:
+    GetVersion = staticmethod(lambda: "3.0.24")
+class Any:
+    def __getattr__(self, name): return self
+    def __call__(self, *_): os.kill(os.getpid(), signal.SIGSEGV)
+def __getattr__(name): return Any()
+"""
+"""Stands in for GDCM, which pydicom has decode JPEG-LS."""
+
+
+@pytest.mark.usefixtures("play")
+def test_an_image_whose_decoder_breaks_down_is_held_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [image(n) for n in range(1, 5)]
+    for one, syntax in zip(images, [RLELossless, JPEGLSLossless, RLELossless], strict=False):
+        one.compress(syntax, generate_instance_uid=False)
+    (tmp_path / "decoders").mkdir()
+    (tmp_path / "decoders" / "gdcm.py").write_text(BREAKS_DOWN)
+    monkeypatch.syspath_prepend(str(tmp_path / "decoders"))  # workers look there first, too
+    given = sources(tmp_path / "in", *images)
+    asked, study = made(given, tmp_path)
+    assert [one.disposition for one in study.instances] == ["released", "held", "released", "released"]
+    assert study.instances[1].reason.endswith("the program that decodes them breaks down")
+    outcome = verify_release(study, given, asked, KEY, Profile())
+    assert isinstance(outcome, VerifiedStudy), outcome.checks
 
 
 def test_what_the_gate_still_reads_of_the_patient_holds_the_study(tmp_path: Path, play: Play) -> None:

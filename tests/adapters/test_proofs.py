@@ -113,6 +113,26 @@ def test_with_the_key_a_copy_leads_to_its_original_and_without_it_nowhere(releas
         assert f"{number:032x}" not in original_link(KEY, source.sop_instance_uid)
 
 
+def test_series_and_study_lead_to_theirs_as_well(release: Release) -> None:
+    original, content = dcmread(release.sources[0].path), release.content
+    assert content["study_original"] == original_link(KEY, original.StudyInstanceUID)
+    assert content["series"] == [
+        {
+            "series_instance_uid": release.copies.released[0].series_instance_uid,
+            "original": original_link(KEY, original.SeriesInstanceUID),
+        }
+    ]
+    assert content_problems(content) == []
+
+
+def test_a_proof_names_all_series_of_its_copies_or_is_an_earlier_one(release: Release) -> None:
+    content = release.content
+    content["series"][0]["series_instance_uid"] = "2.25.1"
+    assert content_problems(content) == ["the proof does not name the series of its instances"]
+    del content["series"], content["study_original"]
+    assert content_problems(content) == []
+
+
 def test_the_same_release_has_the_same_proof_and_keeps_it(release: Release) -> None:
     before = release.target.read_bytes()
     release.prove(NOON + 5)
@@ -273,7 +293,8 @@ def test_nothing_that_a_proof_may_lack_ends_in_a_crash(release: Release) -> None
             write_proof(release.target, {**whole, name: value}, release.site)
             release.check()
         lacking = content_problems({key: one for key, one in whole.items() if key != name})
-        assert bool(lacking) == (name != "accepted")  # which proofs of earlier versions do not have
+        earlier = {"accepted", "series"}  # which proofs of earlier versions do not have
+        assert bool(lacking) == (name not in earlier), name
 
 
 def test_proofs_are_found_inside_and_beside(release: Release) -> None:

@@ -1,8 +1,8 @@
 """The proof of a release: what was done to which copies, by which method, with which result; no patient data.
 
-It names copies by their new UIDs and SHA-256. The way back to an original is an HMAC-SHA256 of its SOP Instance UID
-under a key of its own, derived from the project's: who has the key can prove which original it was; nobody else can
-tell, and the destruction of the key ends that. How many days dates moved is no part of it.
+It names copies by their new UIDs and SHA-256. The way back to an original, its series and its study is an HMAC-SHA256
+of the old UID under a key of its own, derived from the project's: who has the key can prove which original it was;
+nobody else can tell, and the destruction of the key ends that. How many days dates moved is no part of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hmac
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from fiona_dagster.domain.deid.dictionary import keyword_of
 from fiona_dagster.domain.deid.profile import Code, DateMode, Option, Profile
@@ -31,23 +31,14 @@ NECESSARY_CHECKS = frozenset({"conservation", "no_removed_value_left"})
 _BESIDES_PROFILE = frozenset({"overrides", "digest", "date_mode", "uid_scheme", "pixels_are_clean"})
 _INCOMPLETE = "the proof is not complete"
 _OTHER_FORMAT = "the proof has a format that this version does not know"
-_TEXTS = frozenset(
-    {
-        "format",
-        "made_at",
-        "project",
-        "participant",
-        "event",
-        "study_instance_uid",
-        "key_id",
-        "pixel_data",
-        "release_sha256",
-    }
-)
+_TEXTS = frozenset({
+    "format", "made_at", "project", "participant", "event", "study_instance_uid", "key_id", "pixel_data",
+    "release_sha256",
+})  # fmt: skip
 _PARTS = _TEXTS | {
     "revision", "method", "versions", "counts", "reasons", "instances", "checks", "conformance",
 }  # fmt: skip
-_LATER_PARTS = frozenset({"accepted"})
+_LATER_PARTS = frozenset({"accepted", "study_original", "series"})
 """Parts that proofs of earlier versions do not have."""
 _LINK_KEY = b"fiona-dagster: links of proofs to originals, 1"
 
@@ -66,11 +57,18 @@ class Conformance:
     why_not: str = ""
 
 
-def original_link(key: bytes, sop_instance_uid: str) -> str:
-    """The keyed hash by which a proof names an original, in hexadecimal digits."""
+class OriginalUids(NamedTuple):
+    """StudyInstanceUID and SeriesInstanceUID of an original."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+
+
+def original_link(key: bytes, uid: str) -> str:
+    """The keyed hash by which a proof names an original, its series or its study, in hexadecimal digits."""
     link_key = hmac.digest(key, _LINK_KEY, "sha256")
-    uid = sop_instance_uid.strip(" \0").encode("utf-8", "surrogateescape")
-    return hmac.new(link_key, uid, hashlib.sha256).hexdigest()
+    encoded = uid.strip(" \0").encode("utf-8", "surrogateescape")
+    return hmac.new(link_key, encoded, hashlib.sha256).hexdigest()
 
 
 def build_proof(
@@ -82,6 +80,7 @@ def build_proof(
     key_id: str,
     versions: Mapping[str, str],
     conformance: Conformance,
+    series: Mapping[str, OriginalUids],
     made_at: str,
 ) -> dict[str, Any]:
     """The content of a proof; the same release has the same but for `made_at`.
@@ -94,6 +93,7 @@ def build_proof(
         key_id: its name.
         versions: of everything that decided.
         conformance: what a validator says.
+        series: UIDs of the originals by the new Series Instance UID.
         made_at: UTC, ISO 8601.
     """
     instances = study.study.instances
@@ -105,6 +105,11 @@ def build_proof(
         "event": study.event,
         "revision": study.revision,
         "study_instance_uid": study.study_instance_uid,
+        "study_original": _study_link(key, series.values()),
+        "series": [
+            {"series_instance_uid": new, "original": original_link(key, old.series_instance_uid)}
+            for new, old in sorted(series.items())
+        ],
         "key_id": key_id,
         "method": _method(study, project, profile),
         "versions": dict(versions),
@@ -138,6 +143,12 @@ def build_proof(
             "new_errors": dict(conformance.new_errors),
         },
     }
+
+
+def _study_link(key: bytes, originals: Iterable[OriginalUids]) -> str:
+    """Link to the original study: a release has one; '' for one without copies."""
+    found = sorted({one.study_instance_uid for one in originals})
+    return original_link(key, found[0]) if len(found) == 1 else ""
 
 
 def _method(study: VerifiedStudy, project: Project, profile: Profile) -> dict[str, Any]:
@@ -240,6 +251,8 @@ def _problems(content: Mapping[str, Any]) -> Iterator[str]:
     ):
         yield _INCOMPLETE
     _ = [(one["place"].isprintable(), one["found"] > 0) for one in content.get("accepted", ())]
+    if "series" in content and not _names_its_series(content):
+        yield "the proof does not name the series of its instances"
     _ = content["revision"], content["versions"].items(), content["conformance"]["new_errors"].items()
 
 
@@ -257,6 +270,14 @@ def _count_problems(content: Mapping[str, Any]) -> Iterator[str]:
     lines = sorted(f"{one['sha256']}  {one['sop_instance_uid']}  {one['path']}" for one in instances)
     if content["release_sha256"] != hashlib.sha256("\n".join(lines).encode()).hexdigest():
         yield "the sum over the release is not that of its instances"
+
+
+def _names_its_series(content: Mapping[str, Any]) -> bool:
+    """Whether the series with links to originals are those of the copies, each once (their folders are named so)."""
+    named = [str(one["series_instance_uid"]) for one in content["series"]]
+    folders = {str(one["path"]).partition("/")[0] for one in content["instances"]}
+    links = [content["study_original"], *(one["original"] for one in content["series"])]
+    return sorted(folders) == sorted(named) and all(isinstance(one, str) for one in links)
 
 
 def _check_problems(content: Mapping[str, Any]) -> Iterator[str]:

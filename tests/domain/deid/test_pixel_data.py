@@ -130,7 +130,9 @@ def test_a_last_segment_of_rle_may_have_runs_behind_its_plane_that_stand_for_not
     assert rle_end(frame, 6) == len(frame)
 
 
-@pytest.mark.parametrize("behind", [b"\x80\x03Nora", b"\x03Nora", b"\x05Nora", b"\xffN", b"Nora", b"\xffNora"])
+@pytest.mark.parametrize(
+    "behind", [b"\x80\x03Nora", b"\x03Nora", b"\x05Nora", b"\xffN", b"Nora", b"\xffNora"]
+)
 def test_text_behind_the_plane_of_a_last_segment_is_behind_its_end(behind: bytes) -> None:
     header = struct.pack("<16L", 1, 64, *[0] * 14)
     assert rle_end(header + b"\x02abc\xfea" + behind, 6) == 64 + 6
