@@ -240,9 +240,11 @@ def _place(
     for _ in range(20):
         top, left = chance.randint(0, rows - shape[0]), chance.randint(0, columns - shape[1])
         if chance.random() < 0.3:  # at the edge, where consoles write
-            top = chance.choice((0, 2, rows - shape[0]))
+            top = chance.choice((0, min(2, rows - shape[0]), rows - shape[0]))
         if chance.random() < 0.2:
-            left = chance.choice((0, 2, max(0, columns - shape[1] - 2), columns - shape[1]))
+            left = chance.choice(
+                (0, min(2, columns - shape[1]), max(0, columns - shape[1] - 2), columns - shape[1])
+            )
         if not taken[top : top + shape[0], left : left + shape[1]].any():
             return top, left
     return None

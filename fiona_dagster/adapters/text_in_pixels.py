@@ -1,7 +1,7 @@
-"""Finds and reads the text in the frames of an object. It changes nothing; what it returns is patient data.
+"""Finds and reads the text in the frames of an object, and bar codes.
 
-A frame that was seen before costs nothing, one that differs in part is read there again. At no time are more than two
-frames held.
+It changes nothing; what it returns is patient data. A frame that was seen before costs nothing, one that differs in part
+is read there again. At no time are more than two frames held.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fiona_dagster.adapters.codes_in_pixels import codes_of
 from fiona_dagster.adapters.pixel_frames import decoded_frames, describe
 from fiona_dagster.adapters.text_detection import lines_of
 from fiona_dagster.adapters.text_ends import beyond_ends, is_stub, ways_of
@@ -40,6 +41,8 @@ _FOLLOWED = 0.5
 """Confidence from which a line is followed beyond its ends: below it most are none."""
 _PART = 0.5
 """Confidence at most in what was read of a line in part."""
+_NEVER_SURE = 0.0
+"""Confidence in what stands in a code: it never stays."""
 _THICKER = 2.0
 """Times the thickness of a line from which another one is not the same line seen at another scale."""
 
@@ -102,15 +105,16 @@ class _Reader:
     def _read(self, frame: Frame, stored: Stored) -> tuple[Box, ...]:
         rows, columns = stored.shape[:2]
         view = view_of(frame, self._image)
+        codes = [_box(place, text if self._recognize else "", _NEVER_SURE) for place, text in codes_of(view)]
         if self._before is None:
-            return tuple(self._found(view, Region(0, 0, columns, rows)))
+            return (*self._found(view, Region(0, 0, columns, rows)), *codes)
         changed = changed_tiles(self._before, stored)
         regions = regions_to_read(changed, self._boxes, rows=rows, columns=columns)
         if sum(region.area for region in regions) > rows * columns * _NEARLY_ALL:
             regions = [Region(0, 0, columns, rows)]
         kept = [box for box in self._boxes if is_unchanged_somewhere(box, changed)]
         found = [box for region in regions for box in self._found(view, region)]
-        return tuple(dict.fromkeys([*kept, *found]))
+        return tuple(dict.fromkeys([*kept, *found, *codes]))
 
     def _found(self, view: View, region: Region) -> list[Box]:
         part = np.ascontiguousarray(view[region.top : region.bottom, region.left : region.right])
