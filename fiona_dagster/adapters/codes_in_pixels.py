@@ -1,7 +1,7 @@
 """Bar codes and matrix codes in what can be seen of a frame: machines read from them what people cannot.
 
-Code 128, Code 39, Codabar, ITF, EAN and UPC, DataBar, QR Code, Data Matrix, PDF417, Aztec and MaxiCode, upright or turned,
-also light on dark: those whose content agrees with its check digits. What stands in them is patient data.
+Code 128, Code 39, Codabar, ITF, EAN and UPC, DataBar, QR Code, Data Matrix, PDF417, Aztec and MaxiCode, upright or
+turned, also light on dark: those whose content agrees with its check digits. What stands in them is patient data.
 """
 
 from __future__ import annotations

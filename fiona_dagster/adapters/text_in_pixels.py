@@ -1,7 +1,7 @@
 """Finds and reads the text in the frames of an object, and bar codes.
 
-It changes nothing; what it returns is patient data. A frame that was seen before costs nothing, one that differs in part
-is read there again. At no time are more than two frames held.
+It changes nothing; what it returns is patient data. A frame that was seen before costs nothing, one that differs in
+part is read there again. At no time are more than two frames held.
 """
 
 from __future__ import annotations
