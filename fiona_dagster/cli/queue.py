@@ -163,30 +163,56 @@ def cancel(study: str, destination: str, export: str, reason: str, config_file: 
 
 
 @queue.command("retry")
-@click.argument("study")
+@click.argument("study", default="")
 @_DESTINATION
 @_PACKAGE
 @config_option
 def retry(study: str, destination: str, export: str, config_file: Path | None) -> None:
-    """Try STUDY again now: what waits, what failed, and what was cancelled."""
+    """Try STUDY again now: what waits, what failed, and what was cancelled.
+
+    Without STUDY, everything that waits or failed at the destination of --to; what was cancelled stays so.
+    """
+    if not study and not destination:
+        raise ConfigurationError("whose?", remedy="name a study, or a destination with --to, or both")
     gateway = open_gateway(config_file)
-    gateway.study_with_images(study)
-    sendings, parcels = _of_study(gateway, study, destination, export, enter=True)
-    again = [one for one in sendings if one.state is not SendingState.CONFIRMED]
+    if study:
+        gateway.study_with_images(study)
+    studies = [study] if study else _stuck_at(gateway, destination, export)
+    tried = [_retry(gateway, one, destination, export, cancelled=bool(study)) for one in studies]
+    if not any(tried):
+        raise ConfigurationError(
+            "nothing of it is in the queue", remedy="for what was confirmed, use `fiona resend`"
+        )
+
+
+def _retry(gateway: Opened, study: str, destination: str, export: str, *, cancelled: bool) -> bool:
+    """Try again what fits of a study; whether there was anything."""
+    left = {SendingState.CONFIRMED} if cancelled else {SendingState.CONFIRMED, SendingState.CANCELLED}
+    sendings, parcels = _of_study(gateway, study, destination, export, enter=True, required=cancelled)
+    again = [one for one in sendings if one.state not in left]
     for one in again:
         gateway.ledger.sendings.retry(one.transfer_id, one.destination, who=whoami(), now=now())
         click.echo(f"{one.study_key}: {one.project} to {one.name} ({one.destination}) is tried again")
-    due = [one for one in parcels if one.is_due]
+    due = [one for one in parcels if one.is_due and one.state not in left]
     for package in due:
         peer = _peer(gateway.projects().get(package.project), package.destination)
         gateway.ledger.parcels.retry(package, peer, who=whoami(), now=now())
         click.echo(
             f"{package.study_key}: package {package.export} of {package.project} to {package.place} is tried again"
         )
-    if not (again or due):
-        raise ConfigurationError(
-            "nothing of it is in the queue", remedy="for what was confirmed, use `fiona resend`"
-        )
+    return bool(again or due)
+
+
+def _stuck_at(gateway: Opened, destination: str, export: str) -> list[str]:
+    """Studies of which something waits or failed at a destination; those with packages that nobody queued yet, too."""
+    states = (SendingState.WAITING, SendingState.FAILED)
+    ledger = gateway.ledger
+    images = [one for one in ledger.sendings.queue(states) if destination in (one.name, one.destination)]
+    packages = [one for one in ledger.parcels.queue(states) if destination in (one.destination, one.place)]
+    found = {one.study_key for one in packages if export in ("", one.export, one.name)}
+    if not export:
+        found |= {one.study_key for one in images}
+    return sorted(found | {one.study_key for one in ledger.deliveries.waiting()})
 
 
 def _of_study(

@@ -101,7 +101,10 @@ def test_packages_that_wait_are_cancelled_and_retried_one_by_one(
     (after,) = exports_due(gateway.resource)
     assert after.work != before.work  # due at once, whatever the back-off of earlier runs says
     gateway.sftp.faults.refuse_writes = False
-    said(gateway, "queue", "retry", key, "--package", "native", "--to", "lab")
+    assert isinstance(run(gateway, "queue", "retry").exception, ConfigurationError)
+    assert isinstance(run(gateway, "queue", "retry", "--to", "elsewhere").exception, ConfigurationError)
+    tried = said(gateway, "queue", "retry", "--to", "lab")  # of all studies, and not what was cancelled
+    assert tried == f"{key}: package native of BRAINAGE to lab is tried again\n"
     gateway.run(Phase.EXPORT, key)
     assert only(gateway).state is TransferState.DELIVERED
     assert only(gateway).reason == "package PURE not sent to lab, by a person's decision"
