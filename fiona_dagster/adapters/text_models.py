@@ -22,7 +22,8 @@ from fiona_dagster.domain.pixels.windowing import View
 DETECTOR, RECOGNIZER = "PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx"
 _STRIDE = 32
 """The detector halves an image five times."""
-_BORDER = 8
+_BORDER, _NEAR = 8, 31
+"""Pixels around what it sees, and how far their grey is taken from."""
 LINE_HEIGHT = 48
 """Pixels that a line is high for the reader."""
 _WIDEST_LINE, _NARROWEST_BATCH = 1600, 128
@@ -30,19 +31,23 @@ _BATCH = 8
 
 
 def text_probability(view: View) -> npt.NDArray[np.float32]:
-    """For each pixel of a view the probability (0 to 1) that it lies in the middle of a line of text."""
+    """For each pixel of a view the probability (0 to 1) that it lies in the middle of a line of text.
+
+    What is around the view has the grey of what is near: beside a black frame, faint letters at the border are lost.
+    """
     rows, columns = view.shape[:2]
     height = -(-(rows + 2 * _BORDER) // _STRIDE) * _STRIDE
     width = -(-(columns + 2 * _BORDER) // _STRIDE) * _STRIDE
+    around = cv2.blur(view, (_NEAR, _NEAR), borderType=cv2.BORDER_REPLICATE)
     framed = cv2.copyMakeBorder(
-        view,
+        around,
         _BORDER,
         height - rows - _BORDER,
         _BORDER,
         width - columns - _BORDER,
-        cv2.BORDER_CONSTANT,
-        value=(0, 0, 0),
+        cv2.BORDER_REPLICATE,
     )
+    framed[_BORDER : _BORDER + rows, _BORDER : _BORDER + columns] = view
     values = np.ascontiguousarray((framed.astype(np.float32) / 127.5 - 1.0).transpose(2, 0, 1)[None])
     found = _run(_session(DETECTOR), values)[0, 0]
     return np.asarray(

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -98,3 +99,17 @@ def test_nothing_is_read_and_nothing_spent_where_there_is_no_contrast(tmp_path: 
 def test_a_missing_model_is_a_broken_installation_and_never_fetched() -> None:
     with pytest.raises(ConfigurationError, match="models that find text"):
         text_models._session("PP-OCRv0_det.onnx")
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_faint_dark_letters_at_the_very_border_are_found(seed: int) -> None:
+    grain = cv2.GaussianBlur(np.random.default_rng(seed).normal(0, 1, (480, 480)), (9, 9), 2)
+    ground = (120 + 6 * grain / grain.std()).clip(0, 255).astype("u1")
+    style = Style(font="", size=10, angle=0, bright=False, contrast=0.12, smooth=True, plate=False)
+    taken = np.ones((480, 480), dtype=bool)
+    taken[-13:, 200:] = False
+    burned, identifiers = burn(ground, random.Random(seed), Ink(0, 255), texts=1, styles=[style], taken=taken)
+    assert identifiers
+    probability = text_models.text_probability(np.dstack([burned] * 3))
+    assert probability[466:, 200:].max() > 0.9
+    assert probability[:440].max() < 0.1
