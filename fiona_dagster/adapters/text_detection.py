@@ -22,8 +22,9 @@ TILE, OVERLAP = 480, 96
 sees: in a larger tile, the grain of an image hides faint and small letters from it."""
 LIKELY = 0.2
 """Probability from which a pixel belongs to text: half of what others use."""
-_SMALL = 600_000
-"""Pixels of a view that is looked at enlarged as well: letters of 8 pixels stand in small images and small regions."""
+_ENLARGED = ((600_000, 2.0), (2_500_000, 1.5))
+"""Up to how many pixels a view is looked at enlarged as well, and how much: there alone letters of 8 to 10 pixels are
+found that are faint, oblique or on a rough ground."""
 _FLAT = 3
 """Grey levels of 255 within which a tile has nothing to read."""
 _CERTAIN = 0.45
@@ -53,8 +54,7 @@ def lines_of(view: View, *, is_colour: bool = False) -> tuple[list[Line], int]:
         scales.append(0.5)
     if max(rows, columns) >= 1024:
         scales.append(0.25)
-    if rows * columns <= _SMALL:
-        scales.append(2.0)
+    scales += [scale for most, scale in _ENLARGED if rows * columns <= most][:1]
     found: list[Line] = []
     runs = 0
     looks = [(scale, view, _scaled(view, scale)) for scale in scales]
