@@ -138,7 +138,7 @@ def _problems(
                 pairs.append((instance, original))
                 made[instance.path] = (source.path, copies[source.path])
         reader.read_copies(pairs, known, read)
-    problem = participant_problem(reader.values, request) if pairs else None
+    problem = participant_problem(reader.values, request, request.project.profile.name) if pairs else None
     if problem:
         findings.add("no_removed_value_left", problem)
     return Counter(

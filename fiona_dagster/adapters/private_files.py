@@ -55,7 +55,7 @@ def locked_for_writing(path: Path, what: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", timeout=LOCK_SECONDS, mode=0o600):
             yield
     except Timeout:

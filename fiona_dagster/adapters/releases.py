@@ -209,7 +209,7 @@ def verify_release(
             values.merge(part_values)
             originals += part
             findings.merge(found)
-        problem = participant_problem(values, request) if copies else None
+        problem = participant_problem(values, request, profile.name) if copies else None
         if problem:
             findings.add("no_removed_value_left", problem)
         known = frozenset(one.sop_instance_uid for one in originals if one is not None)

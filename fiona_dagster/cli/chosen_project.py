@@ -48,7 +48,8 @@ def destroyed_at(name: str, config_file: Path | None, keyring_file: Path | None)
 
 def _own_keyring(settings: Settings) -> Path:
     """The gateway's, else the user's own where no gateway is configured."""
-    configured = settings.layout.config.is_dir()
+    folder = settings.layout.config
+    configured = folder.is_dir() and any(folder.iterdir())
     return settings.keyring if configured else Path.home() / ".fiona" / "keyring.json"
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-import shutil
-import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from fiona_dagster.cli.chosen_project import destroyed_at, project_and_keys, project_without_ledger
+from fiona_dagster.cli.map_file import Row, check_places, staging_beside, write_map, writing
 from fiona_dagster.cli.overlap import refuse_overlap
 from fiona_dagster.cli.profile import from_file
 from fiona_dagster.cli.source_studies import one_patients_studies
@@ -28,16 +26,7 @@ if TYPE_CHECKING:
     from fiona_dagster.domain.project import Project
     from fiona_dagster.domain.verification import Check, VerifiedStudy
 
-MAP_COLUMNS = ("source", "output", "sop_instance_uid", "new_sop_instance_uid", "disposition", "reason")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-@dataclass(frozen=True)
-class Row:
-    """What became of one file of IN."""
-
-    source: Path
-    instance: DeidentifiedInstance
 
 
 @click.command()
@@ -90,6 +79,7 @@ def deidentify(
     With --dry-run nothing is written, and OUT is not wanted: prints what would become of each file, and of each element
     as shapes and counts.
     """
+    check_places({"--map": map_file, "--json": json_file})
     if is_dry:
         _tell_of_destroyed_keys(project_name, config_file, keyring_file)
         _dry_run(source, project_name, participant, event, profile_file, config_file, map_file, json_file)
@@ -110,12 +100,10 @@ def deidentify(
     profile = project.profile
     key = keyring.project_key(project_name)
     new_uid = uid_map(project, key, retained=Option.RETAIN_UIDS in profile.options)
-    target.parent.mkdir(parents=True, exist_ok=True)
     studies, others = one_patients_studies(source)
     rows = [Row(path, instance) for path, instance in others]
     checks: dict[str, tuple[Check, ...]] = {}
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    with writing("OUT"), staging_beside(target) as staging:
         for number, sources in enumerate(studies):
             folder = staging / str(number)
             uid, results, found, verified = _study(sources, project, participant, event, folder, key, profile)
@@ -126,11 +114,9 @@ def deidentify(
             rows += [Row(one.path, result) for one, result in zip(sources, results, strict=True)]
             _publish(folder, target, results, new_uid)
             _publish_proof(proof, target, verified)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     rows.sort(key=lambda row: row.source)
     if map_file is not None:
-        _write_map(map_file, rows)
+        write_map(map_file, rows)
     counts = Counter(row.instance.disposition for row in rows)
     click.echo(json.dumps(_summary(project, participant, profile, target, rows, checks), indent=2))
     if counts["held"] or counts["failed"]:
@@ -154,7 +140,7 @@ def _dry_run(
         project = replace(project, profile=from_file(profile_file))
     run = dry_run(source, project, participant, event)
     if map_file is not None:
-        _write_map(
+        write_map(
             map_file, [Row(path, replace(one, path="", sop_instance_uid="")) for path, one in run.files]
         )
     if json_file is not None:
@@ -254,19 +240,6 @@ def _publish_proof(proof: Path, target: Path, verified: VerifiedStudy | None) ->
     name = f"{verified.study_instance_uid}.{verified.study.manifest_sha256[:12]}.json"
     if not same_proof(proof, folder / name):
         rename_durably(proof, folder / name)
-
-
-def _write_map(path: Path, rows: Sequence[Row]) -> None:
-    """The old and new UIDs, for us only: the file leads back to the patient."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(MAP_COLUMNS)
-        for row in rows:
-            one = row.instance
-            out = one.path if one.disposition == "released" else ""
-            new = one.sop_instance_uid if one.disposition == "released" else ""
-            writer.writerow([row.source, out, one.source_sop_instance_uid, new, one.disposition, one.reason])
 
 
 def _summary(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,10 @@ def one_patients_studies(source: Path) -> tuple[list[list[SourceInstance]], Othe
 
     patients: set[str] = set()
     found = studies_below(source, patients)
+    if not any(found):
+        raise ConfigurationError(
+            "there are no files in it", place=str(source), remedy="name the folder that has them"
+        )
     if len(patients) > 1:
         raise ConfigurationError(
             f"the files have {len(patients)} PatientIDs, and --participant is one",
@@ -34,14 +40,17 @@ def one_patients_studies(source: Path) -> tuple[list[list[SourceInstance]], Othe
 def studies_below(
     source: Path, patients: set[str] | None = None
 ) -> tuple[list[list[SourceInstance]], Others]:
-    """The instances below `source`, or the one that it is, by study; `patients` gets their PatientIDs."""
+    """The instances below `source`, or the one that it is, by study; `patients` gets their PatientIDs.
+
+    Links are followed; one that leads nowhere is a file that cannot be read.
+    """
     from fiona_dagster.adapters.dicom_files import patient_of, read_instance
     from fiona_dagster.domain.deid.admission import SOP_INSTANCE_UID
     from fiona_dagster.domain.deid.text import first_text
     from fiona_dagster.domain.deidentification import DeidentifiedInstance, SourceInstance
     from fiona_dagster.domain.errors import Permanent
 
-    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    files = sorted(_files_below(source)) if source.is_dir() else [source]
     by_study: defaultdict[str, list[SourceInstance]] = defaultdict(list)
     others: Others = []
     for path in files:
@@ -57,3 +66,15 @@ def studies_below(
         uid = first_text(file.dataset, SOP_INSTANCE_UID)
         by_study[study].append(SourceInstance(path, None, uid))
     return list(by_study.values()), others
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Every file, links followed; a folder that was seen before is not entered again."""
+    seen: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        found = Path(place).stat()
+        if (found.st_dev, found.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((found.st_dev, found.st_ino))
+        yield from (path for name in names if (path := Path(place, name)).is_file() or path.is_symlink())

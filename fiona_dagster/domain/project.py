@@ -88,7 +88,7 @@ class Project:
         """Why `event` may not be used, or None; an empty one says that there are no events."""
         if event != event.strip() or not is_writable(event, _LONGEST_EVENT):
             return f"the event does not fit DICOM (at most {_LONGEST_EVENT} characters, no backslash, no blanks around)"
-        return None
+        return form_problem(event, "event")
 
     @property
     def pixel_mode(self) -> PixelMode:

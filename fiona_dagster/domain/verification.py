@@ -175,12 +175,19 @@ def _verified(
     )
 
 
-def participant_problem(values: OriginalValues, request: ReleaseRequest) -> str | None:
-    """Why the participant tells who the patient is, or None: what de-identification writes is no leak to the search.
+def participant_problem(
+    values: OriginalValues, request: ReleaseRequest, profile_name: str = ""
+) -> str | None:
+    """Why participant, event or the profile's name tells who the patient is, or None.
 
+    What de-identification itself writes is no leak to the search of copies: it is asked here.
     Studies that come pseudonymised keep their PatientID in a project whose naming rule it matches.
     """
     project, participant = request.project, request.participant
+    if request.event and names_patient(request.event, values.patient, vocabulary()):
+        return "the event is the original's PatientID or name, or holds it: choose another"
+    if profile_name and names_patient(profile_name, values.patient, vocabulary()):
+        return "the profile is called as the patient is: give it another name"
     if project.has_naming_rule and project.participant_problem(participant) is None:
         return None
     if not names_patient(participant, values.patient, vocabulary()):

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 from pydicom import dcmread
 
-from fiona_dagster.cli.deidentify import MAP_COLUMNS, deidentify
+from fiona_dagster.cli.deidentify import deidentify
+from fiona_dagster.cli.map_file import MAP_COLUMNS
 from fiona_dagster.cli.verify import verify
 from fiona_dagster.domain.errors import ConfigurationError
 from tests.domain.deid.planted import GONE, ct_instance, saved
@@ -230,3 +231,52 @@ def test_a_proof_of_an_earlier_run_goes_when_its_copies_do(folder: Path) -> None
     saved(dataset, folder / "4.dcm")
     assert run(folder).exit_code == 1
     assert proofs(folder) == {}
+
+
+@pytest.mark.parametrize("event", ["2020-05-17", "week 2 of Zwingenberger", "77112233"])
+def test_an_event_that_tells_who_it_is_leaves_nothing(folder: Path, event: str) -> None:
+    result = run(folder, "--event", event)
+    assert result.exit_code != 0
+    assert not [one for one in copies(folder) if one.endswith(".dcm")]
+    assert event not in result.output
+
+
+def test_what_cannot_be_written_is_said_before_anything_is_released(folder: Path) -> None:
+    (folder.parent / "file").write_text("")
+    result = run(folder, "--map", str(folder.parent / "file" / "map.csv"))
+    assert isinstance(result.exception, ConfigurationError)
+    assert "--map" in str(result.exception)
+    assert not (folder.parent / "out").exists()
+    out = str(folder.parent / "file" / "out")
+    result = CliRunner().invoke(
+        deidentify, [str(folder), out, "--project", "STUDY_A", "--participant", "P-001"]
+    )
+    assert isinstance(result.exception, ConfigurationError)
+
+
+def test_links_to_folders_are_followed_once_and_dangling_ones_told(folder: Path) -> None:
+    saved(ct_instance(3), folder.parent / "elsewhere" / "3.dcm")
+    (folder / "link").symlink_to(folder.parent / "elsewhere")
+    (folder.parent / "elsewhere" / "back").symlink_to(folder)
+    (folder / "gone").symlink_to(folder / "nowhere")
+    result = run(folder)
+    summary = json.loads(result.stdout)
+    assert (summary["received"], summary["released"], summary["failed"]) == (4, 3, 1)
+    assert result.exit_code == 1
+
+
+def test_a_folder_without_files_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "in" / "deeper").mkdir(parents=True)
+    result = run(tmp_path / "in")
+    assert isinstance(result.exception, ConfigurationError)
+    assert "no files" in str(result.exception)
+
+
+def test_an_empty_folder_of_configuration_is_no_gateway(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIONA_DATADIR", str(tmp_path / "data"))
+    (tmp_path / "data" / "config").mkdir(parents=True)
+    assert run(folder).exit_code == 0
+    assert (tmp_path / "home" / ".fiona" / "keyring.json").exists()
+    assert not any((tmp_path / "data" / "config").iterdir())

@@ -34,7 +34,9 @@ _RLE_PIXELS = (*range(1, 129), 0, *range(128, 1, -1))
 _LARGEST_DECODED_PLANE = 1 << 20
 """A larger plane is followed run by run: two bytes of a hostile segment decode to 128."""
 _RUN = re.compile(r"[^\x00-\x1f\x7f-\x9f\ufffd]{3,}")
-_TELLING = frozenset({"identity_number", "e-mail", "name"})
+_TELLING = frozenset({"identity_number", "e-mail", "name", "telephone"})
+_PERSON_NAME = re.compile(r"[^\W\d_]{2,}\^[^\W\d_]")
+"""As DICOM writes names (PS3.5 6.2.1)."""
 
 
 class Frame(NamedTuple):
@@ -187,5 +189,8 @@ def identifies(value: bytes, is_identifying: Callable[[str], bool]) -> bool:
         if not code.startswith("utf-16") or run.isascii()
     }
     return any(
-        is_identifying(run) or any(span.kind in _TELLING for span in identifiers_in(run)) for run in runs
+        is_identifying(run)
+        or _PERSON_NAME.search(run) is not None
+        or any(span.kind in _TELLING for span in identifiers_in(run))
+        for run in runs
     )

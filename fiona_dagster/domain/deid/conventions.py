@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from fiona_dagster.domain.deid.encoding import Element, text_element
 from fiona_dagster.domain.deid.named_profiles import body_parts
+from fiona_dagster.domain.deid.participants import form_problem
 from fiona_dagster.domain.deid.uids import fiona_digest
 from fiona_dagster.domain.deidentification import ReleaseRequest
 from fiona_dagster.domain.errors import ConfigurationError
@@ -146,7 +147,8 @@ def check_request(request: ReleaseRequest) -> None:
 
     Raises:
         ConfigurationError: the participant, project or event is too long, has a backslash or a control or invisible
-            character, or is a step in a path; the participant identifies by its form or is not by the naming rule.
+            character, or is a step in a path; participant or event identifies by its form; the participant is
+            not by the naming rule.
     """
     problem = request.project.participant_problem(request.participant)
     if problem:
@@ -162,3 +164,6 @@ def check_request(request: ReleaseRequest) -> None:
                 place=place,
                 remedy=f"use at most {longest} characters, no backslash or invisible one, no '.' or '..' as a step",
             )
+    problem = form_problem(request.event, "event")
+    if problem:
+        raise ConfigurationError(problem, place="event", remedy="choose another event")

@@ -13,18 +13,23 @@ _NAMES = frozenset({0x00100010, 0x00101001, 0x00101005})
 _SHORTEST_INSIDE = 6
 """Letters and digits of a name or number that is found inside of a participant, too."""
 _FORMS = {"identity_number": "a Norwegian identity number", "e-mail": "an e-mail address"}
-_REMEDY = "give a pseudonym that says nothing of the person"
+_REMEDY = "give one that says nothing of the person"
 
 
-def form_problem(participant: str) -> str | None:
-    """Why a participant identifies by its form, whoever it is, or None: identity number, e-mail address, date."""
-    folded = fold(participant)
+def form_problem(text: str, what: str = "participant") -> str | None:
+    """Why a participant (or what else copies are given) identifies by its form, whoever it is, or None.
+
+    Identity numbers, e-mail addresses, dates; all but an event may hold a date beside other signs: many numberings do.
+    """
+    folded = fold(text)
     spans = identifiers_in(folded)
     for span in spans:
         if span.kind in _FORMS:
-            return f"the participant holds {_FORMS[span.kind]}: {_REMEDY}"
-    whole = any(one.kind == "date" and (one.start, one.end) == (0, len(folded)) for one in spans)
-    return f"the participant is a date: {_REMEDY}" if whole and dates_in(folded) else None
+            return f"the {what} holds {_FORMS[span.kind]}: {_REMEDY}"
+    dates = [one for one in spans if one.kind == "date"]
+    if what != "event":
+        dates = [one for one in dates if (one.start, one.end) == (0, len(folded))]
+    return f"the {what} is a date: {_REMEDY}" if dates and dates_in(folded) else None
 
 
 def patient_terms(tag: int, text: str) -> set[str]:

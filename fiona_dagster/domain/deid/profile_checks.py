@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from fiona_dagster.domain.deid.codes import TEXT_VRS, Code, Option, is_removed_group
 from fiona_dagster.domain.deid.dictionary import keyword_of, standard_vr, tag_of
+from fiona_dagster.domain.deid.participants import form_problem
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deid.written import is_written_by_us
 from fiona_dagster.domain.errors import ConfigurationError
@@ -106,6 +107,9 @@ def _name(asked: Written | None, base: Profile) -> str:
             place=asked.place,
             remedy="use at most 40 letters, digits, blanks, '.', '+', '-' or '_'",
         )
+    problem = form_problem(asked.text, "profile's name")
+    if problem:
+        raise ConfigurationError(problem, place=asked.place, remedy="name what it does")
     return asked.text
 
 

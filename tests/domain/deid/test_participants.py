@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from fiona_dagster.domain.deid.conventions import check_request
 from fiona_dagster.domain.deid.identifier_patterns import is_identity_number
 from fiona_dagster.domain.deid.originals import OriginalValues
 from fiona_dagster.domain.deid.participants import form_problem, names_patient, patient_terms
 from fiona_dagster.domain.deid.residuals import vocabulary
 from fiona_dagster.domain.deid.walk import walk
+from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.project import Project
 from fiona_dagster.domain.verification import participant_problem
 from tests.domain.deid.parsing import reread
@@ -55,7 +57,7 @@ def test_pseudonyms_have_no_problem(participant: str) -> None:
 def test_every_way_of_a_participant_into_a_project_asks() -> None:
     problem = Project("HEART").participant_problem(identity_number())
     assert problem is not None
-    assert "give a pseudonym" in problem
+    assert "says nothing of the person" in problem
 
 
 @pytest.mark.parametrize(
@@ -110,3 +112,31 @@ def test_a_rule_that_the_participant_does_not_match_helps_nothing() -> None:
     values.gather(walk(reread(ct_instance())))
     asked = request(participant_pattern=r"Z\d")
     assert participant_problem(values, type(asked)(asked.project, "77112233", "", asked.folder)) is not None
+
+
+@pytest.mark.parametrize(
+    "event", ["2024-05-17", "visit 17.05.2024", f"week 2 {identity_number()}", "a@example.org"]
+)
+def test_an_event_that_identifies_by_its_form_is_refused_wherever_it_comes_from(event: str) -> None:
+    assert "the event" in (Project("HEART").event_problem(event) or "")
+    asked = request()
+    with pytest.raises(ConfigurationError, match="the event"):
+        check_request(type(asked)(asked.project, "P001", event, asked.folder))
+
+
+@pytest.mark.parametrize("event", ["", "baseline", "Year 2", "visit 12", "2 uker", "T1"])
+def test_events_that_say_nothing_of_a_person_have_no_problem(event: str) -> None:
+    assert Project("HEART").event_problem(event) is None
+
+
+def test_an_event_or_a_profile_that_names_the_patient_is_held() -> None:
+    values = OriginalValues()
+    values.gather(walk(reread(ct_instance())))
+    asked = request()
+    for event in ("Ottokar Zwingenberger", "week 2 of 77112233"):
+        problem = participant_problem(values, type(asked)(asked.project, "P001", event, asked.folder))
+        assert problem is not None
+        assert problem.startswith("the event")
+        assert event not in problem
+    assert participant_problem(values, asked, "Basic of Zwingenberger") is not None
+    assert participant_problem(values, asked, "Basic") is None

@@ -147,3 +147,19 @@ def test_a_large_plane_of_rle_is_followed_run_by_run(monkeypatch: pytest.MonkeyP
 def test_a_frame_that_is_not_deflated_has_no_end() -> None:
     assert inflated_end(b"Zwingenberger", 32) is None
     assert inflated_end(b"", 32) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["Nordmann^Ola", "operator Lie, tlf 90812345", "a@example.org", "Patient name: Hansen, Kari"]
+)
+def test_a_comment_identifies_by_its_form(text: str) -> None:
+    assert codestreams.identifies(text.encode("latin-1"), lambda _: False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["LEAD Technologies Inc. V1.01", "gd-jpeg v1.0 (using IJG JPEG v62), quality = 75", "Kakadu-v7.10.2",
+     "Intel(R) JPEG Library, version [2.0.16.48]", "Lavc58.54.100", "Aware ver. 3.10.2 20111208"],
+)  # fmt: skip
+def test_what_encoders_write_does_not(text: str) -> None:
+    assert not codestreams.identifies(text.encode("latin-1"), lambda _: False)
