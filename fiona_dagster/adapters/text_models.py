@@ -1,11 +1,13 @@
 """The two models that find and read text, as they lie in the wheel of rapidocr, run by onnxruntime.
 
 Nothing of rapidocr's code is imported: it fetches models that it misses. A model that is not in the wheel is an
-installation that is broken, and says so. One thread each: the processes that read objects share the cores.
+installation that is broken, and says so. Neither may onnxruntime call home. One thread each: the processes that read
+objects share the cores.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -126,6 +128,9 @@ def _characters() -> tuple[str, ...]:
 
 @cache
 def _session(name: str) -> Any:
+    os.environ["ORT_DISABLE_TELEMETRY"] = (
+        "1"  # asked when it is imported: it would tell its maker of the machine
+    )
     import onnxruntime
 
     found = find_spec("rapidocr")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,13 +56,19 @@ def writing(place: str) -> Iterator[None]:
 
 @contextmanager
 def staging_beside(target: Path) -> Iterator[Path]:
-    """A folder beside `target`, gone at the end."""
+    """A folder beside `target`, gone at the end, also where SIGTERM asks for it: what is in it was not verified."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    before = signal.signal(signal.SIGTERM, _ended)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _ended(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def write_map(path: Path, rows: Sequence[Row]) -> None:

@@ -294,6 +294,10 @@ def test_an_excluded_image_keeps_its_pixels_beside_others_of_its_series(tmp_path
     assert copies[0].PixelData == image(1).PixelData
     assert copies[2].PixelData == np.arange(1024, dtype="u2").tobytes()
     assert copies[2].BurnedInAnnotation == "YES"  # nobody has looked
+    claims = [
+        "113101" in {item.CodeValue for item in one.DeidentificationMethodCodeSequence} for one in copies
+    ]
+    assert claims == [False, True, False]
     assert isinstance(verify_release(study, given, asked, KEY, Profile()), VerifiedStudy)
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from click.testing import CliRunner, Result
 from pydicom import dcmread
 
 from fiona_dagster.cli.deidentify import deidentify
-from fiona_dagster.cli.map_file import MAP_COLUMNS
+from fiona_dagster.cli.map_file import MAP_COLUMNS, staging_beside
 from fiona_dagster.cli.verify import verify
 from fiona_dagster.domain.errors import ConfigurationError
 from tests.domain.deid.planted import GONE, ct_instance, saved
@@ -280,3 +282,17 @@ def test_an_empty_folder_of_configuration_is_no_gateway(
     assert run(folder).exit_code == 0
     assert (tmp_path / "home" / ".fiona" / "keyring.json").exists()
     assert not any((tmp_path / "data" / "config").iterdir())
+
+
+def test_copies_that_were_not_verified_go_where_the_command_is_ended(tmp_path: Path) -> None:
+    def work() -> None:
+        with staging_beside(tmp_path / "out") as staging:
+            (staging / "copy.dcm").write_bytes(b"")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        work()
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == before

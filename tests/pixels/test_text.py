@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +115,15 @@ def test_faint_dark_letters_at_the_very_border_are_found(seed: int) -> None:
     probability = text_models.text_probability(np.dstack([burned] * 3))
     assert probability[466:, 200:].max() > 0.9
     assert probability[:440].max() < 0.1
+
+
+def test_the_reader_leaves_nothing_of_its_own_in_anybodys_home(tmp_path: Path) -> None:
+    path = image_file(tmp_path / "image.dcm", np.arange(64 * 64, dtype="u1").reshape(1, 64, 64))
+    (tmp_path / "home").mkdir()
+    environment = {"HOME": str(tmp_path / "home"), "PYTHONPATH": ":".join(one for one in sys.path if one)}
+    program = (
+        "import os, sys, pathlib; from fiona_dagster.adapters.text_in_pixels import read_text;"
+        "read_text(pathlib.Path(sys.argv[1])); assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'"
+    )
+    subprocess.run([sys.executable, "-c", program, str(path)], env=environment, check=True)
+    assert list((tmp_path / "home").rglob("*")) == []

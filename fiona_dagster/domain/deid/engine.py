@@ -41,6 +41,7 @@ from fiona_dagster.domain.deid.text import (
     first_text,
 )
 from fiona_dagster.domain.deidentification import ReleaseRequest
+from fiona_dagster.domain.pixels.suspicion import keeps_pixels
 
 _ACCESSION_NUMBER, _REASON_FOR_THE_REQUESTED_PROCEDURE = 0x00080050, 0x00401002
 _PIXEL_REPRESENTATION = 0x00280103
@@ -83,9 +84,11 @@ class Deidentifier:
         self.profile, self.request, self._key = profile, request, key
         self.actions = ChosenActions(profile, request, key, originals)
         self._keeps_private = Option.RETAIN_SAFE_PRIVATE in profile.options
-        self._method = method_elements(profile, request.project)
+        self._method = {
+            keeps: method_elements(profile, request.project, keeps_pixels=keeps) for keeps in (False, True)
+        }
         self._roots: dict[tuple[str, Sequence[str], Syntax, bool], Plan] = {}
-        self._own: dict[tuple[str, str, bool, Syntax], dict[int, bytes]] = {}
+        self._own: dict[tuple[str, str, bool, Syntax, bool], dict[int, bytes]] = {}
 
     def admit(self, dataset: DataSet, transfer_syntax_uid: str) -> Verdict | None:
         """Why the instance is not released, or None."""
@@ -134,7 +137,10 @@ class Deidentifier:
 
     def _own_elements(self, dataset: DataSet, study: str, level: Level) -> dict[int, bytes]:
         accession = decode(dataset.value(_ACCESSION_NUMBER), "SH", level.encodings) or ""
-        known = (study, accession, _REASON_FOR_THE_REQUESTED_PROCEDURE in dataset, level.target)
+        keeps = bool(self.request.project.pixels.exclusions) and keeps_pixels(
+            dataset, self.request.project.pixels
+        )
+        known = (study, accession, _REASON_FOR_THE_REQUESTED_PROCEDURE in dataset, level.target, keeps)
         own = self._own.get(known)
         if own is None:
             elements = [
@@ -147,7 +153,7 @@ class Deidentifier:
                     original_study_uid=study,
                     had_reason=known[2],
                 ),
-                *self._method,
+                *self._method[keeps],
             ]
             own = self._own[known] = {e.tag: encode_element(e, level.target) for e in elements}
         return own

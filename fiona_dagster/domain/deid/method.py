@@ -76,13 +76,17 @@ def _masking(project: Project) -> dict[str, object]:
     return {"pixels": project.pixels.described(), "masking": masking_digest()}
 
 
-def method_elements(profile: Profile, project: Project) -> list[Element]:
-    """(0012,0062), (0012,0063), (0012,0064) and (0028,0303), as PS3.15 E.1.1 asks."""
+def method_elements(profile: Profile, project: Project, *, keeps_pixels: bool = False) -> list[Element]:
+    """(0012,0062), (0012,0063), (0012,0064) and (0028,0303), as PS3.15 E.1.1 asks.
+
+    An image that keeps its pixels, because the project excludes it, does not claim that they were cleaned.
+    """
     name = profile.name.replace("\\", " ")[:40]
     codes = [_BASIC]
     if project.date_mode in _DATES:
         codes.append(_DATES[project.date_mode])
-    codes += sorted(OPTION_CODES[option] for option in _applied(profile, project))
+    applied = _applied(profile, project) - ({Option.CLEAN_PIXEL_DATA} if keeps_pixels else set())
+    codes += sorted(OPTION_CODES[option] for option in applied)
     return [
         text_element(0x00120062, "CS", "YES"),
         text_element(
