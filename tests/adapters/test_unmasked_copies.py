@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import config as pydicom_config
@@ -37,7 +38,12 @@ def _nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         frames = tuple(range(image.number_of_frames))
         return FramesText(image.rows, image.columns, len(frames), frames, ())
 
+    def run_here(make: Any, arguments: Any, items: Any, _: int) -> list[Any]:
+        treat = make(*arguments)
+        return [treat(one) for one in items]
+
     monkeypatch.setattr(pixel_masking, "read_text", read)
+    monkeypatch.setattr(pixel_masking, "run_each", run_here)  # in other processes the real one would read
     monkeypatch.setattr(pydicom_config.settings, "reading_validation_mode", pydicom_config.IGNORE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
