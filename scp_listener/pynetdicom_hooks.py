@@ -6,6 +6,7 @@
 - its File Meta Information is ours and names the sender;
 - a C-STORE request without a data set is answered, where pynetdicom stays silent;
 - Presentation Contexts that a caller may not use are rejected, and the others go on;
+- an A-ASSOCIATE-RQ that cannot be understood is answered with A-ABORT;
 - its timers run by a clock that nobody can set.
 """
 
@@ -22,6 +23,7 @@ from typing import Any, BinaryIO
 from pynetdicom import _config, dimse_messages
 from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu import A_ASSOCIATE_RQ
 from pynetdicom.timer import Timer
 
 from fiona_dagster.adapters.received_files import file_meta
@@ -96,6 +98,36 @@ def unfinished_uploads(association: Any) -> list[Path]:
     if message is not None:
         found.append(message._data_set_path)  # noqa: SLF001
     return [path for path in found if isinstance(path, Path)]
+
+
+def abort_broken_requests(association: Any, told: Callable[[], None]) -> None:
+    """Have an A-ASSOCIATE-RQ that cannot be understood answered with A-ABORT (PS3.8 section 9.2, Evt19), and `told`.
+
+    pynetdicom looks into it only when it acts upon it: an error there ends its thread and leaves the connection open.
+    """
+    provider = association.dul
+    decode = provider._decode_pdu  # noqa: SLF001
+
+    def checked(content: bytearray) -> Any:
+        try:
+            pdu, event = decode(content)
+            if isinstance(pdu, A_ASSOCIATE_RQ):
+                _check_request(pdu)
+        except Exception:
+            if association.requestor.primitive is None:
+                told()
+            raise  # what reads the PDU makes an invalid one of it
+        return pdu, event
+
+    provider._decode_pdu = checked  # noqa: SLF001
+
+
+def _check_request(pdu: A_ASSOCIATE_RQ) -> None:
+    """Raises whatever pynetdicom does at parts that cannot be; ValueError for contexts without syntaxes."""
+    pdu.to_primitive()
+    for context in pdu.presentation_context:
+        if not context.abstract_syntax or not context.transfer_syntax or not all(context.transfer_syntax):
+            raise ValueError("a Presentation Context without its syntaxes")
 
 
 def accept_only(association: Any, is_permitted: Callable[[str], bool]) -> None:

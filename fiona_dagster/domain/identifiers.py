@@ -15,7 +15,14 @@ StudyKey = NewType("StudyKey", str)
 UID_MAXIMUM_LENGTH = 64
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 _STUDY_KEY = re.compile(r"[0-9]{8}-[0-9a-f]{12}")
+_CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
 _DIGITS_AND_DOTS = re.compile(r"[0-9]+(?:\.[0-9]+)*")
+
+
+def modality_code(value: str) -> str:
+    """A Modality that may be shown: a Code String (PS3.5 6.2) as it is, nothing where there is none, else OT."""
+    stripped = value.strip(" \0")
+    return stripped if not stripped or _CODE.fullmatch(stripped) else "OT"
 
 
 def is_valid_uid(value: str) -> bool:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from fiona_dagster.domain.errors import Reject
-from fiona_dagster.domain.identifiers import is_safe_uid_path
+from fiona_dagster.domain.identifiers import is_safe_uid_path, modality_code
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -118,7 +118,7 @@ def created_procedure(mpps_uid: str, attributes: Dataset) -> CreatedProcedure:
         mpps_uid,
         tuple(studies),
         str(attributes.PerformedStationAETitle).strip()[:16],
-        str(attributes.Modality)[:16],
+        modality_code(str(attributes.Modality)),
         _expected(attributes) or {},
     )
 

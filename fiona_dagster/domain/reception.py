@@ -13,6 +13,7 @@ from fiona_dagster.domain.identifiers import (
     SOPInstanceUID,
     StudyInstanceUID,
     is_safe_uid_path,
+    modality_code,
 )
 
 IMPLEMENTATION_CLASS_UID = "2.25.130944448402788955883328024521353264136"
@@ -155,7 +156,8 @@ def received_instance(
     aside: bool,
     new: bool = False,
 ) -> ReceivedInstance:
-    """The record of an admitted data set; values longer than the ledger's columns are cut."""
+    """The record of an admitted data set; values longer than the ledger's columns are cut, and a Modality that is no
+    code is OT: it is shown to people, and may hold anything."""
     return ReceivedInstance(
         site=site,
         study_instance_uid=StudyInstanceUID(header.study_instance_uid),
@@ -163,7 +165,7 @@ def received_instance(
         sop_instance_uid=SOPInstanceUID(header.sop_instance_uid),
         sop_class_uid=(header.sop_class_uid or request.sop_class_uid)[:64],
         transfer_syntax_uid=request.transfer_syntax_uid[:64],
-        modality=header.modality[:16],
+        modality=modality_code(header.modality),
         sha256=sha256,
         size_bytes=size_bytes,
         path=path,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fiona_dagster.domain.identifiers import is_safe_uid_path, is_study_key, is_valid_uid
+from fiona_dagster.domain.identifiers import is_safe_uid_path, is_study_key, is_valid_uid, modality_code
 
 
 @pytest.mark.parametrize("uid", ["1.2.840.10008.1.1", "2.25.0", "0.0", "1." + "2" * 62])
@@ -64,3 +64,11 @@ def test_what_is_valid_is_safe_and_what_is_safe_is_one_name(text: str) -> None:
 )  # fmt: skip
 def test_a_study_key_has_one_form(text: str, good: bool) -> None:
     assert is_study_key(text) == good
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("CT", "CT"), ("RTSTRUCT ", "RTSTRUCT"), ("", ""), ("NORDMANN^OLA", "OT"), ("A" * 17, "OT"), ("CT\\MR", "OT")],
+)  # fmt: skip
+def test_a_modality_that_is_no_code_is_other(value: str, shown: str) -> None:
+    assert modality_code(value) == shown

@@ -59,7 +59,7 @@ def test_a_record_fits_the_ledgers_columns() -> None:
         header, REQUEST, site="ABCD", sha256="0" * 64, size_bytes=1, path="p", received_at=1.0,
         peer=Peer("A", "B", "C"), aside=False,
     )  # fmt: skip
-    assert (len(record.modality), len(record.study_date), len(record.study_time)) == (16, 16, 32)
+    assert (record.modality, len(record.study_date), len(record.study_time)) == ("OT", 16, 32)
 
 
 def test_our_implementation_names_itself_within_the_standards_limits() -> None:

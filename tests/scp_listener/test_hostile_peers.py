@@ -14,6 +14,7 @@ import pytest
 from pydicom.uid import CTImageStorage
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import
 
+from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.domain.dimse_status import Status
 from tests.scp_listener.conftest import Running, wait_for
 from tests.scp_listener.instances import SERIES, STUDY, associate, encoded, instance, send
@@ -65,6 +66,29 @@ BEFORE_ASSOCIATION = {
         ASSOCIATE_RQ, associate_request()[6:74] + b"".join(b"\x20\0" + struct.pack(">H", 4 * n) for n in range(99))
     ),
     "twice": associate_request() * 2,
+}  # fmt: skip
+
+
+def asking_for(*context: bytes, number: int = 1) -> bytes:
+    """An A-ASSOCIATE-RQ with one Presentation Context of these items (PS3.8 table 9-13)."""
+    items = b"".join(context)
+    head = associate_request()[6:74] + b"\x10\0\0\x151.2.840.10008.3.1.1.1"
+    return pdu(ASSOCIATE_RQ, head + b"\x20\0" + struct.pack(">HBxxx", 4 + len(items), number) + items)
+
+
+def item(kind: int, uid: bytes) -> bytes:
+    return struct.pack(">BxH", kind, len(uid)) + uid
+
+
+ABSTRACT, TRANSFER = item(0x30, CTImageStorage.encode()), item(0x40, b"1.2.840.10008.1.2.1")
+BROKEN_REQUESTS = {
+    "even context": asking_for(ABSTRACT, TRANSFER, number=2),
+    "context zero": asking_for(ABSTRACT, TRANSFER, number=0),
+    "no abstract syntax": asking_for(TRANSFER),
+    "no transfer syntax": asking_for(ABSTRACT),
+    "empty transfer syntax": asking_for(ABSTRACT, item(0x40, b"")),
+    "empty context": asking_for(),
+    "a title that is no text": pdu(ASSOCIATE_RQ, b"\0\1\0\0" + b"\xff" * 64 + asking_for(ABSTRACT, TRANSFER)[74:]),
 }  # fmt: skip
 
 IN_DATA_TRANSFER = {
@@ -145,6 +169,21 @@ def test_bytes_that_are_no_association_request(listener: Running) -> None:
         peer.send(content)
         answer = peer.end()
         assert answer[:1] in {b"", b"\x02", b"\x03", b"\x07"}, name
+
+
+def test_a_request_that_cannot_be_understood_is_aborted_told_and_takes_no_place(listener: Running) -> None:
+    for name, content in BROKEN_REQUESTS.items():
+        peer = RawPeer(listener.port)
+        peer.send(content)
+        assert peer.answer()[0] == ABORT, name  # before it has hung up itself
+        peer.end()
+    ledger = Ledger(f"sqlite:///{listener.layout.ledger}")
+    wait_for(
+        lambda: any("cannot be understood" in one.reason for one in ledger.inventory.refusals()),
+        20,
+        lambda: "no refusal was recorded",
+    )
+    ledger.close()
 
 
 def test_bytes_that_data_transfer_does_not_allow(listener: Running) -> None:
