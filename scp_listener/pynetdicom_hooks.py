@@ -113,7 +113,7 @@ def abort_broken_requests(association: Any, told: Callable[[], None]) -> None:
             pdu, event = decode(content)
             if isinstance(pdu, A_ASSOCIATE_RQ):
                 _check_request(pdu)
-        except Exception:
+        except Exception:  # whatever pynetdicom raises at a stranger's bytes
             if association.requestor.primitive is None:
                 told()
             raise  # what reads the PDU makes an invalid one of it

@@ -144,7 +144,7 @@ class _Attendance(Generic[I, T]):
                 except IndexError:
                     return
                 worker, self.results[number] = self._treated(item, worker)
-        except BaseException:
+        except BaseException:  # whatever ends it, the others begin nothing more; it is raised again
             self._waiting.clear()
             raise
         finally:
