@@ -128,9 +128,9 @@ def _characters() -> tuple[str, ...]:
 
 @cache
 def _session(name: str) -> Any:
-    os.environ["ORT_DISABLE_TELEMETRY"] = (
-        "1"  # asked when it is imported: it would tell its maker of the machine
-    )
+    os.putenv(
+        "ORT_DISABLE_TELEMETRY", "1"
+    )  # it asks when it is imported, and would tell its maker of the machine
     import onnxruntime
 
     found = find_spec("rapidocr")
