@@ -48,6 +48,8 @@ class Acceptor(ThreadedAssociationServer):
     tls: ServerTls | None = None
     threshold = Threshold(QUEUE)
     """Where connections are counted; the ports of a process share one."""
+    begun: Callable[[Any], None] = staticmethod(lambda _: None)
+    """Told of an Association whose thread was started."""
     turned_away: Callable[..., None] = staticmethod(lambda *_: None)
     """Told why a connection ended before its Association, from which address it came, and the Status where it is not
     out of resources."""

@@ -51,6 +51,8 @@ class _Guest:
     """A connection. Times by the monotonic clock."""
 
     since: float
+    began: bool = False
+    """Its Association's thread was started; `Thread.ident` and `is_alive` say nothing of one that is starting."""
     address: str = ""
     entered: bool = False
     services: frozenset[Service] = ALL_SERVICES
@@ -98,6 +100,13 @@ class Door:
         connection.settimeout(self.limits.idle_seconds)  # for a peer that vanishes within a PDU
         with self._turn:
             self._guests[association] = _Guest(time.monotonic(), connection=connection)
+
+    def begun(self, association: Any) -> None:
+        """The thread of a connection was started: from now on it has ended where it is not alive."""
+        with self._turn:
+            guest = self._guests.get(association)
+            if guest is not None:
+                guest.began = True
 
     def closed(self, association: Any) -> None:
         """A connection has ended; its Association is counted out by `sweep`."""
@@ -190,12 +199,11 @@ class Door:
             guests = list(self._guests.items())
             self._rates = {address: one for address, one in self._rates.items() if not one.is_whole(now)}
         for association, guest in guests:
-            began = association.ident is not None
-            if began and not association.is_alive():
+            if guest.began and not association.is_alive():
                 self._left(association, guest)
             elif not association.is_established and now - guest.since > NEGOTIATION_SECONDS:
                 hang_up(association)
-                if not began:  # there was no thread for it
+                if not guest.began:  # there was no thread for it
                     self._left(association, guest)
             elif (
                 guest.message_since is not None

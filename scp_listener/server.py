@@ -181,6 +181,7 @@ class Listener:
         server.tls = tls
         server.uploads = self if self._manner.streamed else None
         server.threshold, server.turned_away = self._door.threshold, self._turned_away
+        server.begun = self._door.begun
         if not self._servers:
             server.sweep = self._sweep
         threading.Thread(target=server.serve_forever, name="acceptor", daemon=True).start()
@@ -327,7 +328,13 @@ class Listener:
 def await_end(thread: threading.Thread, seconds: float) -> None:
     """Wait for a thread; that of a connection which came in this moment may be known and not started yet."""
     deadline = time.monotonic() + seconds
-    while thread.ident is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    if thread.ident is not None:
-        thread.join(max(0.0, deadline - time.monotonic()))
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            thread.join(max(0.0, left))
+        except RuntimeError:  # not started; nothing public tells that apart from starting
+            if left <= 0:
+                return
+            time.sleep(0.01)
+        else:
+            return

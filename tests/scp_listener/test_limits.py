@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from pydicom.uid import CTImageStorage
+from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import
 from sqlalchemy import text
 
@@ -352,6 +353,23 @@ def test_a_connection_that_trickles_its_request_is_ended(make: Make, monkeypatch
     with socket.create_connection(("127.0.0.1", rig.port), timeout=10) as slow:
         slow.sendall(b"\1\0\0\0\1\0half")
         assert slow.recv(100) == b""
+
+
+def test_a_connection_whose_thread_is_just_starting_is_not_taken_for_one_that_has_ended(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig, start = make(), Association.start
+
+    def slowly(self: Any) -> None:
+        start(self)
+        self._started.clear()  # as a thread is between the moment it has an ident and the one it is alive
+        rig.listener._sweep()
+        self._started.set()
+
+    monkeypatch.setattr(Association, "start", slowly)
+    peer = RawPeer(rig.port)
+    peer.associate()
+    peer.end()
 
 
 def test_the_oldest_connection_that_asks_for_nothing_gives_way(make: Make) -> None:
