@@ -1,4 +1,4 @@
-"""Identifiers burned into images, with the answer key: which pixels each of their characters has.
+"""Identifiers, and labels that may stay, burned into images, with the answer key: which pixels each character has.
 
 Names, numbers and dates are invented. What is varied is what varies in hospitals: font, size, place (at the very border
 too), angle, polarity, contrast, smooth or hard edges, a dark plate behind the text, compression with losses. The key
@@ -21,6 +21,11 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 SURNAMES = ("NORDMANN", "ØDEGÅRD", "BJØRNSTAD", "Sæther", "Ås", "HÅKONSEN", "Grønvåg", "Mc'Intyre-Lie")
+LABELS = (
+    "RIGHT", "LEFT", "R", "L", "Depth 12 cm", "Gain 50 dB", "5.0 cm 3.5 MHz", "FR 32 Hz", "MI 0.9 TIS 0.4",
+    "12.4 mm", "SUPINE", "PORTABLE", "HR 71 bpm", "Mean 0.45 m/s", "Zoom", "W 400 HU L 40 HU", "VENSTRE", "120 kV 200 mA",
+)  # fmt: skip
+"""Harmless by the list that is part of the gateway."""
 GIVEN = ("KARI", "OLA", "Bjørg", "ÅSE MARIE", "Jo", "Ørjan", "Ætla")
 CAP_HEIGHTS = (8, 9, 10, 12, 14, 18, 24, 36, 56)
 """Pixels from the base line to the top of an H."""
@@ -74,6 +79,16 @@ class Identifier:
     text: str
     style: Style
     characters: tuple[Character, ...]
+    is_label: bool = False
+    """It names nobody and may stay."""
+
+    def is_whole(self, covered: npt.NDArray[np.bool_]) -> bool:
+        """Whether hardly anything of its characters is covered."""
+        parts = [
+            covered[one.top : one.top + one.ink.shape[0], one.left : one.left + one.ink.shape[1]][one.ink]
+            for one in self.characters
+        ]
+        return all(part.mean() <= 1 - COVERED for part in parts)
 
 
 @cache
@@ -124,10 +139,11 @@ def burn(
     ink: Ink,
     *,
     texts: int = 4,
+    labels: int = 0,
     styles: Iterable[Style] = (),
     taken: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[npt.NDArray[Any], list[Identifier]]:
-    """A copy of a frame (rows x columns, or x 3) with `texts` identifiers in it, none over another.
+    """A copy of a frame (rows x columns, or x 3) with `texts` identifiers in it and `labels` that may stay, none over another.
 
     Contrast is kept to what a person could read: at least twice the spread of what is behind the text. Nothing is
     written where `taken` says so: text over other text is no text.
@@ -136,11 +152,11 @@ def burn(
     taken = np.zeros(pixels.shape[:2], dtype=bool) if taken is None else taken.copy()
     given = list(styles)
     done = []
-    for number in range(texts):
+    for number in range(texts + labels):
         for _ in range(12):
             chosen = given[number] if number < len(given) else style(chance)
-            text = identifier(chance)
-            drawn, labels = _drawn(text, chosen)
+            text = identifier(chance) if number < texts else chance.choice(LABELS)
+            drawn, signs = _drawn(text, chosen)
             place = _place(drawn.shape, taken, chance)
             if place is not None:
                 break
@@ -151,7 +167,7 @@ def burn(
         window = (slice(top, top + height), slice(left, left + width))
         taken[max(0, top - 6) : top + height + 6, max(0, left - 6) : left + width + 6] = True
         _paint(burned, window, drawn, chosen, ink)
-        done.append(Identifier(text, chosen, _characters(text, labels, top, left)))
+        done.append(Identifier(text, chosen, _characters(text, signs, top, left), number >= texts))
     return burned, done
 
 

@@ -156,9 +156,13 @@ class Picture:
         return [self.view[..., 0], self.view[..., 1]]
 
 
-def burned(ground: Ground, chance: random.Random, texts: int = 5) -> tuple[Picture, list[Identifier]]:
-    """The ground with identifiers in it, now and then after JPEG, and the key."""
-    stored, identifiers = burn(ground.frame.stored, chance, ground.ink, texts=texts, taken=ground.own_text)
+def burned(
+    ground: Ground, chance: random.Random, texts: int = 5, labels: int = 3
+) -> tuple[Picture, list[Identifier]]:
+    """The ground with identifiers and labels in it, now and then after JPEG, and the key."""
+    stored, identifiers = burn(
+        ground.frame.stored, chance, ground.ink, texts=texts, labels=labels, taken=ground.own_text
+    )
     plain = ground.image.palette is None and not ground.frame.photometric_interpretation.startswith("YBR")
     if plain and stored.dtype == np.uint8 and chance.random() < 0.4:
         stored = recompressed(stored, chance.choice((50, 75, 92)))

@@ -54,11 +54,8 @@ class Ours:
     def __call__(self, picture: Picture) -> Mask:
         view = picture.view
         rows, columns = view.shape[:2]
-        boxes = [
-            box.grown(MARGIN, rows=rows, columns=columns)
-            for box in boxes_of_view(np.ascontiguousarray(view), is_colour=picture.is_colour)[0]
-            if not self._judge.stays(box)
-        ]
+        found = boxes_of_view(np.ascontiguousarray(view), is_colour=picture.is_colour)[0]
+        boxes = [box.grown(MARGIN, rows=rows, columns=columns) for box in self._judge.to_mask(found)]
         return _covered(view, [(box.left, box.top, box.width, box.height) for box in boxes])
 
 

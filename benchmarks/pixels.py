@@ -13,6 +13,7 @@ person can read, and seconds. The tables come when all grounds were used, after 
 by SIGINT or SIGTERM; modalities take turns, the smallest image of each first, so that an early end leaves no
 modality out.
 
+    kept       of the labels that name nobody and that a person can read whole, how many are whole, in percent
     covered    characters that a person can read and that lie in boxes, in percent
     precision  share of the boxed area that belongs to text, ours or the image's own, with half its height around it
     area       share of the images in boxes
@@ -72,6 +73,8 @@ class Result:
     illegible: int = 0
     characters: int = 0
     covered: int = 0
+    labels: int = 0
+    whole: int = 0
     seconds: float = 0.0
     seconds_asked: float = 0.0
     area: float = 0.0
@@ -90,22 +93,27 @@ class Result:
         near = ground.own_text.copy()
         for one in identifiers:
             legible = [character for character in one.characters if character.legible]
+            _mark(near, one)
+            if one.is_label:
+                self.labels += len(legible) == len(one.characters)
+                self.whole += len(legible) == len(one.characters) and one.is_whole(mask)
+                continue
             missed = [character for character in legible if not character.is_covered(mask)]
             self.illegible += len(one.characters) - len(legible)
             self.characters += len(legible)
             self.covered += len(legible) - len(missed)
             if missed:
                 self.missed.append(f"{len(missed)}/{len(legible)} of {one.text!r}, {one.style}")
-            _mark(near, one)
         self.boxed += int(mask.sum())
         self.boxed_text += int((mask & near).sum())
 
     def __str__(self) -> str:
         recall = 100 * self.covered / max(1, self.characters)
+        kept = 100 * self.whole / max(1, self.labels)
         precision = 100 * self.boxed_text / max(1, self.boxed)
         speed, way = self.images / max(1e-9, self.seconds), self.images / max(1e-9, self.seconds_asked)
         return (
-            f"{self.images:6} {self.characters:10} {self.illegible:9} {recall:9.2f} {precision:9.0f} "
+            f"{self.images:6} {self.characters:10} {self.illegible:9} {recall:9.2f} {kept:6.0f} {precision:9.0f} "
             f"{100 * self.area / max(1, self.images):6.1f} {speed:9.2f} {way if self.seconds_asked else speed:8.2f}"
         )
 
@@ -247,7 +255,7 @@ def main() -> None:
         _measure(given, tools, results)
     finally:
         print(
-            "\ntool       modality   images  legible illegible covered % precision % area %  images/s    way/s"
+            "\ntool       modality   images  legible illegible covered % kept % precision % area %  images/s    way/s"
         )
         for (name, modality), one in sorted(results.items()):
             print(f"{name:10} {modality:10} {one}")

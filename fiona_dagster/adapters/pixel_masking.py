@@ -207,8 +207,7 @@ class _Masker:
             raise Hold(f"{_CANNOT}: not every frame could be read")
         boxes = [
             one.grown(MARGIN, rows=found.rows, columns=found.columns)
-            for one in found.boxes
-            if not self._judge.stays(one)
+            for one in self._judge.to_mask(found.boxes)
         ]
         return [Mask(b.first_frame, b.last_frame, b.left, b.top, b.width, b.height) for b in boxes]
 

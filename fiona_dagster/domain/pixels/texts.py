@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 from fiona_dagster.domain.deid.identifier_patterns import identifiers_in
 from fiona_dagster.domain.deid.notation import WORD, compact, fold
@@ -16,7 +18,15 @@ from fiona_dagster.domain.pixels.policy import PixelPolicy
 
 SURE = 0.9
 """Confidence from which a text is believed to be harmless; what was read less surely is masked."""
-_SHORTEST_RESEMBLING = 5
+_MIDDLE = 0.25
+"""Of its thickness, on each side: without it, what is left of a box is where its line was found. A line's box is at
+least twice as thick as that."""
+_ALL_OF_IT = 0.95
+_THICKER = 2.0
+"""Times the thickness of a box from which another one is not the same line found at another scale."""
+_SHORTEST_INSIDE = 4
+"""Of a name; one more of a number."""
+_SHORTEST_RESEMBLING, _SHORTEST_RESEMBLING_INSIDE = 5, 7
 _SHORTEST_WITH_TWO = 9
 _TOKEN = re.compile(r"(?:[^\s=:;,()\[\]|/]|,(?=\d)|/(?=\S))+")
 _NUMBER = re.compile(r"[+-]?\d{1,4}(?:[.,]\d{1,3})?")
@@ -38,7 +48,9 @@ class TextJudge:
         terms = {compact(fold(one)) for one in values.names} | {
             compact(fold(one)) for one in values.identifiers
         }
-        self._terms = sorted({_alike(one) for one in terms - own if len(one) >= _SHORTEST_RESEMBLING})
+        self._terms = sorted(
+            {_alike(one) for one in terms - own if len(one) >= _SHORTEST_INSIDE + one.isdigit()}
+        )
         self._own = own
 
     def identifies(self, text: str) -> bool:
@@ -60,6 +72,53 @@ class TextJudge:
             return not any(True for _ in identifiers_in(box.text))
         return is_harmless(box.text, self._policy.allowed)
 
+    def to_mask(self, boxes: Sequence[Box]) -> list[Box]:
+        """Those of an object's boxes that do not stay.
+
+        A line is found by several looks, each with a box of its own. One that was not read, or read in part, stays with
+        what was read for sure at its place; what was read otherwise there does not.
+        """
+        staying = [box for box in boxes if self.stays(box)]
+        kept = set(staying)
+        places = np.array([_place(box) for box in staying]).reshape(-1, 7)
+        found = []
+        for box in boxes:
+            if box in kept:
+                continue
+            first, last, left, top, right, bottom, thickness = _place(box)
+            near = (
+                (places[:, 0] <= first) & (last <= places[:, 1])
+                & (places[:, 2] < right) & (left < places[:, 4])
+                & (places[:, 3] < bottom) & (top < places[:, 5])
+                & (places[:, 6] <= _THICKER * thickness)
+            )  # fmt: skip
+            if not self._is_another_look(box, [staying[number] for number in np.flatnonzero(near)]):
+                found.append(box)
+        return found
+
+    def _is_another_look(self, box: Box, staying: Sequence[Box]) -> bool:
+        """Whether boxes that stay cover the middle of one and say what it says."""
+        inset = int(_MIDDLE * min(box.width, box.height))
+        left, top = box.left + inset, box.top + inset
+        covered = np.zeros((box.height - 2 * inset, box.width - 2 * inset), dtype=bool)
+        for one in staying:
+            rows = slice(max(0, one.top - top), max(0, one.bottom - top))
+            covered[rows, max(0, one.left - left) : max(0, one.right - left)] = True
+        if covered.mean() < _ALL_OF_IT or self.identifies(box.text):
+            return False
+        said = _signs(box.text)
+        others = [_signs(one.text) for one in staying]
+        return any(said in one or _within(said, one, len(one) // 4) for one in others)
+
+
+def _place(box: Box) -> tuple[int, ...]:
+    thickness = min(box.width, box.height)
+    return (box.first_frame, box.last_frame, box.left, box.top, box.right, box.bottom, thickness)
+
+
+def _signs(text: str) -> str:
+    return _alike(compact(fold(text)))
+
 
 def is_harmless(text: str, allowed: Iterable[str] = ()) -> bool:
     """Whether a text consists of words that say nothing of a person, and of numbers beside their units."""
@@ -79,16 +138,35 @@ def is_harmless(text: str, allowed: Iterable[str] = ()) -> bool:
 
 
 def _resembles(text: str, terms: list[str]) -> bool:
-    """Whether one of the terms stands in a text of about its length, one sign in five to nine being wrong."""
+    """Whether a text is one of the terms, one sign in five to eight or two in more being wrong, or one stands inside of
+    it, as words that were read without what is between them: the short ones with every sign right."""
     for term in terms:
+        if term in text:
+            return True
         wrong = 2 if len(term) >= _SHORTEST_WITH_TWO else 1
-        if abs(len(text) - len(term)) <= wrong and _within(text, term, wrong):
+        if len(term) >= _SHORTEST_RESEMBLING and _within(text, term, wrong):
+            return True
+        if len(term) >= _SHORTEST_RESEMBLING_INSIDE and _stands_in(text, term, wrong):
+            return True
+    return False
+
+
+def _stands_in(text: str, term: str, most: int) -> bool:
+    """Whether some part of a text has an edit distance of `most` or less to a term."""
+    row = list(range(len(term) + 1))
+    for sign in text:
+        before, row[0] = row[0], 0
+        for place, its in enumerate(term, 1):
+            before, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, before + (sign != its))
+        if row[-1] <= most:
             return True
     return False
 
 
 def _within(one: str, other: str, most: int) -> bool:
     """Whether the edit distance of two texts is `most` or less."""
+    if abs(len(one) - len(other)) > most:
+        return False
     row = list(range(len(other) + 1))
     for number, sign in enumerate(one, 1):
         before, row[0] = row[0], number

@@ -41,7 +41,7 @@ def test_and_masks_everything_else(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["Zwingenberger", "zwlngenberqer", "ZWINGENBERG ER", "OTTOKAR", "0ttokar", "77112233", "7711Z233", "ACC4711777",
-     "03.02.1961", "Mr Zwingenbergor, 12.5 cm"],
+     "03.02.1961", "Mr Zwingenbergor, 12.5 cm", "OttokarZw", "Acc77112233-7", "MrZwingenbergorX", "MrZwlngenberg0rX"],
 )  # fmt: skip
 def test_identifiers_are_known_although_signs_of_them_are_read_wrongly(text: str) -> None:
     for kind in ("all", "identifiers"):
@@ -67,3 +67,39 @@ def test_what_was_not_read_for_sure_is_masked_whatever_it_seems_to_say() -> None
         assert judge(mask=kind).stays(box("R"))
         assert not judge(mask=kind).stays(box("R", 0.5))
         assert not judge(mask=kind).stays(replace(box(""), confidence=1.0))
+
+
+LABEL = Box(0, 9, 100, 50, 120, 24, "Gain 42 dB", 0.98)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        Box(0, 9, 96, 46, 128, 32, "", 0.8), Box(3, 5, 100, 50, 120, 24, "Gain 42", 0.5),
+        Box(0, 9, 98, 48, 130, 30, "GAlN 42dB", 0.95), Box(0, 9, 110, 54, 40, 16, "", 0.3),
+    ],
+    ids=["larger and not read", "in part, in some frames", "some signs otherwise", "a piece of it"],
+)  # fmt: skip
+def test_another_look_at_a_text_that_stays_stays_with_it(look: Box) -> None:
+    assert judge().to_mask([look, LABEL]) == []
+    assert judge().to_mask([look]) == [look], "by itself nothing is known of it"
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        Box(0, 9, 100, 50, 160, 24, "", 0.8), Box(0, 10, 100, 50, 120, 24, "", 0.8),
+        Box(0, 9, 120, 56, 30, 10, "", 0.8),
+        Box(0, 9, 100, 50, 120, 24, "Hansen", 0.99), Box(0, 9, 100, 50, 120, 24, "Zwingenberger", 0.4),
+        Box(0, 9, 400, 50, 120, 24, "", 0.8),
+    ],
+    ids=["reaches beyond", "in another frame", "much smaller text", "says something else", "a name", "elsewhere"],
+)  # fmt: skip
+def test_what_is_no_other_look_at_a_text_that_stays_is_masked(look: Box) -> None:
+    assert judge().to_mask([LABEL, look]) == [look]
+
+
+def test_a_line_beside_a_short_label_is_not_taken_for_it() -> None:
+    right = Box(0, 0, 10, 10, 24, 24, "R", 0.99)
+    other = Box(0, 0, 10, 10, 24, 24, "Å", 0.99)
+    assert judge().to_mask([right, other]) == [other]
