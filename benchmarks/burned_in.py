@@ -1,4 +1,4 @@
-"""Identifiers, and labels that may stay, burned into images, with the answer key: which pixels each character has.
+"""Identifiers and harmless labels burned into images, with the answer key: which pixels each character has.
 
 Names, numbers and dates are invented. What is varied is what varies in hospitals: font, size, place (at the very border
 too), angle, polarity, contrast, smooth or hard edges, a dark plate behind the text, compression with losses. The key
@@ -23,7 +23,8 @@ from PIL import Image, ImageDraw, ImageFont
 SURNAMES = ("NORDMANN", "ØDEGÅRD", "BJØRNSTAD", "Sæther", "Ås", "HÅKONSEN", "Grønvåg", "Mc'Intyre-Lie")
 LABELS = (
     "RIGHT", "LEFT", "R", "L", "Depth 12 cm", "Gain 50 dB", "5.0 cm 3.5 MHz", "FR 32 Hz", "MI 0.9 TIS 0.4",
-    "12.4 mm", "SUPINE", "PORTABLE", "HR 71 bpm", "Mean 0.45 m/s", "Zoom", "W 400 HU L 40 HU", "VENSTRE", "120 kV 200 mA",
+    "12.4 mm", "SUPINE", "PORTABLE", "HR 71 bpm", "Mean 0.45 m/s", "Zoom", "W 400 HU L 40 HU", "VENSTRE",
+    "120 kV 200 mA",
 )  # fmt: skip
 """Harmless by the list that is part of the gateway."""
 GIVEN = ("KARI", "OLA", "Bjørg", "ÅSE MARIE", "Jo", "Ørjan", "Ætla")
@@ -143,7 +144,7 @@ def burn(
     styles: Iterable[Style] = (),
     taken: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[npt.NDArray[Any], list[Identifier]]:
-    """A copy of a frame (rows x columns, or x 3) with `texts` identifiers in it and `labels` that may stay, none over another.
+    """A copy of a frame (rows x columns, or x 3) with `texts` identifiers and `labels` in it, none over another.
 
     Contrast is kept to what a person could read: at least twice the spread of what is behind the text. Nothing is
     written where `taken` says so: text over other text is no text.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,6 +16,7 @@ import numpy as np
 
 from fiona_dagster.adapters.dicom_files import InstanceFile, quiet_pydicom, read_instance
 from fiona_dagster.adapters.image_pixel import Undecodable, image_pixel_of
+from fiona_dagster.adapters.native_complaints import native_complaints
 from fiona_dagster.domain.deid.pixel_data import EXTENDED_LENGTHS, EXTENDED_OFFSETS
 from fiona_dagster.domain.errors import Permanent
 from fiona_dagster.domain.pixels.frames import Frame, ImagePixel, Stored
@@ -160,7 +162,7 @@ def _decode(
         arrays = decoder.iter_array(source, indices=wanted, raw=True, **options)
     numbers = count() if wanted is None else iter(wanted)
     done = 0
-    while (decoded := _next(arrays)) is not None:
+    while (decoded := _next(arrays, is_encapsulated=decoder.is_encapsulated)) is not None:
         stored, properties = decoded
         if wanted is None and done == image.number_of_frames:
             raise Undecodable(_EXCESS)
@@ -186,13 +188,18 @@ def _bits(
         yield stored, {"photometric_interpretation": image.photometric_interpretation}
 
 
-def _next(arrays: Iterator[tuple[Any, dict[str, Any]]]) -> tuple[Stored, dict[str, Any]] | None:
-    """The next one; whatever a decoder raises is said without its words, which may hold values."""
-    with quiet_pydicom():
+def _next(
+    arrays: Iterator[tuple[Any, dict[str, Any]]], *, is_encapsulated: bool
+) -> tuple[Stored, dict[str, Any]] | None:
+    """The next one; whatever a decoder raises or complains of is said without its words, which may hold values."""
+    listening = native_complaints() if is_encapsulated else nullcontext(lambda: False)
+    with quiet_pydicom(), listening as complained:
         try:
             stored, properties = next(arrays)
         except StopIteration:
             return None
         except Exception:  # noqa: BLE001 - native decoders raise anything at damaged pixels
             raise Undecodable(_DAMAGED) from None
+    if complained():  # it went on, and another decoder may show something else there
+        raise Undecodable(_DAMAGED)
     return np.asarray(stored), properties

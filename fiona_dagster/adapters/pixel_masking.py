@@ -28,6 +28,7 @@ from fiona_dagster.domain.deid.text import all_text
 from fiona_dagster.domain.errors import FionaError, Hold
 from fiona_dagster.domain.pixels.masked_attributes import follow
 from fiona_dagster.domain.pixels.masks import MARGIN, Mask, Masking, around, of_template, settled
+from fiona_dagster.domain.pixels.painting import masked_share
 from fiona_dagster.domain.pixels.suspicion import (
     is_of_the_image_alone,
     keeps_pixels,
@@ -199,7 +200,8 @@ class _Masker:
         bits = overlay_bits(dataset)
         if uses_unused_bits(path, image, besides=bits):
             bits |= unused_bits(image)
-        return Masking(reason, tuple(sources), settled(masks, image), bits)
+        masking = Masking(reason, tuple(sources), settled(masks, image), bits)
+        return replace(masking, share=masked_share(masking, image))
 
     def _read(self, path: Path, image: ImagePixel) -> list[Mask]:
         found = read_text(path)

@@ -48,6 +48,8 @@ class Preview:
     boxes: tuple[Rectangle, ...]
     state: str = WAITING
     by: str = ""
+    share: float = 0.0
+    """Of all pixels of all frames in boxes."""
 
     def __repr__(self) -> str:
         return f"Preview({self.name}, {self.state})"
@@ -74,7 +76,8 @@ def write_preview(
     assert masking is not None  # noqa: S101 — only what was masked is shown
     boxes = tuple(sorted({(b.left, b.top, b.width, b.height) for b in masking.boxes}))
     name = instance.sop_instance_uid
-    record = Preview(name, instance.series_instance_uid, masking.reason, masking.sources, dict(device), boxes)
+    series = instance.series_instance_uid
+    record = Preview(name, series, masking.reason, masking.sources, dict(device), boxes, share=masking.share)
     known = _read(folder / f"{name}.json")
     if known is not None and (known.boxes, known.device) == (record.boxes, record.device):
         record = replace(record, state=known.state, by=known.by)
@@ -127,6 +130,7 @@ def _write(folder: Path, one: Preview) -> None:
     content: dict[str, Any] = {
         "name": one.name, "series": one.series, "reason": one.reason, "sources": list(one.sources),
         "device": dict(one.device), "boxes": [list(box) for box in one.boxes], "state": one.state, "by": one.by,
+        "share": one.share,
     }  # fmt: skip
     write_durably(folder / f"{one.name}.json", json.dumps(content, indent=1).encode())
 

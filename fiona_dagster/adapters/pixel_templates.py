@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fiona_dagster.adapters.durable import write_durably
+from fiona_dagster.adapters.projects_file import keys_twice
 from fiona_dagster.domain.errors import ConfigurationError, Transient
 from fiona_dagster.domain.pixels.templates import Template, parse_templates
 
@@ -24,11 +25,17 @@ def load_templates(path: Path) -> tuple[Template, ...]:
     except (OSError, UnicodeDecodeError):
         raise ConfigurationError("cannot be read as UTF-8", place=str(path), remedy="mend the file") from None
     try:
+        twice = next(keys_twice(yaml.compose(text, Loader=yaml.SafeLoader) or yaml.ScalarNode("", "")), None)
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         raise ConfigurationError("is not YAML", place=place, remedy="mend that line") from None
+    if twice is not None:
+        raise ConfigurationError(
+            f"'{twice.value}' stands there twice", place=f"{path}:{twice.start_mark.line + 1}",
+            remedy="take out the one or the other",
+        )  # fmt: skip
     return parse_templates(content, str(path))
 
 

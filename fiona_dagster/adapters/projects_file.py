@@ -78,7 +78,7 @@ def _rows(loader: yaml.SafeLoader, root: yaml.Node | None, path: Path) -> Iterat
 
 def _row(loader: yaml.SafeLoader, node: yaml.Node, path: Path) -> ProjectRow:
     place = _place(path, node)
-    twice = next(_twice(node), None)
+    twice = next(keys_twice(node), None)
     if twice is not None:
         problem = f"{_called(node)}: '{twice.value}' stands there twice — take out the one or the other"
         return ProjectRow({}, _place(path, twice), problem=problem, name=_name(node))
@@ -109,17 +109,17 @@ def _lines_inside(node: yaml.Node, path: Path) -> dict[str, str]:
     return found
 
 
-def _twice(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+def keys_twice(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
     """Keys, at any depth, that stand twice in one mapping: YAML parsers take the last without a word."""
     seen = set()
     for key, value in _pairs(node):
         if key.value in seen:
             yield key
         seen.add(key.value)
-        yield from _twice(value)
+        yield from keys_twice(value)
     if isinstance(node, yaml.SequenceNode):
         for one in node.value:
-            yield from _twice(one)
+            yield from keys_twice(one)
 
 
 def _pairs(node: yaml.Node) -> list[tuple[yaml.ScalarNode, yaml.Node]]:

@@ -1,5 +1,6 @@
 """The de-identified copy and its verification: the gate through which everything that leaves must pass."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,6 +69,7 @@ def deidentified_copy(
             context.log.info("nothing to de-identify: %s", study.held_reason or "no transfer")
             return
         rows = []
+        masked: Counter[str] = Counter()
         stopped: list[FionaError] = []
         for transfer in transfers:
             try:
@@ -79,6 +81,7 @@ def deidentified_copy(
             balance = ledger.transfers.balance(transfer.id)
             context.log.info("%s: %d instances, %s", transfer.project, balance.received, result.method_digest)
             rows.append((transfer, balance, result.profile, result.reasons))
+            masked.update(result.masked)
         if stopped:
             tell_registry(gateway, study, context.log)
         if stopped and not rows:
@@ -88,6 +91,7 @@ def deidentified_copy(
                 **_metadata(rows, revision=study.revision),
                 "waiting": "; ".join(waiting) or "none",
                 "stale_transfers": _stale(gateway, {transfer.project for transfer, *_ in rows}),
+                **{name: count for name, count in masked.items() if count},
                 **spent.metadata,
             }
         )

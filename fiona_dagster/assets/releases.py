@@ -15,6 +15,7 @@ from fiona_dagster.adapters.releases import ReleaseRequest, SourceInstance, deid
 from fiona_dagster.assets.release_records import recorded_copy, row_of, sources_of
 from fiona_dagster.domain.errors import FionaError, Hold
 from fiona_dagster.domain.layout import Layout
+from fiona_dagster.domain.pixels.masks import masked_images
 from fiona_dagster.domain.project import Project
 from fiona_dagster.domain.retirement import WITHDRAWN_BEFORE
 from fiona_dagster.domain.transfer import (
@@ -34,6 +35,8 @@ class DeidentificationResult:
     profile: str
     method_digest: str
     reasons: dict[str, int]
+    masked: dict[str, int]
+    """How many images, as `masks.masked_images` counts."""
 
 
 def transfers_at_work(ledger: Ledger, study_key: str) -> list[Transfer]:
@@ -96,7 +99,8 @@ def deidentify_transfer(
     reasons: dict[str, int] = {}
     for row in rows:
         reasons[row.reason] = reasons.get(row.reason, 0) + 1
-    return DeidentificationResult(result.profile, result.method_digest, reasons)
+    masked = masked_images(one.masking for one in result.instances)
+    return DeidentificationResult(result.profile, result.method_digest, reasons, masked)
 
 
 def stop_transfer(gateway: GatewayResource, transfer: Transfer, error: FionaError, *, run_id: str) -> None:

@@ -252,8 +252,10 @@ def _summary(
 ) -> dict[str, object]:
     from fiona_dagster.domain.deid.method import method_digest
     from fiona_dagster.domain.deidentification import DISPOSITIONS
+    from fiona_dagster.domain.pixels.masks import masked_images
 
     counts = Counter(row.instance.disposition for row in rows)
+    pixels = masked_images(row.instance.masking for row in rows) if project.pixels.masks_any else {}
     return {
         "project": project.name,
         "participant": participant,
@@ -263,6 +265,7 @@ def _summary(
         "received": len(rows),
         **{name: counts[name] for name in DISPOSITIONS},
         "reasons": dict(sorted(Counter(row.instance.reason for row in rows if row.instance.reason).items())),
+        **pixels,
         "studies": {
             uid: {one.name: {"passed": one.passed, "found": one.found} for one in found}
             for uid, found in checks.items()

@@ -52,7 +52,8 @@ def review(
         return
     for number, folder, one in found:
         click.echo(
-            f"{number}: {one.state}{f' by {one.by}' if one.by else ''}, {len(one.boxes)} boxes by "
+            f"{number}: {one.state}{f' by {one.by}' if one.by else ''}, {len(one.boxes)} boxes"
+            f"{f' ({one.share:.0%} of the pixels)' if one.share else ''} by "
             f"{', '.join(one.sources)}; {one.reason}\n   {folder / f'{one.name}.png'}"
         )
     if not found:
@@ -71,6 +72,9 @@ def review(
 @click.option(
     "--keep", "keeps", multiple=True, help="LEFT,TOP,WIDTH,HEIGHT to keep; everything else is masked."
 )
+@click.option(
+    "--no-read", is_flag=True, help="What is left is not searched for text (texture that was taken for it)."
+)
 @click.option("--add", is_flag=True, help="Put it into config/pixel-templates.yaml and make the copies anew.")
 @config_option
 def propose(
@@ -81,6 +85,7 @@ def propose(
     of_series: bool,
     only: bool,
     keeps: tuple[str, ...],
+    no_read: bool,
     add: bool,
     config_file: Path | None,
 ) -> None:
@@ -99,7 +104,7 @@ def propose(
     boxes = [_rectangle(text) for text in masks]
     if not only and not keeps:
         boxes += [box for like in _alike(found, one, of_series=of_series) for box in like.boxes]
-    template = proposed(name, one.device, boxes, [_rectangle(text) for text in keeps])
+    template = proposed(name, one.device, boxes, [_rectangle(text) for text in keeps], read=not no_read)
     if not add:
         click.echo(as_yaml(template), nl=False)
         return
@@ -146,7 +151,8 @@ def _numbered(found: list[tuple[str, Path, Preview]], number: str) -> tuple[str,
 def _described(number: str, folder: Path, one: Preview) -> dict[str, object]:
     return {
         "number": int(number), "state": one.state, "by": one.by, "boxes": [list(box) for box in one.boxes],
-        "sources": list(one.sources), "reason": one.reason, "sheet": str(folder / f"{one.name}.png"),
+        "share": one.share, "sources": list(one.sources), "reason": one.reason,
+        "sheet": str(folder / f"{one.name}.png"),
     }  # fmt: skip
 
 

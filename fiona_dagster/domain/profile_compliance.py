@@ -19,7 +19,7 @@ from fiona_dagster.domain.deid.text import TEXT
 from fiona_dagster.domain.deid.uids import is_acceptable_uid
 from fiona_dagster.domain.deid.walk import Found
 from fiona_dagster.domain.identifiers import is_valid_uid
-from fiona_dagster.domain.pixels.masked_attributes import DERIVATION, DERIVATION_DESCRIPTION
+from fiona_dagster.domain.pixels.masked_attributes import DERIVATION_DESCRIPTION, DERIVATIONS
 from fiona_dagster.domain.project import Project
 
 IDENTITY_TAGS = frozenset({0x00080018, 0x0020000D, 0x0020000E})
@@ -46,7 +46,7 @@ def profile_problem(found: Found, rules: Rules, cleaned: Callable[[str], str] | 
     """
     if len(found.path) == 1 and (found.tag in _WRITTEN_BY_US or found.tag in PIXEL_TAGS):
         return None
-    if found.path == (DERIVATION_DESCRIPTION,) and list(found.texts()) == [DERIVATION]:
+    if found.path == (DERIVATION_DESCRIPTION,) and list(found.texts()) in [[one] for one in DERIVATIONS]:
         return None
     if len(found.path) == 1 and found.tag >> 16 in {0x0002, 0x0012}:
         return f"{found.keyword} is there"

@@ -21,7 +21,7 @@ from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deid.residuals import vocabulary
 from fiona_dagster.domain.deidentification import DeidentifiedInstance, DeidentifiedStudy, ReleaseRequest
 from fiona_dagster.domain.errors import Permanent
-from fiona_dagster.domain.pixels.masked_attributes import DERIVATION
+from fiona_dagster.domain.pixels.masked_attributes import DERIVATIONS
 
 CHECKS = {
     "conservation": "Every source is released, held, excluded or failed, and on disk lie exactly the released files.",
@@ -205,7 +205,7 @@ def written_values(profile: Profile, request: ReleaseRequest) -> set[str]:
         request.event,
         EVENT_PREFIX + request.event,
         DUMMY_TEXT,
-        DERIVATION,
+        *DERIVATIONS,
     }
     return written | set(DUMMIES.values()) | set(_texts(method_elements(profile, request.project)))
 

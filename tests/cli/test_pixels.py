@@ -55,6 +55,18 @@ def test_a_person_lists_confirms_and_corrects(study: str, tmp_path: Path) -> Non
     assert "corrected" in run("review", study)
     assert "keep:" in run("propose", study, "1", "--name", "b", "--keep", "0,0,9,9")
     assert "- [5, 6, 7, 8]" in run("propose", study, "1", "--name", "c", "--mask", "5,6,7,8", "--only")
+    assert "read" not in run("propose", study, "1", "--name", "d")
+    assert "read: false" in run("propose", study, "1", "--name", "d", "--no-read")
+
+
+def test_a_key_that_stands_twice_in_a_file_of_templates_is_refused_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "t.yaml"
+    head = "- name: a\n  when: {Manufacturer: M, Rows: 9, Columns: 9}\n  mask: [[0, 0, 1, 1]]\n"
+    file.write_text(head)
+    assert run("check", str(file)) == "1 templates\n"
+    file.write_text(head + "  mask: [[2, 2, 1, 1]]\n")
+    with pytest.raises(ConfigurationError, match=r"t\.yaml:4: 'mask' stands there twice"):
+        run("check", str(file))
 
 
 def test_a_template_may_have_the_boxes_of_all_previews_of_its_series(study: str, tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 from pydicom import dcmread
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
 from fiona_dagster.adapters.pixel_frames import Undecodable, decoded_frames, describe
 from fiona_dagster.domain.pixels.windowing import view_of
@@ -47,6 +50,26 @@ def test_lossless_syntaxes_give_back_every_sample(tmp_path: Path, syntax: str) -
     path = image_file(tmp_path / "image.dcm", stored, bits_stored=12, syntax=syntax)
     assert describe(path).transfer_syntax_uid == syntax
     assert np.array_equal([frame.stored for frame in decoded_frames(path)], stored)
+
+
+def test_a_scan_at_which_the_decoder_had_to_guess_is_no_image(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(_noise("u1", 64, 64)).save(stream, "JPEG")
+    whole = stream.getvalue()
+    for content in (whole, whole[:2000] + whole[2200:]):
+        path = image_file(tmp_path / "image.dcm", np.zeros((1, 64, 64), np.uint8))
+        dataset = dcmread(path)
+        dataset.PixelData = encapsulate([content])
+        dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+        dataset.save_as(path)
+        if content is whole:
+            assert next(decoded_frames(path)).stored.shape == (64, 64)
+        else:
+            with pytest.raises(Undecodable, match="damaged"):
+                next(decoded_frames(path))
+    assert capfd.readouterr().err == ""
 
 
 def test_bits_above_those_stored_are_kept_as_an_overlay_may_stand_there(tmp_path: Path) -> None:

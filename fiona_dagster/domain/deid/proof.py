@@ -21,6 +21,7 @@ from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.signed import canonical
 
 if TYPE_CHECKING:
+    from fiona_dagster.domain.pixels.policy import PixelPolicy
     from fiona_dagster.domain.project import Project
     from fiona_dagster.domain.verification import VerifiedStudy
 
@@ -28,7 +29,7 @@ __all__ = ["Conformance", "build_proof", "canonical", "content_problems", "origi
 FORMAT = "fiona-proof/1"
 NECESSARY_CHECKS = frozenset({"conservation", "no_removed_value_left"})
 """Without these a release is not proven; what else verification checks, the proof names."""
-_BESIDES_PROFILE = frozenset({"overrides", "digest", "date_mode", "uid_scheme", "pixels_are_clean"})
+_BESIDES_PROFILE = frozenset({"overrides", "digest", "date_mode", "uid_scheme", "pixels_are_clean", "pixels"})
 _INCOMPLETE = "the proof is not complete"
 _OTHER_FORMAT = "the proof has a format that this version does not know"
 _TEXTS = frozenset({
@@ -162,6 +163,19 @@ def _method(study: VerifiedStudy, project: Project, profile: Profile) -> dict[st
         "date_mode": project.date_mode,
         "uid_scheme": project.uid_scheme,
         "pixels_are_clean": project.pixels_are_clean,
+        "pixels": {"mode": project.pixel_mode, **_about_masking(project.pixels)},
+    }
+
+
+def _about_masking(policy: PixelPolicy) -> dict[str, Any]:
+    """What a project wants masked, without its words and patterns, which the method digest covers."""
+    if not policy.masks_any:
+        return {}
+    return {
+        "mask": policy.mask,
+        "allowed_words": len(policy.allowed),
+        "exclusions": [keyword_of(one.tag) for one in policy.exclusions],
+        "templates": len(policy.templates),
     }
 
 
@@ -170,7 +184,7 @@ def _is_masked(one: DeidentifiedInstance) -> bool:
 
 
 def _masked_part(one: DeidentifiedInstance) -> dict[str, Any]:
-    """How pixels were searched: what for, and how many boxes were masked."""
+    """How pixels were searched: what for, how many boxes were masked, and which share of all pixels they are."""
     if one.masking is None:
         return {}
     found = one.masking
@@ -179,6 +193,7 @@ def _masked_part(one: DeidentifiedInstance) -> dict[str, Any]:
             "reason": found.reason,
             "sources": list(found.sources),
             "boxes": len(found.boxes),
+            "share": found.share,
             "overlay_cleared": found.overlay_bits != 0,
         }
     }

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from fiona_dagster.domain.pixels.masks import Masking
 
 DERIVATION = "Burned-in text masked"
+OVERLAYS_CLEARED = "Overlays in the bits of pixels cleared"
+DERIVATIONS = (DERIVATION, OVERLAYS_CLEARED)
 DERIVATION_DESCRIPTION = 0x00082111
 _IMAGE_TYPE = 0x00080008
 _PHOTOMETRIC_INTERPRETATION, _PLANAR_CONFIGURATION = 0x00280004, 0x00280006
@@ -123,7 +125,7 @@ def _changed(
         return changed
     kinds = values.get(_IMAGE_TYPE, b"").rstrip(b" \0").split(b"\\")
     changed[_IMAGE_TYPE] = ("CS", b"\\".join([b"DERIVED", *(kinds[1:] or [b"SECONDARY"])]))
-    changed[DERIVATION_DESCRIPTION] = ("ST", DERIVATION.encode())
+    changed[DERIVATION_DESCRIPTION] = ("ST", (DERIVATION if masking.boxes else OVERLAYS_CLEARED).encode())
     if new is None:
         return changed
     changed[_PHOTOMETRIC_INTERPRETATION] = ("CS", new.photometric_interpretation.encode())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MARGIN = 2
 """Pixels by which a box around text grows on each side, as FIONA's did."""
+_MOST = 0.5
 HALF_COLOUR = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})
 """Two neighbours share their colour (PS3.3 C.7.6.3.1.2)."""
 
@@ -61,7 +62,8 @@ class Masking:
 
     `reason` says why they were looked at, `sources` what named the boxes (the object's ultrasound regions, a template,
     reading). `overlay_bits` are the bits of every sample that an embedded overlay had and that were cleared.
-    `transfer_syntax_uid` is the copy's, where it had to be another than the original's.
+    `transfer_syntax_uid` is the copy's, where it had to be another than the original's. `share` of all pixels of all
+    frames lies in boxes (0 to 1).
     """
 
     reason: str
@@ -69,6 +71,7 @@ class Masking:
     boxes: tuple[Mask, ...] = ()
     overlay_bits: int = 0
     transfer_syntax_uid: str = ""
+    share: float = 0.0
 
     @property
     def changes_pixels(self) -> bool:
@@ -87,6 +90,7 @@ class Masking:
             "boxes": boxes,
             "overlay_bits": self.overlay_bits,
             "transfer_syntax_uid": self.transfer_syntax_uid,
+            "share": self.share,
         }
         return json.dumps(content, separators=(",", ":"))
 
@@ -98,6 +102,13 @@ class Masking:
         content = json.loads(text)
         boxes = tuple(Mask(*one) for one in content.pop("boxes"))
         return cls(boxes=boxes, **{**content, "sources": tuple(content["sources"])})
+
+
+def masked_images(maskings: Iterable[Masking | None]) -> dict[str, int]:
+    """How many images have boxes, and how many are masked for the larger part: texture, perhaps, that was taken for
+    text."""
+    shares = [one.share for one in maskings if one is not None and one.boxes]
+    return {"masked_images": len(shares), "mostly_masked_images": sum(one > _MOST for one in shares)}
 
 
 def of_rectangles(rectangles: Iterable[Rectangle], image: ImagePixel) -> list[Mask]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,26 @@ def fill_of(photometric_interpretation: str, bits_stored: int, samples: int) -> 
     if samples == 3 and photometric_interpretation.startswith(_YBR):
         return (0, 1 << (bits_stored - 1), 1 << (bits_stored - 1))
     return (0,) * samples
+
+
+def masked_share(masking: Masking, image: ImagePixel) -> float:
+    """Share of all pixels of all frames that lies in boxes, 0 to 1, in steps of a ten-thousandth."""
+    frames = image.number_of_frames
+    borders = sorted(
+        {
+            0,
+            frames,
+            *(one.first_frame for one in masking.boxes),
+            *(one.last_frame + 1 for one in masking.boxes),
+        }
+    )
+    area = 0
+    for first, behind in pairwise(borders):
+        covered = np.zeros((image.rows, image.columns), dtype=bool)
+        for box in masking.in_frame(first):
+            covered[box.top : box.bottom, box.left : box.right] = True
+        area += int(covered.sum()) * (behind - first)
+    return round(area / (image.rows * image.columns * frames), 4)
 
 
 def paint(stored: Stored, frame: int, masking: Masking, fill: Sequence[int]) -> Stored:

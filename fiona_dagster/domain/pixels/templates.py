@@ -103,9 +103,14 @@ def parse_templates(content: object, place: str) -> tuple[Template, ...]:
 
 
 def proposed(
-    name: str, described: Mapping[str, str], mask: Iterable[Rectangle], keep: Iterable[Rectangle] = ()
+    name: str,
+    described: Mapping[str, str],
+    mask: Iterable[Rectangle],
+    keep: Iterable[Rectangle] = (),
+    *,
+    read: bool = True,
 ) -> Template:
-    """A template for objects like one that a person reviewed.
+    """A template for objects like one that a person reviewed; without `read` what is left is not searched for text.
 
     Raises:
         ConfigurationError: the object does not say what it is, or the regions make no template.
@@ -126,7 +131,7 @@ def proposed(
     when |= {key: int(described[key]) for key in ("Rows", "Columns") if described.get(key)}
     regions = {"mask": sorted(set(mask)), "keep": sorted(set(keep))}
     content = {"name": name, "when": when, **{key: boxes for key, boxes in regions.items() if boxes}}
-    return _template(content, name)
+    return _template(content | ({} if read else {"read": False}), name)
 
 
 def _template(content: object, place: str) -> Template:
@@ -152,6 +157,13 @@ def _template(content: object, place: str) -> Template:
     mask, keep = (_rectangles(content.get(key), key, place) for key in ("mask", "keep"))
     if bool(mask) == bool(keep):
         raise ConfigurationError("has both or none of `mask` and `keep`", place=place, remedy=_REMEDY)
+    rows, columns = (int(when[key]) if isinstance(when[key], int) else None for key in ("Rows", "Columns"))
+    for left, top, width, height in (*mask, *keep):  # where it only reaches beyond, it is cut
+        if (columns is not None and left >= columns) or (rows is not None and top >= rows):
+            raise ConfigurationError(
+                f"[{left}, {top}, {width}, {height}] lies outside of the image", place=place,
+                remedy="regions are [left, top, width, height] in pixels of the stored matrix",
+            )  # fmt: skip
     return Template(name, conditions, mask, keep, read=read, regions=regions)
 
 

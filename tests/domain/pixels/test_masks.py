@@ -5,8 +5,8 @@ import pytest
 
 from fiona_dagster.domain.errors import Hold
 from fiona_dagster.domain.pixels.frames import ImagePixel
-from fiona_dagster.domain.pixels.masks import Mask, Masking, around, of_rectangles, settled
-from fiona_dagster.domain.pixels.painting import fill_of, only_masked, paint, paint_native
+from fiona_dagster.domain.pixels.masks import Mask, Masking, around, masked_images, of_rectangles, settled
+from fiona_dagster.domain.pixels.painting import fill_of, masked_share, only_masked, paint, paint_native
 
 
 def image(rows: int = 10, columns: int = 12, **more: object) -> ImagePixel:
@@ -44,6 +44,21 @@ def test_masks_are_cut_at_the_edges_and_none_lies_in_another() -> None:
     found = of_rectangles([(10, 8, 50, 50), (20, 0, 5, 5)], said)
     assert found == [Mask(0, 0, 10, 8, 2, 2)]
     assert settled([*found, Mask(0, 0, 11, 9, 1, 1), *found], said) == tuple(found)
+
+
+def test_the_share_that_is_masked_is_of_all_frames_and_counts_no_pixel_twice() -> None:
+    said = image(number_of_frames=4)
+    masking = Masking("x", boxes=(Mask(0, 3, 0, 0, 12, 2), Mask(1, 2, 0, 1, 12, 4)))
+    assert masked_share(masking, said) == (2 + 5 + 5 + 2) / 40
+    assert masked_share(Masking("x"), said) == 0
+    told = Masking.from_json(Masking("x", boxes=masking.boxes, share=0.35).to_json())
+    assert told is not None
+    mostly = Masking("x", boxes=masking.boxes, share=0.6)
+    assert masked_images([None, Masking("x"), told, mostly]) == {
+        "masked_images": 2,
+        "mostly_masked_images": 1,
+    }
+    assert Masking.from_json(told.to_json().replace(',"share":0.35', "")) == Masking("x", boxes=masking.boxes)
 
 
 def test_columns_that_share_a_colour_are_masked_together() -> None:

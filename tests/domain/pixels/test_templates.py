@@ -41,6 +41,8 @@ def test_the_first_template_that_fits_is_taken() -> None:
         ({"mask": [[0, 0, 1]]}, "no list of"),
         ({"mask": [[0, 0, 1, True]]}, "no list of"),
         ({"read": "perhaps"}, "neither yes nor no"),
+        ({"mask": [[0, 600, 10, 10]]}, "outside of the image"),
+        ({"mask": [], "keep": [[5000, 0, 10, 10]]}, "outside of the image"),
     ],
 )
 def test_a_file_that_is_not_understood_completely_is_refused(change: dict[str, Any], problem: str) -> None:
