@@ -85,6 +85,7 @@ def send(
     """
     from rich.console import Console
 
+    from fiona_dagster.adapters.dicom_files import quiet_pydicom
     from fiona_dagster.adapters.dicom_scu import peer_from_text
     from fiona_dagster.settings import load_settings
 
@@ -115,10 +116,12 @@ def send(
         ours = settings.site(site) if site else settings.default_site
         default = receiver or ours.peer
         own_calls = None if receiver else _own_calls(ours)
-        by_study, foreign = _studies(_files(paths))
+        with quiet_pydicom():
+            by_study, foreign = _studies(_files(paths))
         title = calling or settings.calling_ae_title
         batches = [Batch(default, title, tuple(files), own_calls=own_calls) for files in by_study.values()]
-    problems = Counter[str]() if dry_run else _send_all(batches, console)
+    with quiet_pydicom():
+        problems = Counter[str]() if dry_run else _send_all(batches, console)
     _tell(console, foreign, problems, gone)
     total, failed = sum(len(one.files) for one in batches), sum(problems.values())
     summary: dict[str, object] = {

@@ -28,18 +28,20 @@ class ReceiverSettings:
     tls: TransportSecurity | None = None
     workers: int = WORKERS
     data_phase: str = "streamed"
-    warnings: tuple[str, ...] = ()
 
 
 def receiver_from(values: Mapping[str, Any], *, place: str) -> ReceiverSettings:
     """The receiver's part of a site in config.json.
 
     Raises:
-        ConfigurationError: a value that cannot be understood, with its place.
+        ConfigurationError: a value that cannot be understood, with its place; a key that nothing reads in a section
+            that restricts: what it was meant to close would stand open.
     """
     access, of_access = access_from(object_of(values, "ACCESS", place=place), place=f"{place}: ACCESS")
     limits, of_limits = limits_from(object_of(values, "LIMITS", place=place), place=f"{place}: LIMITS")
     tls, of_tls = transport_security_from(object_of(values, "TLS", place=place), place=f"{place}: TLS")
+    for unknown in (*of_access, *of_limits, *of_tls):
+        raise ConfigurationError(unknown, remedy="mend it, or take it out: what it should restrict would be open")
     if tls is None and any(one.tls or one.certificate for one in access.callers):
         raise ConfigurationError(
             "a caller must come by TLS, and there is no section TLS",
@@ -61,16 +63,14 @@ def receiver_from(values: Mapping[str, Any], *, place: str) -> ReceiverSettings:
         tls=tls,
         workers=int(workers),
         data_phase=choice_of(values, "DATAPHASE", "streamed", DATA_PHASES, place=place),
-        warnings=(*of_access, *of_limits, *of_tls),
     )
 
 
 def receiver_warnings(receivers: Mapping[str, ReceiverSettings], first: str) -> list[str]:
-    """Those of each site, and of further sites that anybody may call where `first` restricts who calls: nothing is
-    inherited."""
+    """Further sites that anybody may call where `first` restricts who calls: nothing is inherited."""
     everybody = AccessRules()
     open_to_all = [name for name, one in receivers.items() if one.access == everybody]
-    return [warning for one in receivers.values() for warning in one.warnings] + [
+    return [
         f"SITES.{name}: it has no ACCESS of its own and anybody may call it; ACCESS beside SITES is for {first} alone"
         for name in open_to_all
         if first not in open_to_all

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from pydicom import dcmread
 from pynetdicom import evt
 
 from fiona_dagster.cli.send import send
@@ -100,6 +102,19 @@ def test_nobody_listening_fails_with_what_to_check(samples: dict[str, SampleStud
     assert result.exit_code == 1
     assert summary["failed"] == 2
     assert "check that it runs" in " ".join(result.stderr.split())
+
+
+def test_values_that_are_not_as_they_should_be_are_not_printed(
+    tmp_path: Path, samples: dict[str, SampleStudy]
+) -> None:
+    dataset = dcmread(samples["sr-report"].files[0])
+    dataset.SpecificCharacterSet = "ISO-IR 100 Zwingenberger"
+    dataset.save_as(tmp_path / "a.dcm")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        result, _ = run("--to", f"FIONA@{HOST}:{free_port()}", tmp_path / "a.dcm")
+    assert "not stored: no connection" in result.stderr
+    assert [str(one.message) for one in told] == []
 
 
 def test_a_receiver_that_is_written_wrongly_is_refused(samples: dict[str, SampleStudy]) -> None:

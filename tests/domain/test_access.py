@@ -167,11 +167,19 @@ def test_what_cannot_be_understood_does_not_load_and_is_named(values: dict[str, 
     assert raised.value.remedy
 
 
-def test_keys_that_nothing_reads_are_told() -> None:
-    values = {"ACCESS": {"caller": []}, "LIMITS": {"asociations": 3}, "TLS": {**TLS, "ca": "/ca.pem"}}
-    found = receiver_from(values, place="c").warnings
-    assert [warning.partition(": the key")[0] for warning in found] == ["c: ACCESS", "c: LIMITS", "c: TLS"]
-    assert "did you mean associations" not in found[0]
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"ACCESS": {"caller": []}}, "c: ACCESS: the key 'caller' is not known .* did you mean callers"),
+        ({"LIMITS": {"asociations": 3}}, "c: LIMITS: the key 'asociations' .* did you mean associations"),
+        ({"TLS": {**TLS, "ca": "/ca.pem"}}, "c: TLS: the key 'ca'"),
+    ],
+)
+def test_a_key_that_nothing_reads_does_not_leave_open_what_it_should_close(
+    values: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        receiver_from(values, place="c")
 
 
 def test_a_client_ca_asks_for_certificates() -> None:
