@@ -114,7 +114,7 @@ def _chosen(options: argparse.Namespace) -> tuple[Site, str]:
 def _only_listener(folder: Path, *, wait_seconds: float) -> int:
     """Hold the data directory for this listener and its workers; a predecessor may need time to finish."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    deadline = time.monotonic() + wait_seconds
+    deadline, told = time.monotonic() + wait_seconds, False
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,6 +126,12 @@ def _only_listener(folder: Path, *, wait_seconds: float) -> int:
                     place=str(folder),
                     remedy="stop it first, or use --workers for more processes",
                 ) from None
+            if not told:
+                LOG.info(
+                    "another listener works in this data directory: it is waited for, for %.0f s",
+                    wait_seconds,
+                )
+                told = True
             time.sleep(0.2)  # there is no event for a lock that another process gives back
         else:
             return descriptor

@@ -27,6 +27,7 @@ from scp_listener.occupancy import Occupancy
 from scp_listener.recovery import recover
 from scp_listener.server import Listener
 from scp_listener.standing import Standing
+from scp_listener.tls import ServerTls
 from scp_listener.workers import Stop, announce, worker_name
 
 HANG_SECONDS = 60.0
@@ -85,6 +86,8 @@ class Supervisor:
             OSError: an address is taken, or the data directory cannot be written.
         """
         stop = Stop()
+        if self._site.receiver.tls is not None:
+            ServerTls(self._site.receiver.tls)  # what is wrong with it is for us to say, not for each worker
         self._recover()
         try:
             return self._serve(stop)

@@ -47,6 +47,32 @@ def test_every_site_has_its_own_data_directory(start: Start, tmp_path: Path) -> 
     assert listener.query("select site from instance order by 1") == [("ABCD",), ("P2",)]
 
 
+def test_a_certificate_that_cannot_be_read_is_told_once_and_nothing_starts(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.json"
+    tls = {"port": 0, "certificate": str(tmp_path / "none.pem"), "key": str(tmp_path / "none.key")}
+    content = {"DATADIR": str(tmp_path / "data"), "DICOMIP": "127.0.0.1", "DICOMPORT": 0, "TLS": tls}
+    config.write_text(json.dumps(content))
+    assert main(["--site", "ABCD", "--config", str(config), "--port", "0"]) == 1
+    told = capfd.readouterr().err
+    assert "none.pem" in told
+    assert "Traceback" not in told
+
+
+def test_a_predecessor_that_finishes_is_waited_for_and_that_is_said(start: Start, tmp_path: Path) -> None:
+    first = start()
+    arguments = [sys.executable, "-m", "scp_listener", "--port", "0", "--data-dir", str(first.layout.datadir)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second:
+        assert second.stderr is not None
+        assert second.stdout is not None
+        assert "another listener works in this data directory" in second.stderr.readline()
+        assert first.stop() == 0
+        assert second.stdout.readline().startswith("listening on ")
+        second.terminate()
+        assert second.wait(30) == 0
+
+
 def test_the_listener_never_imports_dagster() -> None:
     code = "import scp_listener.workers, scp_listener.__main__, sys; print('dagster' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
