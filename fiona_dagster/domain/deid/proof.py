@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -193,7 +194,7 @@ def _masked_part(one: DeidentifiedInstance) -> dict[str, Any]:
             "reason": found.reason,
             "sources": list(found.sources),
             "boxes": len(found.boxes),
-            "share": found.share,
+            "percent": math.ceil(100 * found.share),
             "overlay_cleared": found.overlay_bits != 0,
         }
     }

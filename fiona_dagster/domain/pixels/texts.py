@@ -24,6 +24,10 @@ least twice as thick as that."""
 _ALL_OF_IT = 0.95
 _THICKER = 2.0
 """Times the thickness of a box from which another one is not the same line found at another scale."""
+_LARGEST = 64
+"""Pixels of thickness from which a text does not stay: between its strokes small text may stand that no look finds."""
+_SHORTEST_ALONE = 3
+"""Of an identifier that is known where it stands by itself."""
 _SHORTEST_INSIDE = 4
 """Of a name; one more of a number."""
 _SHORTEST_RESEMBLING, _SHORTEST_RESEMBLING_INSIDE = 5, 7
@@ -52,6 +56,7 @@ class TextJudge:
             {_alike(one) for one in terms - own if len(one) >= _SHORTEST_INSIDE + one.isdigit()}
         )
         self._own = own
+        self._alone = {compact(fold(one)) for one in values.identifiers if len(one) >= _SHORTEST_ALONE}
 
     def identifies(self, text: str) -> bool:
         """Whether an identifier of the study stands in a text, also where some signs of it were read wrongly."""
@@ -62,11 +67,15 @@ class TextJudge:
             | set(WORD.findall(fold(text)))
             | {compact(fold(text))}
         )
+        if not self._alone.isdisjoint(pieces):
+            return True
         return any(_resembles(_alike(one), self._terms) for one in pieces - self._own if one)
 
     def stays(self, box: Box) -> bool:
         """Whether the project lets a text stay where it is: it is read for sure, and harmless by its choice."""
         if not box.text.strip() or box.confidence < SURE or self.identifies(box.text):
+            return False
+        if min(box.width, box.height) >= _LARGEST:
             return False
         if self._policy.mask == "identifiers":
             return not any(True for _ in identifiers_in(box.text))

@@ -62,6 +62,19 @@ def test_what_is_masked_is_a_choice_of_the_project() -> None:
     assert not judge(mask="identifiers").stays(box("01129955131"))
 
 
+def test_what_is_so_large_that_other_text_may_stand_between_its_strokes_does_not_stay() -> None:
+    assert judge().stays(Box(0, 0, 0, 0, 200, 60, "Gain", 0.99))
+    assert not judge().stays(Box(0, 0, 0, 0, 200, 104, "Gain", 0.99))
+
+
+def test_a_short_identifier_is_known_by_itself() -> None:
+    values = OriginalValues()
+    values.identifiers.add("1234")
+    found = TextJudge(values, PixelPolicy(mode="all"))
+    assert found.identifies("1234 M")
+    assert not found.identifies("12345 M")
+
+
 def test_what_was_not_read_for_sure_is_masked_whatever_it_seems_to_say() -> None:
     for kind in ("all", "identifiers"):
         assert judge(mask=kind).stays(box("R"))
