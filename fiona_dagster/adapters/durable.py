@@ -39,7 +39,11 @@ def commits_in_order(folder: Path) -> bool:
     """
     device = folder.stat().st_dev
     found = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
-    return (Path("/sys/fs/ext4") / found.resolve().name / "journal_task").exists()
+    task = Path("/sys/fs/ext4") / found.resolve().name / "journal_task"
+    try:
+        return task.read_text(encoding="ascii").strip().isdigit()  # "<none>" where there is no journal
+    except OSError:
+        return False
 
 
 def write_back(descriptor: int) -> None:

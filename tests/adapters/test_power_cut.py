@@ -43,12 +43,15 @@ def mounted(image: Path, at: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
+    return made(tmp_path / "disk.img")
+
+
+def made(found: Path, *options: str) -> Path:
     if os.geteuid() != 0:
         pytest.skip("no file system of our own: that takes root and a loop device")
-    found = tmp_path / "disk.img"
     with found.open("wb") as stream:
         stream.truncate(48 << 20)
-    subprocess.run([need_program("mkfs.ext4"), "-q", "-F", str(found)], check=True)
+    subprocess.run([need_program("mkfs.ext4"), "-q", "-F", *options, str(found)], check=True)
     return found
 
 
@@ -84,10 +87,12 @@ def run(
     tmp_path: Path,
     change: Callable[[Spool], None] = lambda _: None,
     behind: Callable[[Path], None] = lambda _: None,
+    *,
+    in_order: bool = True,
 ) -> Iterator[tuple[int, dict[str, bytes]]]:
     with mounted(image, tmp_path / "disk") as root:
         spool = Spool(Layout(root))
-        assert durable.commits_in_order(root)
+        assert durable.commits_in_order(root) == in_order
         change(spool)
         try:
             for turn in range(ROUNDS):
@@ -117,6 +122,12 @@ def test_a_file_system_that_promises_no_order_has_the_file_synced_first(image: P
         spool._content = os.fsync
 
     for last, found in run(image, tmp_path, fsync):
+        assert [number for number in range(last + 1) if not is_whole(found, number)] == []
+
+
+def test_without_a_journal_the_file_is_synced_first(tmp_path: Path) -> None:
+    image = made(tmp_path / "disk.img", "-O", "^has_journal")
+    for last, found in run(image, tmp_path, in_order=False):
         assert [number for number in range(last + 1) if not is_whole(found, number)] == []
 
 
