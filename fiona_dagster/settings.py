@@ -187,14 +187,14 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
     """
     datadir = Path(content.get("DATADIR") or environment.get("FIONA_DATADIR") or "/data").absolute()
     warnings = unknown_keys(content, SITE_KEYS | OUR_KEYS | FIONAS_KEYS, place=place)
-    default = site_from(DEFAULT_SITE, content, datadir=datadir, place=place, warnings=warnings)
+    default = site_from(DEFAULT_SITE, content, datadir=datadir, place=place)
     sites = [default]
     named = object_of(content, "SITES", place=place)
     for name in named:
         if name != DEFAULT_SITE:
             values, where = object_of(named, name, place=f"{place}: SITES"), f"{place}: SITES.{name}"
             further = Path(f"{datadir}{name}")
-            sites.append(site_from(name, values, datadir=further, place=where, warnings=warnings))
+            sites.append(site_from(name, values, datadir=further, place=where))
             warnings += unknown_keys(values, SITE_KEYS | FIONAS_KEYS, place=where)
     refuse_shared_doors(sites, place)
     warnings += receiver_warnings({site.name: site.receiver for site in sites}, DEFAULT_SITE)

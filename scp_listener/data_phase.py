@@ -72,7 +72,7 @@ class DataPhase:
             try:
                 self._pdu()
             except BlockingIOError:
-                LOG.warning("an Association on which nothing moved is aborted")
+                LOG.warning("an Association on which nothing moved is aborted (%s)", self._association.peer)
                 self._association.abort()
             except _Invalid:
                 self._provider.happened(_INVALID_PDU)
@@ -172,7 +172,7 @@ class DataPhase:
 
     def _give_up(self, error: OSError) -> None:
         """The rest of the data set is read and thrown away: its sender is told, and goes on."""
-        LOG.error("an instance was refused: %s", error.strerror)
+        LOG.error("an instance was refused: %s (%s)", error.strerror, self._association.peer)
         self.close()
         self._refused = getattr(error, "status", Status.OUT_OF_RESOURCES)
 
@@ -219,7 +219,7 @@ class DataPhase:
         try:
             self._association.receive_value(context_id, bytes((flags,)) + part)
         except Exception as error:  # noqa: BLE001  it decodes what a stranger sent
-            LOG.error("a message could not be decoded (%s)", type(error).__name__)
+            LOG.error("a message could not be decoded: %s (%s)", type(error).__name__, self._association.peer)
             raise _Invalid from None
         self._provider.work()
         self._association.serve()

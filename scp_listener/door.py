@@ -30,7 +30,7 @@ from fiona_dagster.domain.receiver import ReceiverSettings
 from fiona_dagster.domain.reception import Peer, is_enabled
 from scp_listener import pynetdicom_hooks
 from scp_listener.occupancy import Place
-from scp_listener.streamed_association import hang_up
+from scp_listener.streamed_association import hang_up, peer_of
 from scp_listener.threshold import Threshold
 from scp_listener.tls import SecureSocket
 
@@ -254,16 +254,6 @@ class Door:
                     Allowance(self.limits.objects_per_minute / 60 / self._share, burst_seconds=60.0),
                 )
             return found
-
-
-def peer_of(association: Any) -> Peer:
-    """Who opened an Association, whom they called, and from where."""
-    request = association.requestor.primitive
-    if request is None:
-        return Peer("", "", association.requestor.address)
-    return Peer(
-        request.calling_ae_title.strip(), request.called_ae_title.strip(), association.requestor.address
-    )
 
 
 def _call(association: Any) -> Call:

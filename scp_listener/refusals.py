@@ -46,7 +46,7 @@ class SparingRecorder(Recorder):
             if kind is not None:
                 kind.more += refusal.times
                 return
-        LOG.warning("refused 0x%04X: %s", refusal.status, refusal.reason)
+        LOG.warning("refused 0x%04X: %s (%s)", refusal.status, refusal.reason, refusal.peer)
         super().refused(refusal)
 
     def sum_up(self, *, everything: bool = False) -> None:
@@ -59,7 +59,8 @@ class SparingRecorder(Recorder):
             ended = [self._kinds.pop(key) for key in over]
         for one in ended:
             if one.more:
-                LOG.warning("refused 0x%04X: %s (%d more)", one.refusal.status, one.refusal.reason, one.more)
+                last = one.refusal
+                LOG.warning("refused 0x%04X: %s (%s; %d more)", last.status, last.reason, last.peer, one.more)
                 super().refused(replace(one.refusal, times=one.more, at=time.time()))
 
     def stop(self, seconds: float) -> bool:

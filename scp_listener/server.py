@@ -38,7 +38,7 @@ from scp_listener.acceptor import Acceptor, SharedAcceptor
 from scp_listener.clock_steps import ClockSteps
 from scp_listener.commitment import CommitmentScp
 from scp_listener.commitment_reports import CommitmentReports
-from scp_listener.door import Door, peer_of
+from scp_listener.door import Door
 from scp_listener.log import LOG
 from scp_listener.manner import Company, Manner, control_file
 from scp_listener.metering import begin_upload, is_too_large
@@ -50,6 +50,7 @@ from scp_listener.store import Store
 from scp_listener.streamed_association import (
     StreamingHandler,
     hang_up,
+    peer_of,
     send_provider_home,
     wake_association,
 )
@@ -201,7 +202,7 @@ class Listener:
             await_end(association, deadline - time.monotonic())
         for association in active:
             if association.is_alive():
-                LOG.warning("an Association did not end in time and is aborted")
+                LOG.warning("an Association did not end in time and is aborted (%s)", peer_of(association))
                 association.abort()
                 hang_up(association)  # a peer need not, and then its thread would wait for it
                 await_end(association, ABORTED_SECONDS)

@@ -26,7 +26,7 @@ class Standing:
         self._facts: dict[str, Any] = {
             "pid": os.getpid(), "started_at": time.time(), "running": True, "workers": workers, "at_work": workers,
             "deaths": 0, "last_death": "", "last_death_at": None, "next_start_at": None, "hung": 0,
-            "found_at_start": {},
+            "found_at_start": {}, "ports": [],
         }  # fmt: skip
 
     def recovered(self, found: Recovered) -> None:
@@ -35,6 +35,11 @@ class Standing:
         self._facts["found_at_start"] = {
             name: count + before.get(name, 0) for name, count in asdict(found).items()
         }
+        self._write()
+
+    def listens(self, *ports: int) -> None:
+        """Connections are taken on these."""
+        self._facts["ports"] = list(ports)
         self._write()
 
     def died(self, how: str, *, pause_seconds: float) -> None:

@@ -61,11 +61,11 @@ class Store:
         except Reject as error:
             return Stored(self.refuse(upload, Status(error.status), error.reason, peer))
         except OSError as error:  # no space, no permission, a dying disk: the sender keeps its copy
-            LOG.error("an instance was refused: %s", error.strerror)
+            LOG.error("an instance was refused: %s (%s)", error.strerror, peer)
             status = Status.OUT_OF_RESOURCES
             return Stored(self.refuse(upload, status, REASONS[status], peer))
         except Exception as error:  # noqa: BLE001  whatever it was, the sender must not be told Success
-            LOG.error("an instance was refused: %s", type(error).__name__)
+            LOG.error("an instance was refused: %s (%s)", type(error).__name__, peer)
             status = Status.PROCESSING_FAILURE
             return Stored(self.refuse(upload, status, REASONS[status], peer))
 
@@ -107,7 +107,7 @@ class Store:
                 refusal = self.spool.refuse(upload.path, refusal)
         except OSError as error:  # it stays in .incoming, where the next start finds it
             LOG.error("a refused file stays where it is: %s", error.strerror)
-        LOG.warning("refused 0x%04X: %s", int(status), reason)
+        LOG.warning("refused 0x%04X: %s (%s)", int(status), reason, peer)
         self.recorder.refused(refusal)
         return status
 

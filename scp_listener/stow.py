@@ -77,7 +77,7 @@ class StowDoor:
                 is_tls=request.url.scheme == "https",
             )
         except Denied as denied:
-            self._record(Status.REFUSED_NOT_AUTHORISED, denied.reason, Peer("", "", address))
+            self._record(Status.REFUSED_NOT_AUTHORISED, denied.reason, Peer(denied.ae_title, "", address))
             fields = {"WWW-Authenticate": 'Bearer realm="STOW-RS"'} if denied.status == 401 else None
             return _plain(denied.status, denied.reason, fields)
         peer = Peer(sender.caller.ae_title, sender.called_ae, address)

@@ -19,8 +19,8 @@ _BEARER = "bearer "
 class Denied(Exception):
     """Nobody we know (401), or not from where they may come from (403)."""
 
-    def __init__(self, status: int, reason: str) -> None:
-        self.status, self.reason = status, reason
+    def __init__(self, status: int, reason: str, ae_title: str = "") -> None:
+        self.status, self.reason, self.ae_title = status, reason, ae_title
         super().__init__(reason)
 
 
@@ -39,7 +39,7 @@ class StowAccess:
         """
         found = []
         for sender in settings.senders:
-            token = secret(sender.token) if sender.token else ""
+            token = _token(sender, secret)
             if sender.token and len(token) < SHORTEST_TOKEN:
                 raise ConfigurationError(
                     f"the token of {sender.caller.ae_title} is too short",
@@ -57,19 +57,29 @@ class StowAccess:
         """
         bearer = authorization[: len(_BEARER)].lower() == _BEARER
         digest = _digest(authorization[len(_BEARER) :].strip()) if bearer else b"-"
-        elsewhere = False
+        elsewhere = ""
         found = None
         for sender, expected in self.senders:  # all of them, so that time tells nothing
             is_known = not expected or hmac.compare_digest(digest, expected)
             rejection = sender.admits(address, names, is_tls=is_tls)
             if is_known and rejection is None:
                 found = found or sender
-            elsewhere = elsewhere or (is_known and rejection is Rejection.ADDRESS)
+            has_shown = expected or sender.caller.certificate.lower() in names
+            if is_known and has_shown and rejection is Rejection.ADDRESS:
+                elsewhere = elsewhere or sender.caller.ae_title
         if found is not None:
             return found
         if elsewhere:
-            raise Denied(403, Rejection.ADDRESS.reason)
+            raise Denied(403, Rejection.ADDRESS.reason, elsewhere)
         raise Denied(401, "no sender is known by these credentials")
+
+
+def _token(sender: StowSender, secret: Callable[[str], str]) -> str:
+    try:
+        return secret(sender.token) if sender.token else ""
+    except ConfigurationError as error:
+        place = f"STOW: senders: {sender.caller.ae_title}: token"
+        raise ConfigurationError(error.problem, place=place, remedy=error.remedy) from error
 
 
 def _digest(token: str) -> bytes:

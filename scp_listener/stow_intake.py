@@ -204,7 +204,7 @@ class Intake:
         self.complete = True
 
     def _give_up(self, part: _Part, status: Status, why: str) -> None:
-        LOG.warning("refused 0x%04X: %s", int(status), why)
+        LOG.warning("refused 0x%04X: %s (%s)", int(status), why, self._receiving.peer)
         self._drop(part)
         part.refused = status
         receiving = self._receiving

@@ -99,7 +99,9 @@ class Supervisor:
         try:
             for _ in range(self._count):
                 self._start_worker()
-            announce(self._sockets[0].getsockname(), *(one.getsockname() for one in self._sockets[1:]))
+            names = [one.getsockname() for one in self._sockets]
+            self._standing.listens(*(int(name[1]) for name in names))
+            announce(*names)
             while stop.asked not in connection.wait([stop.asked, *self._sentinels()], self._patience()):
                 self._look_after(stop)
         finally:

@@ -58,7 +58,9 @@ def run_alone(site: Site, ledger_url: str, *, grace_seconds: float, manner: Mann
     standing.recovered(found)
     listener = Listener(site, ledger, worker=worker_name(), manner=manner)
     host, port = listener.start()
-    announce((host, port), *([(host, listener.tls_port)] if listener.tls_port else []))
+    names = [(host, port), *([(host, listener.tls_port)] if listener.tls_port else [])]
+    standing.listens(*(number for _, number in names))
+    announce(*names)
     stop.wait()
     LOG.info("stopping: open Associations may finish")
     recorded = listener.stop(grace_seconds)

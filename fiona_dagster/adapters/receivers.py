@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -59,15 +60,42 @@ def takes_instances(site: Site) -> bool:
     return site.receiver.limits.has_room(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
 
 
+def is_held(site: Site) -> bool:
+    """Whether a listener, or a worker of one, has the site's data directory: each holds the lock until it ends."""
+    try:
+        descriptor = os.open(site.layout.incoming, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _at_work(site: Site, facts: Mapping[str, Any]) -> Iterator[str]:
+    """Whether those who should take Associations do, and where they are expected."""
+    if not facts.get("running"):
+        return
+    if not is_held(site):
+        yield "its processes were ended without being asked to (killed, or a power cut): start it again"
+        return
+    if facts.get("at_work", 0) < facts.get("workers", 0):
+        yield f"{facts['at_work']} of {facts['workers']} workers are at work ({facts.get('last_death')})"
+    pairs = zip(facts.get("ports") or (), site.ports, strict=False)
+    elsewhere = [f"{there} instead of {here}" for there, here in pairs if here and there != here]
+    if elsewhere:
+        yield f"it listens on port {', '.join(elsewhere)}: it was started otherwise than config.json says"
+
+
 def troubles(site: Site) -> list[str]:
     """What an operator must know of a receiver, in sentences; nothing where all is well."""
-    facts, found = standing(site), []
+    facts = standing(site)
+    found = list(_at_work(site, facts))
     if site.layout.incoming.is_dir() and not takes_instances(site):
         found.append("its disk is nearly full: new instances are refused with 0xA700 until there is room")
-    if facts.get("running") and facts.get("at_work", 0) < facts.get("workers", 0):
-        found.append(
-            f"{facts['at_work']} of {facts['workers']} workers are at work ({facts.get('last_death')})"
-        )
     if facts.get("deaths"):
         found.append(
             f"{facts['deaths']} worker(s) died since it was started, last: {facts.get('last_death')}"

@@ -62,6 +62,8 @@ class RetrievalSummary:
     failed: int = 0
     discovered: int = 0
     problems: tuple[str, ...] = ()
+    busy: tuple[str, ...] = ()
+    """Sources that somebody else was looking at: nothing was asked of them."""
 
 
 class Retriever:

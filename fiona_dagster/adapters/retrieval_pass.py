@@ -75,6 +75,7 @@ def retrieve(
             try:
                 done = retriever.run([one for one in due if one.source == str(source.peer)])
             except SourceBusy:
+                total = replace(total, busy=(*total.busy, str(source.peer)))
                 continue
             total = _sum(total, done)
         show_folders(ledger, site, now=clock())
@@ -111,4 +112,5 @@ def _sum(one: RetrievalSummary, other: RetrievalSummary) -> RetrievalSummary:
         failed=one.failed + other.failed,
         discovered=one.discovered + other.discovered,
         problems=tuple(dict.fromkeys([*one.problems, *other.problems])),
+        busy=(*one.busy, *other.busy),
     )

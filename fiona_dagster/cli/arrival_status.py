@@ -43,10 +43,7 @@ def arrival_lines(facts: dict[str, Any]) -> Iterator[str]:
     """The same, for people."""
     for name, title in (("waiting", "waits, incomplete"), ("went_on", "went on incomplete")):
         for one in facts["incomplete_studies"][name]:
-            series = "; ".join(
-                f"{each['modality']} {each['received']} of {each['expected']}" for each in one["series"]
-            )
-            yield f"{one['study']} {title}: {one['reason']}{f' ({series})' if series else ''}"
+            yield f"{one['study']} {title}: {one['reason']}{_counts(one['series'])}"
     requests = facts["commitments"]["requests"]
     if requests:
         counts = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in sorted(requests.items()))
@@ -63,8 +60,19 @@ def where_it_stands(ledger: Ledger, settings: Settings, key: str) -> str:
     for one in ledger.studies.arriving():
         if one.key == key:
             found = _decided(one, settings)
-            return f"arriving: {found.reason}" if isinstance(found, Waits) else "arriving"
+            if not isinstance(found, Waits):
+                return "arriving"
+            series = _counts(_series(one.announced.shortfalls)) if found.incomplete else ""
+            return f"arriving: {found.reason}{series}"
     return ""
+
+
+def what_is_missing(ledger: Ledger) -> dict[str, str]:
+    """What studies lack that went on incomplete, by study key."""
+    return {
+        one.key: f"incomplete: {one.because}{_counts(_series(one.shortfalls))}"
+        for one in ledger.arrivals.incomplete()
+    }
 
 
 def _decided(activity: StudyActivity, settings: Settings) -> Waits | Completes | None:
@@ -80,6 +88,11 @@ def _decided(activity: StudyActivity, settings: Settings) -> Waits | Completes |
                 patience_seconds=site.patience_seconds,
             )
     return None
+
+
+def _counts(series: Sequence[dict[str, Any]]) -> str:
+    told = "; ".join(f"{one['modality']} {one['received']} of {one['expected']}" for one in series)
+    return f" ({told})" if told else ""
 
 
 def _series(shortfalls: Sequence[Shortfall]) -> list[dict[str, Any]]:

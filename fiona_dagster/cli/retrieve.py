@@ -69,7 +69,9 @@ def retrieve(
     for problem in problems:
         click.echo(f"fiona: {problem}", err=True)
     if not asked:
-        _show(gateway)
+        _show(gateway, None)
+    elif at_once:
+        _show(gateway, uids)
     raise SystemExit(1 if failed or problems else 0)
 
 
@@ -116,11 +118,17 @@ def _pass(gateway: Opened, site: Site, only: Collection[str] | None) -> list[str
     click.echo(
         f"looked at {done.looked} studies, {done.instances} instances came, {done.finished} studies finished"
     )
+    for source in done.busy:
+        click.echo(
+            f"{source}: the running gateway is looking there now, and takes up what was asked for by itself"
+        )
     return list(done.problems)
 
 
-def _show(gateway: Opened) -> None:
-    for state, facts in gateway.ledger.retrievals.totals().items():
-        click.echo(f"{facts['studies']} {state}")
+def _show(gateway: Opened, only: Collection[str] | None) -> None:
+    """How far the studies are, and why the others are not finished: what is active the running gateway goes on with."""
+    for state, facts in gateway.ledger.retrievals.totals(only).items():
+        if only is None or facts["studies"]:
+            click.echo(f"{facts['studies']} {state}")
         for reason, count in sorted(facts["because"].items()):
             click.echo(f"  {count}: {reason}")

@@ -8,7 +8,13 @@ from enum import Enum, StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
-from fiona_dagster.domain.configuration_values import choice_of, flag_of, objects_of, texts_of, unknown_keys
+from fiona_dagster.domain.configuration_values import (
+    choice_of,
+    flag_of,
+    objects_of,
+    refuse_unknown_keys,
+    texts_of,
+)
 from fiona_dagster.domain.errors import ConfigurationError
 
 ACCESS_KEYS = frozenset({"callers", "called"})
@@ -152,17 +158,17 @@ def certificate_names(certificate: Mapping[str, Any] | None) -> frozenset[str]:
     return frozenset(name.lower() for name in names)
 
 
-def access_from(values: Mapping[str, Any], *, place: str) -> tuple[AccessRules, list[str]]:
-    """Rules from the section `ACCESS`, and warnings of keys that nothing reads.
+def access_from(values: Mapping[str, Any], *, place: str) -> AccessRules:
+    """Rules from the section `ACCESS`.
 
     Raises:
-        ConfigurationError: a value that cannot be understood, with its place.
+        ConfigurationError: a value that cannot be understood, or a key that is not known, with its place.
     """
-    warnings = unknown_keys(values, ACCESS_KEYS, place=place)
+    refuse_unknown_keys(values, ACCESS_KEYS, place=place)
     callers = []
     for number, one in enumerate(objects_of(values, "callers", place=place), 1):
         where = f"{place}: callers[{number}]"
-        warnings += unknown_keys(one, CALLER_KEYS, place=where)
+        refuse_unknown_keys(one, CALLER_KEYS, place=where)
         callers.append(_caller(one, where))
     if "callers" in values and not callers:
         raise ConfigurationError(
@@ -171,7 +177,7 @@ def access_from(values: Mapping[str, Any], *, place: str) -> tuple[AccessRules, 
             remedy="name callers, or leave it out",
         )
     called = tuple(_ae_title(one, f"{place}: called") for one in texts_of(values, "called", place=place))
-    return AccessRules(tuple(callers), called), warnings
+    return AccessRules(tuple(callers), called)
 
 
 def _caller(values: Mapping[str, Any], place: str) -> Caller:

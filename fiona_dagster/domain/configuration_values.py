@@ -145,3 +145,15 @@ def unknown_keys(values: Mapping[str, Any], known: Collection[str], *, place: st
         hint = f", did you mean {by_upper[near[0]]}?" if near else ""
         warnings.append(f"{place}: the key '{key}' is not known and has no effect{hint}")
     return warnings
+
+
+def refuse_unknown_keys(values: Mapping[str, Any], known: Collection[str], *, place: str) -> None:
+    """For sections that restrict: what a key that nothing reads was meant to close would stand open.
+
+    Raises:
+        ConfigurationError: there is such a key.
+    """
+    for unknown in unknown_keys(values, known, place=place):
+        raise ConfigurationError(
+            unknown, remedy="mend it, or take it out: what it should restrict would be open"
+        )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from fiona_dagster.domain.configuration_values import number_of, unknown_keys
+from fiona_dagster.domain.configuration_values import number_of, refuse_unknown_keys
 from fiona_dagster.domain.errors import ConfigurationError
 
 _LEAST_PDU, _LONGEST_PDU = 4096, 1 << 20
@@ -41,12 +41,13 @@ class Limits:
         return free_bytes >= self.disk_free_bytes and free_bytes * 100 >= self.disk_free_percent * total_bytes
 
 
-def limits_from(values: Mapping[str, Any], *, place: str) -> tuple[Limits, list[str]]:
-    """Limits from the section `LIMITS`, and warnings of keys that nothing reads.
+def limits_from(values: Mapping[str, Any], *, place: str) -> Limits:
+    """Limits from the section `LIMITS`.
 
     Raises:
-        ConfigurationError: a value that cannot be understood, with its place.
+        ConfigurationError: a value that cannot be understood, or a key that is not known, with its place.
     """
+    refuse_unknown_keys(values, {one.name for one in fields(Limits)}, place=place)
     found: dict[str, Any] = {}
     for one in fields(Limits):
         default = one.default
@@ -60,7 +61,7 @@ def limits_from(values: Mapping[str, Any], *, place: str) -> tuple[Limits, list[
         raise _unusable("associations", place, "use 1 or more")
     if limits.idle_seconds < 1:
         raise _unusable("idle_seconds", place, "use 1 or more")
-    return limits, unknown_keys(values, {one.name for one in fields(Limits)}, place=place)
+    return limits
 
 
 def _unusable(key: str, place: str, remedy: str) -> ConfigurationError:

@@ -37,13 +37,9 @@ def receiver_from(values: Mapping[str, Any], *, place: str) -> ReceiverSettings:
         ConfigurationError: a value that cannot be understood, with its place; a key that nothing reads in a section
             that restricts: what it was meant to close would stand open.
     """
-    access, of_access = access_from(object_of(values, "ACCESS", place=place), place=f"{place}: ACCESS")
-    limits, of_limits = limits_from(object_of(values, "LIMITS", place=place), place=f"{place}: LIMITS")
-    tls, of_tls = transport_security_from(object_of(values, "TLS", place=place), place=f"{place}: TLS")
-    for unknown in (*of_access, *of_limits, *of_tls):
-        raise ConfigurationError(
-            unknown, remedy="mend it, or take it out: what it should restrict would be open"
-        )
+    access = access_from(object_of(values, "ACCESS", place=place), place=f"{place}: ACCESS")
+    limits = limits_from(object_of(values, "LIMITS", place=place), place=f"{place}: LIMITS")
+    tls = transport_security_from(object_of(values, "TLS", place=place), place=f"{place}: TLS")
     if tls is None and any(one.tls or one.certificate for one in access.callers):
         raise ConfigurationError(
             "a caller must come by TLS, and there is no section TLS",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from fiona_dagster.domain.identifiers import (
 IMPLEMENTATION_CLASS_UID = "2.25.130944448402788955883328024521353264136"
 IMPLEMENTATION_VERSION_NAME = "FIONADAGSTER_0.1"
 
+_NOT_IN_A_LOG = re.compile(r"[^A-Za-z0-9_.-]")
 _KNOWN_TRANSFER_SYNTAXES = frozenset(map(str, AllTransferSyntaxes))
 
 
@@ -29,6 +31,14 @@ class Peer:
     calling_ae: str
     called_ae: str
     address: str
+
+    def __str__(self) -> str:
+        """For a log: names as far as they are letters, digits and what AE titles have between them."""
+        names = [_NOT_IN_A_LOG.sub("?", one) or "nobody" for one in (self.calling_ae, self.called_ae)]
+        where = self.address or "an unknown address"
+        return (
+            f"{names[0]} calling {names[1]} from {where}" if any((self.calling_ae, self.called_ae)) else where
+        )
 
 
 @dataclass(frozen=True)

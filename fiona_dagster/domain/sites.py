@@ -88,10 +88,8 @@ def standalone_site(datadir: Path, *, host: str, port: int, ae_title: str) -> Si
     return Site(DEFAULT_SITE, layout, host, port_of(port, "--port"), ae_title_of(ae_title, "--ae-title"))
 
 
-def site_from(
-    name: str, values: Mapping[str, Any], *, datadir: Path, place: str, warnings: list[str]
-) -> Site:
-    """The site called `name` from its part of config.json; adds to `warnings` what nothing reads.
+def site_from(name: str, values: Mapping[str, Any], *, datadir: Path, place: str) -> Site:
+    """The site called `name` from its part of config.json.
 
     Raises:
         ConfigurationError: a value that cannot be understood, with its place.
@@ -106,8 +104,7 @@ def site_from(
     host = str(values.get("DICOMIP") or "0.0.0.0")  # noqa: S104 — a receiver listens to the hospital's network
     ae_title = ae_title_of(values.get("DICOMAETITLE") or "FIONA", f"{place}: DICOMAETITLE")
     web = object_of(values, "STOW", place=place)
-    stow, unknown = stow_from(web, host=host, ae_title=ae_title, place=f"{place}: STOW")
-    warnings += unknown
+    stow = stow_from(web, host=host, ae_title=ae_title, place=f"{place}: STOW")
     commitment, requesters = commitment_terms(values, place=place)
     return Site(
         name=name,

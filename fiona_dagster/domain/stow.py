@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from fiona_dagster.domain.access import AccessRules, Call, Caller, Rejection, Service, access_from, admit_call
-from fiona_dagster.domain.configuration_values import number_of, objects_of, unknown_keys
+from fiona_dagster.domain.configuration_values import number_of, objects_of, refuse_unknown_keys
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.transport_security import (
     TLS_KEYS,
@@ -54,23 +54,22 @@ class StowSettings:
     request_bytes: int = REQUEST_BYTES
 
 
-def stow_from(
-    values: Mapping[str, Any], *, host: str, ae_title: str, place: str
-) -> tuple[StowSettings | None, list[str]]:
-    """The door that `values` describe, None where there is none, and warnings of keys that nothing reads.
+def stow_from(values: Mapping[str, Any], *, host: str, ae_title: str, place: str) -> StowSettings | None:
+    """The door that `values` describe, None where there is none.
 
     `host` and `ae_title` are the site's own, for what `values` do not name.
 
     Raises:
-        ConfigurationError: a value that cannot be understood, nobody who may send, or a door that is not safe.
+        ConfigurationError: a value that cannot be understood, a key that is not known, nobody who may send, or a door
+            that is not safe.
     """
     if not values:
-        return None, []
-    warnings = unknown_keys(values, STOW_KEYS, place=place)
+        return None
+    refuse_unknown_keys(values, STOW_KEYS, place=place)
     senders = []
     for number, one in enumerate(objects_of(values, "senders", place=place), 1):
         where = f"{place}: senders[{number}]"
-        warnings += unknown_keys(one, SENDER_KEYS, place=where)
+        refuse_unknown_keys(one, SENDER_KEYS, place=where)
         senders.append(_sender(one, ae_title, where))
     if not senders:
         raise ConfigurationError("nobody may send", place=place, remedy="name senders, or take STOW away")
@@ -87,7 +86,7 @@ def stow_from(
             place=place,
             remedy="name certificate and key, or the ip 127.0.0.1 behind a server that speaks TLS",
         )
-    return settings, warnings
+    return settings
 
 
 def _tls(values: Mapping[str, Any], senders: list[StowSender], place: str) -> TransportSecurity | None:
@@ -104,15 +103,13 @@ def _tls(values: Mapping[str, Any], senders: list[StowSender], place: str) -> Tr
         chosen.setdefault("client_certificate", ClientCertificate.OPTIONAL)
     if chosen:
         chosen["port"] = _port(values.get("port"), place)
-    return transport_security_from(chosen, place=place)[0]
+    return transport_security_from(chosen, place=place)
 
 
 def _sender(values: Mapping[str, Any], ae_title: str, place: str) -> StowSender:
     token = str(values.get("token") or "")
     chosen = {name: values[name] for name in _CALLER_KEYS if name in values}
-    rules, _ = access_from(
-        {"callers": [chosen], "called": [str(values.get("called") or ae_title)]}, place=place
-    )
+    rules = access_from({"callers": [chosen], "called": [str(values.get("called") or ae_title)]}, place=place)
     caller, called = rules.callers[0], rules.called[0]
     if caller.ae_title.endswith("*") or called.endswith("*"):
         raise ConfigurationError(

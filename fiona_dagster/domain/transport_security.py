@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from fiona_dagster.domain.configuration_values import choice_of, unknown_keys
+from fiona_dagster.domain.configuration_values import choice_of, refuse_unknown_keys
 from fiona_dagster.domain.errors import ConfigurationError
 
 TLS_KEYS = frozenset({
@@ -63,16 +63,15 @@ class TransportSecurity:
     own_key: Path | None = None
 
 
-def transport_security_from(
-    values: Mapping[str, Any], *, place: str
-) -> tuple[TransportSecurity | None, list[str]]:
-    """What the section `TLS` says, None where it is absent, and warnings of keys that nothing reads.
+def transport_security_from(values: Mapping[str, Any], *, place: str) -> TransportSecurity | None:
+    """What the section `TLS` says, None where it is absent.
 
     Raises:
-        ConfigurationError: a value that cannot be understood, with its place.
+        ConfigurationError: a value that cannot be understood, or a key that is not known, with its place.
     """
     if not values:
-        return None, []
+        return None
+    refuse_unknown_keys(values, TLS_KEYS, place=place)
     authority = _file(values, "client_ca")
     default = ClientCertificate.REQUIRED if authority else ClientCertificate.NONE
     wanted = ClientCertificate(
@@ -100,7 +99,7 @@ def transport_security_from(
         profile=profile,
         own_certificate=_file(values, "own_certificate"),
         own_key=_file(values, "own_key"),
-    ), unknown_keys(values, TLS_KEYS, place=place)
+    )
 
 
 def _file(values: Mapping[str, Any], key: str) -> Path | None:

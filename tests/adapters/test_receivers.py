@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -91,6 +93,16 @@ def test_the_days_of_a_certificate_are_counted(authority: Authority, tmp_path: P
         days_left(tmp_path / "none.pem", now=0.0)
 
 
+@pytest.fixture
+def held(settings: Settings) -> Iterator[None]:
+    """As a listener holds its data directory."""
+    descriptor = os.open(settings.default_site.layout.incoming, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield
+    os.close(descriptor)
+
+
+@pytest.mark.usefixtures("held")
 def test_what_a_listener_wrote_of_itself_becomes_sentences(settings: Settings) -> None:
     site = settings.default_site
     assert standing(site) == {}
@@ -110,6 +122,27 @@ def test_what_a_listener_wrote_of_itself_becomes_sentences(settings: Settings) -
     assert not any("at work" in sentence for sentence in troubles(site))
     (site.layout.logs / "receiver.json").write_text(json.dumps([]))
     assert standing(site) == {}
+
+
+@pytest.mark.usefixtures("held")
+def test_a_listener_on_another_port_than_the_configured_one_is_told(settings: Settings) -> None:
+    site = settings.default_site
+    one = Standing(site.layout, workers=2)
+    one.listens(*site.ports)
+    assert troubles(site) == []
+    one.listens(1104, *site.ports[1:])
+    assert troubles(site) == [
+        f"it listens on port 1104 instead of {site.port}: it was started otherwise than config.json says"
+    ]
+
+
+def test_a_listener_that_ended_without_being_asked_to_is_told(settings: Settings) -> None:
+    site = settings.default_site
+    one = Standing(site.layout, workers=2)
+    one.listens(*site.ports)
+    assert ["start it again" in sentence for sentence in troubles(site)] == [True]
+    one.stopped()
+    assert troubles(site) == []
 
 
 def test_a_disk_below_the_limit_is_a_trouble(settings: Settings) -> None:

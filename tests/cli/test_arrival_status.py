@@ -50,4 +50,7 @@ def test_incomplete_studies_and_undelivered_commitments_are_shown_without_a_uid(
     assert "(MR 1 of 3)" in text
     assert "CT1: report to be sent again after 3 attempts: no answer" in text
     assert "arriving: 1 instance(s) missing" in found
+    assert "(CT 1 of 2)" in found
+    later = CliRunner().invoke(fiona, ["find", "1.2.88", *arguments], env={"COLUMNS": "300"}).output
+    assert "incomplete: 2 instance(s) missing: given up after 24.0 h (MR 1 of 3)" in " ".join(later.split())
     assert "1.2.77" not in json.dumps(facts) + shown + found.replace("fiona find 1.2.77", "")

@@ -7,6 +7,8 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select
 
 from fiona_dagster.adapters.ledger.schema import audit
+from fiona_dagster.adapters.retrieval import Retriever
+from fiona_dagster.adapters.retrieval_work import active_sources
 from fiona_dagster.cli.retrieve import retrieve
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.retrieval import RetrievalState
@@ -54,8 +56,23 @@ def test_what_is_named_is_fetched_at_once_and_nothing_else_is_looked_at(
         one.recorded()
         assert result.exit_code == 0
         assert "looked at 1 studies" in result.output
+        assert "1 active\n" in result.output, "what it waits for, though that is no failure"
+        assert "0 finished" not in result.output
         assert (one.here(study), one.here(other)) == (uids(study), set())
         assert one.account(other).source == ""
+
+
+def test_a_source_that_the_gateway_looks_at_now_is_named(
+    tmp_path: Path, samples: dict[str, SampleStudy]
+) -> None:
+    study = samples["sr-report"]
+    with house(tmp_path, [[study]]) as one:
+        (source,) = active_sources(one.site)
+        with Retriever(one.ledger, one.settings, one.site, source)._alone():
+            result = run(tmp_path, study.study_instance_uid, "--now")
+    assert result.exit_code == 0
+    assert "looked at 0 studies" in result.output
+    assert "the running gateway is looking there now" in result.output
 
 
 def test_a_study_that_ended_is_looked_for_again_and_nothing_found_is_a_failure(

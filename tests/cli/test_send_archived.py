@@ -152,7 +152,7 @@ def test_the_gateway_reaches_its_own_receiver_whatever_its_callers_must_show(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = [{"aetitle": "CT1", "tls": True}, {"aetitle": "RIS", "addresses": ["10.0.0.1"]}]
-    rules = access_from({"callers": lines}, place="t")[0]
+    rules = access_from({"callers": lines}, place="t")
     monkeypatch.setattr(archive.listener._door, "_rules", rules)
     own = json.loads(archive.config.read_text())
     security = {"certificate": "/none.pem", "key": "/none.key"}

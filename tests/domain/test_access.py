@@ -28,7 +28,7 @@ STORAGE = {Service.STORAGE}
 
 
 def rules(**values: Any) -> AccessRules:
-    return access_from(values, place="p")[0]
+    return access_from(values, place="p")
 
 
 LIST = rules(
@@ -198,7 +198,7 @@ def test_no_two_doors_share_a_port() -> None:
 
 
 def test_a_disk_has_room_above_both_limits() -> None:
-    limits, _ = limits_from({"disk_free_bytes": 100, "disk_free_percent": 10}, place="p")
+    limits = limits_from({"disk_free_bytes": 100, "disk_free_percent": 10}, place="p")
     assert limits.has_room(100, 1000)
     assert not limits.has_room(99, 100)
     assert not limits.has_room(100, 1001)

@@ -69,3 +69,10 @@ def test_our_implementation_names_itself_within_the_standards_limits() -> None:
 
 def test_every_refusal_has_a_reason() -> None:
     assert set(REASONS) == set(Status) - {Status.SUCCESS}
+
+
+def test_a_peer_in_a_log_is_shown_without_what_could_be_more_than_a_name() -> None:
+    assert str(Peer("CT_1", "FIONA", "10.0.0.5")) == "CT_1 calling FIONA from 10.0.0.5"
+    assert str(Peer("DOE^J\n 2026", "", "10.0.0.5")) == "DOE?J??2026 calling nobody from 10.0.0.5"
+    assert str(Peer("", "", "10.0.0.5")) == "10.0.0.5"
+    assert str(Peer("", "", "")) == "an unknown address"

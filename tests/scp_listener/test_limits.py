@@ -457,7 +457,7 @@ def test_the_kernel_watches_for_peers_that_vanish() -> None:
 
 def test_only_permitted_services_are_accepted_and_strangers_are_told_why(make: Make) -> None:
     lines = [{"aetitle": "SCANNER1", "services": ["query"]}, {"aetitle": "CT1", "addresses": ["10.0.0.1"]}]
-    rig = make(access=access_from({"callers": lines, "called": ["FIONA"]}, place="t")[0])
+    rig = make(access=access_from({"callers": lines, "called": ["FIONA"]}, place="t"))
     association = associate(rig.port, Verification, CTImageStorage)
     assert [context.abstract_syntax for context in association.accepted_contexts] == [Verification]
     assert [context.abstract_syntax for context in association.rejected_contexts] == [CTImageStorage]

@@ -88,7 +88,7 @@ def opened(
     layout: Layout, limits: Limits = NO_LIMITS, grace_seconds: float = 5.0, **values: Any
 ) -> Iterator[Door]:
     section = {"port": 0, "ip": "127.0.0.1", "senders": [SENDER], **values}
-    settings, _ = stow_from(section, host="127.0.0.1", ae_title="FIONA", place="STOW")
+    settings = stow_from(section, host="127.0.0.1", ae_title="FIONA", place="STOW")
     receiver = ReceiverSettings(limits=limits)
     site = replace(Site("ABCD", layout, "127.0.0.1", 0, "FIONA"), receiver=receiver, stow=settings)
     assert settings is not None
@@ -401,7 +401,9 @@ def test_a_sender_from_elsewhere_is_403(layout: Layout, tmp_path: Path) -> None:
     with opened(layout, senders=[{**SENDER, "addresses": ["10.0.0.0/8"]}]) as door:
         answer = door.post(multipart(part(tmp_path, instance(1))), X_Forwarded_For="10.0.0.1")
         assert answer.status_code == 403
-        assert door.rows("select status, calling_ae, address from refusal") == [(0x0124, "", "127.0.0.1")]
+        assert door.rows("select status, calling_ae, address from refusal") == [
+            (0x0124, "WEBPACS", "127.0.0.1")
+        ]
 
 
 def test_a_token_that_can_be_guessed_opens_no_door(layout: Layout) -> None:

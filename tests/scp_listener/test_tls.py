@@ -50,7 +50,7 @@ class Rig:
     def __init__(
         self, layout: Layout, tls: TransportSecurity, *callers: dict[str, object], streamed: bool = True
     ) -> None:
-        access = access_from({"callers": list(callers)} if callers else {}, place="test")[0]
+        access = access_from({"callers": list(callers)} if callers else {}, place="test")
         site = standalone_site(layout.datadir, host="127.0.0.1", port=0, ae_title="FIONA")
         site = replace(site, receiver=ReceiverSettings(access=access, tls=tls))
         self.layout, self.ledger = layout, Ledger(f"sqlite:///{layout.ledger}")

@@ -159,11 +159,14 @@ class Retrievals:
             row = {"name": _discovery(site, source), "at": now, "body": {}}
             self._ledger.upsert(connection, snapshot, [row])
 
-    def totals(self) -> dict[str, dict[str, Any]]:
-        """For `fiona status`: studies by state, and why they are not finished. No UIDs."""
+    def totals(self, only: Collection[str] | None = None) -> dict[str, dict[str, Any]]:
+        """For `fiona status`: studies by state, and why they are not finished; `only` of these Study Instance UIDs. No
+        UIDs."""
         query = select(retrieval.c.state, retrieval.c.reason, func.count().label("studies")).group_by(
             retrieval.c.state, retrieval.c.reason
         )
+        if only is not None:
+            query = query.where(retrieval.c.study_instance_uid.in_(list(only)))
         found: dict[str, dict[str, Any]] = {
             state.value: {"studies": 0, "because": {}} for state in RetrievalState
         }
