@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import struct
 
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from fiona_dagster.adapters.dicom_scu import acse
 
-ASSOCIATE_RQ, ASSOCIATE_AC, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = 1, 2, 4, 5, 6, 7
+ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = 1, 2, 3, 4, 5, 6, 7
 COMMAND, LAST = 1, 2
 VERIFICATION = "1.2.840.10008.1.1"
 PATIENCE_SECONDS = 15.0
@@ -60,10 +61,12 @@ def associate_request() -> bytes:
 
 
 class RawPeer:
-    """A connection; what it receives is in `received`."""
+    """A connection, over TLS with a `context`; what it receives is in `received`."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket)
         self.received = b""
 
     def associate(self) -> None:

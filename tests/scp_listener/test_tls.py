@@ -26,7 +26,9 @@ from scp_listener.tls import ServerTls, refusal_reason, server_context
 from tests.certificates import Authority, Pair
 from tests.conftest import need_program
 from tests.scp_listener.conftest import wait_for
+from tests.scp_listener.hostile_bytes import BEFORE_ASSOCIATION, BROKEN_REQUESTS, IN_DATA_TRANSFER
 from tests.scp_listener.instances import SERIES, STUDY, instance, write
+from tests.scp_listener.raw_peer import RawPeer
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +119,45 @@ def test_images_come_over_tls_from_a_known_peer_and_both_ports_serve(
     assert call("storescu", rig.port, client, authority, str(files[0]), title="CT2").returncode != 0
     subprocess.run([need_program("echoscu"), "127.0.0.1", str(rig.plain_port)], check=True, timeout=30)
     assert rig.refusals() == {"the calling AE title is not on the list"}
+
+
+HANDSHAKES = {
+    "half a record head": b"\x16\x03",
+    "a record without an end": b"\x16\x03\x01\xff\xff" + bytes(1000),
+    "a hello of no bytes": b"\x16\x03\x01\x00\x04\x01\x00\x00\x00",
+    "an alert": b"\x15\x03\x01\x00\x02\x02\x00",
+    "data before the handshake": b"\x17\x03\x03\x00\x04data",
+    "SSL 2": b"\x80\x2e\x01\x00\x02" + bytes(41),
+    "zeros": bytes(20_000),
+}
+
+
+def test_what_no_peer_should_send_harms_nobody_over_tls_either(
+    layout: Layout, rigs: list[Rig], authority: Authority, server: Pair, client: Pair, tmp_path: Path
+) -> None:
+    rig = Rig(layout, security(server))
+    rigs.append(rig)
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    context.check_hostname = False
+    context.load_cert_chain(client.certificate, client.key)
+    for content in (*HANDSHAKES.values(), *BEFORE_ASSOCIATION.values()):
+        peer = RawPeer(rig.port)
+        peer.send(content)
+        peer.end()
+    for content in (*BEFORE_ASSOCIATION.values(), *BROKEN_REQUESTS.values()):
+        peer = RawPeer(rig.port, context)
+        peer.send(content)
+        peer.end()
+    for content in IN_DATA_TRANSFER.values():
+        peer = RawPeer(rig.port, context)
+        peer.associate()
+        peer.send(content)
+        peer.end()
+    wait_for(lambda: not list(layout.incoming.rglob("*.dcm")), 20, lambda: "an unfinished data set was left")
+    assert not list(layout.archive.rglob("*"))
+    file = write(tmp_path / "1.dcm", instance(1))
+    done = call("storescu", rig.port, client, authority, str(file))
+    assert done.returncode == 0, done.stderr
 
 
 def test_whoever_cannot_agree_on_tls_is_turned_away_and_keeps_nobody_out(
