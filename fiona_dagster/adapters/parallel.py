@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
+from fiona_dagster.adapters.expendable import become_expendable
 from fiona_dagster.domain.errors import FionaError, Permanent, Transient
 
 if TYPE_CHECKING:
@@ -93,11 +95,16 @@ def _run_in_workers(
 
 
 def run_each(
-    make: Callable[..., Callable[[I], T]], arguments: tuple[Any, ...], items: Sequence[I], workers: int
+    make: Callable[..., Callable[[I], T]],
+    arguments: tuple[Any, ...],
+    items: Sequence[I],
+    workers: int,
+    done: Callable[[], None] | None = None,
 ) -> list[T | None]:
     """What is made of each item, in their order: None where it ended the processes that it was given to.
 
-    For code that may end its process, such as decoders. `make(*arguments)` is called once in every worker and gives
+    For code that may end its process, such as decoders, or not come back (`expendable`). `done` is called behind every
+    item, by one thread at a time. `make(*arguments)` is called once in every worker and gives
     what treats an item; a worker that was ended costs no other item.
 
     Raises:
@@ -106,7 +113,7 @@ def run_each(
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    attendance: _Attendance[I, T] = _Attendance((make, arguments), items)
+    attendance: _Attendance[I, T] = _Attendance((make, arguments), items, done or _nothing)
     count = max(1, min(workers, len(items)))
     with ThreadPoolExecutor(count) as attendants:
         try:
@@ -121,9 +128,10 @@ def run_each(
 class _Attendance(Generic[I, T]):
     """Items that wait, and the workers that they are given to."""
 
-    def __init__(self, work: tuple[Any, ...], items: Sequence[I]) -> None:
+    def __init__(self, work: tuple[Any, ...], items: Sequence[I], done: Callable[[], None]) -> None:
         self.results: list[T | None] = [None] * len(items)
         self._work, self._waiting = work, deque(enumerate(items))
+        self._done, self._turn = done, threading.Lock()
         self._workers: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
@@ -144,6 +152,8 @@ class _Attendance(Generic[I, T]):
                 except IndexError:
                     return
                 worker, self.results[number] = self._treated(item, worker)
+                with self._turn:
+                    self._done()
         except BaseException:  # whatever ends it, the others begin nothing more; it is raised again
             self._waiting.clear()
             raise
@@ -251,6 +261,7 @@ def serve_each() -> None:
     """What a worker of `run_each` does: one item after the other, until there are no more."""
     import pickle
 
+    become_expendable()
     with _voice() as target:
         make, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301 — from the process that started us
         treat = None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from fiona_dagster.adapters.dicom_files import InstanceFile, quiet_pydicom, read_instance
+from fiona_dagster.adapters.expendable import ended_after
 from fiona_dagster.adapters.image_pixel import Undecodable, image_pixel_of
 from fiona_dagster.adapters.native_complaints import native_complaints
 from fiona_dagster.domain.deid.pixel_data import EXTENDED_LENGTHS, EXTENDED_OFFSETS
@@ -29,6 +30,8 @@ __all__ = ["Undecodable", "decoded_frames", "describe"]
 
 MOST_BYTES = 1 << 29
 """Of one decoded frame: a larger one would not fit beside what is made of it."""
+DECODING_SECONDS = 600.0
+"""Beyond them the decoder of one frame is taken to hang."""
 _HALF_COLOUR = "YBR_FULL_422"
 _DAMAGED = "the pixel data is damaged: a frame cannot be decoded"
 _MISSING = "the pixel data has fewer frames than NumberOfFrames says"
@@ -193,7 +196,7 @@ def _next(
 ) -> tuple[Stored, dict[str, Any]] | None:
     """The next one; whatever a decoder raises or complains of is said without its words, which may hold values."""
     listening = native_complaints() if is_encapsulated else nullcontext(lambda: False)
-    with quiet_pydicom(), listening as complained:
+    with quiet_pydicom(), listening as complained, ended_after(DECODING_SECONDS):
         try:
             stored, properties = next(arrays)
         except StopIteration:

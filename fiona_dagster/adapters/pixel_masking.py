@@ -18,7 +18,16 @@ from fiona_dagster.adapters.parallel import run_each, run_parts
 from fiona_dagster.adapters.pixel_copies import masked_pixels
 from fiona_dagster.adapters.pixel_frames import describe, uses_unused_bits
 from fiona_dagster.adapters.pixel_segments import examine_pixels
-from fiona_dagster.adapters.release_parts import Task, Treated, attempted, copy_of, copy_path, not_released
+from fiona_dagster.adapters.release_parts import (
+    Progress,
+    Task,
+    Treated,
+    attempted,
+    copy_of,
+    copy_path,
+    not_released,
+    reporter,
+)
 from fiona_dagster.adapters.seen_elements import gather_originals
 from fiona_dagster.adapters.text_in_pixels import read_text
 from fiona_dagster.domain.deid.elements import PIXEL_TAGS
@@ -30,8 +39,8 @@ from fiona_dagster.domain.pixels.masked_attributes import follow
 from fiona_dagster.domain.pixels.masks import MARGIN, Mask, Masking, around, of_template, settled
 from fiona_dagster.domain.pixels.painting import masked_share
 from fiona_dagster.domain.pixels.suspicion import (
+    excluded_by,
     is_of_the_image_alone,
-    keeps_pixels,
     overlay_bits,
     ultrasound_regions,
 )
@@ -77,6 +86,7 @@ def mask_suspected(
     left_out: Set[int],
     workers: int,
     review: Path | None,
+    progress: Progress | None = None,
 ) -> None:
     """Read and mask suspected series, and put what became of their images into `results`.
 
@@ -90,21 +100,23 @@ def mask_suspected(
         left_out: positions that are not released whatever their pixels show.
         workers: processes at most.
         review: folder of previews for a person.
+        progress: called with the number of images read and of all to be read.
 
     Raises:
         ConfigurationError, Transient: as `attempted` does.
     """
     chosen = [(index, why) for index, why in suspected_series(treated).items() if index not in left_out]
+    report = reporter(progress, len(chosen))
     for compressed in (False, True):
         waiting = [one for one in chosen if treated[one[0]].compressed is compressed]
         count = max(1, min(workers, len(waiting) // _LEAST_TO_READ))
         made: Sequence[DeidentifiedInstance | None] = ()
         if compressed and waiting:
-            made = run_each(masker, (task, review), waiting, count)
+            made = run_each(masker, (task, review), waiting, count, report)
         elif waiting:
             size = -(-len(waiting) // count)
             parts = [(task, waiting[begin : begin + size], review) for begin in range(0, len(waiting), size)]
-            made = [one for part in run_parts(mask_part, parts) for one in part]
+            made = [one for part in run_parts(mask_part, parts, report) for one in part]
         for (index, _), result in zip(waiting, made, strict=True):
             results[index] = result or _not_survived(task.sources[index])
 
@@ -135,7 +147,9 @@ def masker(task: Task, review: Path | None) -> Callable[[tuple[int, str]], Deide
 
 def _not_survived(source: SourceInstance) -> DeidentifiedInstance:
     """A source whose pixels ended the programs that read them."""
-    return not_released(source, "held", f"{_CANNOT}: the program that decodes them breaks down")
+    return not_released(
+        source, "held", f"{_CANNOT}: the program that decodes them breaks down or does not end"
+    )
 
 
 class _Masker:
@@ -181,8 +195,8 @@ class _Masker:
         return result
 
     def _masking(self, path: Path, dataset: DataSet, image: ImagePixel, reason: str) -> Masking:
-        if keeps_pixels(dataset, self._policy):
-            return Masking(reason, overlay_bits=overlay_bits(dataset))
+        if excluded := excluded_by(dataset, self._policy):
+            return Masking(reason, overlay_bits=overlay_bits(dataset), excluded_by=excluded)
         described = describe_device(dataset)
         template = fitting(self._policy.templates, described)
         masks: list[Mask] = []

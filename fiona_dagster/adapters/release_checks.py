@@ -164,7 +164,7 @@ class ReleaseReader:
             self._check_identity(file, instance, original)
             if read is None:
                 sums[instance.path] = self._check_bytes(file, instance, original)
-                if instance.masking is not None:
+                if instance.masking is not None and instance.masking.was_searched:
                     for problem in self._pixel_gate.problems(file.path, instance.masking):
                         self.findings.add("no_removed_value_left", problem)
                 for problem in pixel_search.problems(file):

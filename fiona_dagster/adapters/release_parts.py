@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,13 +29,18 @@ if TYPE_CHECKING:
     from fiona_dagster.domain.deid.engine import CleanInstance, Deidentifier
     from fiona_dagster.domain.deid.originals import OriginalValues
     from fiona_dagster.domain.deid.profile import Profile
+    from fiona_dagster.domain.pixels.masks import Masking
+    from fiona_dagster.domain.pixels.policy import PixelPolicy
     from fiona_dagster.domain.verification import Findings
 
+Progress = Callable[[int, int], None]
+"""Called with the number of instances done and the number of all."""
 Done = Callable[[], None]
 """Called behind every instance."""
 Write = Callable[[Path, "CleanInstance", InstanceFile], tuple[str, int]]
 """Takes a place, the copy and its original; returns what `write_instance` does."""
 
+_EXCLUDED = "the project has the pixels stay as they are"
 _FILE_MODALITY = re.compile(r"[^A-Z0-9_]")
 
 
@@ -63,6 +68,19 @@ class Treated(NamedTuple):
     suspicion: str = ""
     keeps_pixels: bool = False
     compressed: bool = False
+
+
+def reporter(progress: Progress | None, count: int) -> Done:
+    """What to call behind each of `count` instances, for somebody who wants to know how far it is."""
+    behind = 0
+
+    def report() -> None:
+        nonlocal behind
+        behind += 1
+        if progress is not None:
+            progress(behind, count)
+
+    return report
 
 
 class Suspected(Exception):
@@ -221,7 +239,19 @@ def _released(
     clean = engine.clean(dataset, file.behind)
     path = copy_path(clean)
     digest, size = write(folder / path, clean, file)
-    return copy_of(source, clean, path, digest, size, syntax)
+    copy = copy_of(source, clean, path, digest, size, syntax)
+    return replace(copy, masking=_excluded(file, project.pixels)) if project.pixels.exclusions else copy
+
+
+def _excluded(file: InstanceFile, policy: PixelPolicy) -> Masking | None:
+    """What is written down of an image that the project has keep its pixels."""
+    from fiona_dagster.domain.deid.elements import PIXEL_TAGS
+    from fiona_dagster.domain.pixels.masks import Masking
+    from fiona_dagster.domain.pixels.suspicion import excluded_by
+
+    has_pixels = file.pixels is not None or not PIXEL_TAGS.isdisjoint(file.dataset.places)
+    keyword = excluded_by(file.dataset, policy) if has_pixels else ""
+    return Masking(_EXCLUDED, excluded_by=keyword) if keyword else None
 
 
 def copy_path(clean: CleanInstance) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +17,14 @@ from fiona_dagster.adapters.dicom_files import file_digest, quiet_pydicom
 from fiona_dagster.adapters.durable import sync_tree
 from fiona_dagster.adapters.parallel import cores, run_parts, split
 from fiona_dagster.adapters.release_parts import (
+    Progress,
     Task,
     Write,
     check_part,
     deidentify_part,
     gather_part,
     not_released,
+    reporter,
 )
 from fiona_dagster.domain.deidentification import (
     DeidentifiedInstance,
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
     from fiona_dagster.domain.verification import QuarantinedStudy, VerifiedStudy
 
 __all__ = ["ReleaseRequest", "SourceInstance", "deidentify_study", "recall_release", "verify_release"]
-Progress = Callable[[int, int], None]
-"""Called with the number of instances done and the number of all."""
 
 
 def deidentify_study(
@@ -52,13 +52,15 @@ def deidentify_study(
     write: Write | None = None,
     workers: int | None = None,
     review: Path | None = None,
+    reading: Progress | None = None,
 ) -> DeidentifiedStudy:
     """Write the copies of one study into `request.folder`. Nothing here is verified yet.
 
     The copies' pixels are not read: verification does that, and takes the SHA-256 of the files. `write` takes the
     copies in place of the disk, which then stays as it is. Large studies are shared between `workers`
     processes, by default as many as there are cores. Where the project has pixels masked, series that may carry
-    text are read behind all others (not with `write`), and previews for a person are put into `review`.
+    text are read behind all others (not with `write`; `reading` is told how far that is, it takes seconds an image),
+    and previews for a person are put into `review`.
 
     An instance that cannot be read or treated is failed or held with its reason and costs no other; a study of
     several PatientIDs is held as a whole.
@@ -73,7 +75,7 @@ def deidentify_study(
     check_request(request)
     task = Task(request, key, profile, tuple(sources))
     reasons = _reasons(sources)
-    report = _reporter(progress, len(sources))
+    report = reporter(progress, len(sources))
     with quiet_pydicom():
         if write is not None:
             treated = deidentify_part(report, task, range(len(sources)), reasons, write)
@@ -85,7 +87,8 @@ def deidentify_study(
     if write is None and any(one.suspicion for one in treated):
         from fiona_dagster.adapters.pixel_masking import mask_suspected
 
-        mask_suspected(task, treated, results, several.keys() | reasons.keys(), workers or cores(), review)
+        left_out = several.keys() | reasons.keys()
+        mask_suspected(task, treated, results, left_out, workers or cores(), review, reading)
     study = next((one.study_instance_uid for one in results if one.study_instance_uid), "")
     for index, (source, result) in enumerate(zip(sources, results, strict=True)):
         if index in several and not source.held_reason:
@@ -96,18 +99,6 @@ def deidentify_study(
     if write is None:
         _settle(request.folder, {one.path for one in results if one.disposition == "released"})
     return DeidentifiedStudy(study, tuple(results), profile.name, method_digest(profile, request.project))
-
-
-def _reporter(progress: Progress | None, count: int) -> Callable[[], None]:
-    done = 0
-
-    def report() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, count)
-
-    return report
 
 
 def _reasons(sources: Sequence[SourceInstance]) -> dict[int, tuple[Disposition, str]]:
@@ -175,13 +166,14 @@ def verify_release(
     revision: int = 1,
     workers: int | None = None,
     accepted: frozenset[str] = frozenset(),
+    progress: Progress | None = None,
 ) -> VerifiedStudy | QuarantinedStudy:
     """Read originals and copies again from disk and decide whether the copies may leave.
 
     What was removed is recomputed from the originals, independently of the engine: its decisions are not used.
     `revision` counts the arrivals that the copies cover, and is only handed on; `accepted` are places that a person
-    has looked at (`domain.acceptance`). Large studies are shared between
-    `workers` processes, by default as many as there are cores.
+    has looked at (`domain.acceptance`); `progress` is told of originals and copies that were read. Large studies are
+    shared between `workers` processes, by default as many as there are cores.
 
     Raises:
         Transient: a worker process was lost: try again.
@@ -197,10 +189,10 @@ def verify_release(
     check_conservation(findings, study, sources, request.folder)
     task = Task(request, key, profile, tuple(sources))
     copies = _copies_of(study, sources)
+    report = reporter(progress, len(sources) + len(copies))
     with quiet_pydicom():
-        gathered = run_parts(
-            gather_part, [(task, part, frozenset(copies)) for part in split(len(sources), workers or cores())]
-        )
+        parts = [(task, part, frozenset(copies)) for part in split(len(sources), workers or cores())]
+        gathered = run_parts(gather_part, parts, report)
         values = OriginalValues()
         if request.made_of is not None:
             values.merge(request.made_of.values)
@@ -223,7 +215,7 @@ def verify_release(
             (bare, [pairs[i] for i in part], values, known) for part in split(len(pairs), workers or cores())
         ]
         sums: dict[str, str] = {}
-        for part_sums, found in run_parts(check_part, checks):
+        for part_sums, found in run_parts(check_part, checks, report):
             sums |= part_sums
             findings.merge(found)
     summed = tuple(replace(one, sha256=sums.get(one.path, "")) for one in study.instances)

@@ -19,6 +19,7 @@ from fiona_dagster.assets.costs import Spent
 from fiona_dagster.assets.descriptions import OWNER, TRANSFER, stage_tags
 from fiona_dagster.assets.failures import reporting_failures
 from fiona_dagster.assets.partitions import STUDIES
+from fiona_dagster.assets.progress import now_and_then
 from fiona_dagster.assets.readiness import ready
 from fiona_dagster.assets.registry_updates import tell_registry
 from fiona_dagster.assets.releases import (
@@ -73,7 +74,10 @@ def deidentified_copy(
         stopped: list[FionaError] = []
         for transfer in transfers:
             try:
-                result = deidentify_transfer(gateway, study, transfer, run_id=context.run.run_id)
+                reading = now_and_then(context.log, "images read for text")
+                result = deidentify_transfer(
+                    gateway, study, transfer, run_id=context.run.run_id, reading=reading
+                )
             except (Hold, Permanent, ConfigurationError) as error:
                 stop_transfer(gateway, transfer, error, run_id=context.run.run_id)
                 stopped.append(error)
@@ -106,7 +110,9 @@ def verification(context: AssetCheckExecutionContext, gateway: GatewayResource) 
         study = ledger.studies.get(context.partition_key)
         found: dict[str, list[tuple[Transfer, Check]]] = {name: [] for name in CHECKS}
         for transfer in ready(gateway, transfers_at_work(ledger, study.key))[0]:
-            for check in verify_transfer(gateway, study, transfer, run_id=context.run.run_id):
+            progress = now_and_then(context.log, "originals and copies read")
+            run_id = context.run.run_id
+            for check in verify_transfer(gateway, study, transfer, run_id=run_id, progress=progress):
                 found[check.name].append((transfer, check))
         tell_registry(gateway, study, context.log)
         cost = spent.metadata

@@ -11,6 +11,7 @@ from fiona_dagster.adapters.ledger import Ledger
 from fiona_dagster.adapters.ledger.studies import StudyRecord
 from fiona_dagster.adapters.ledger.transfer_keys import settle_key
 from fiona_dagster.adapters.proofs import prove_release
+from fiona_dagster.adapters.release_parts import Progress
 from fiona_dagster.adapters.releases import ReleaseRequest, SourceInstance, deidentify_study, verify_release
 from fiona_dagster.assets.release_records import recorded_copy, row_of, sources_of
 from fiona_dagster.domain.errors import FionaError, Hold
@@ -57,9 +58,16 @@ def _images_are_back(transfer: Transfer, study: StudyRecord) -> bool:
 
 
 def deidentify_transfer(
-    gateway: GatewayResource, study: StudyRecord, transfer: Transfer, *, run_id: str
+    gateway: GatewayResource,
+    study: StudyRecord,
+    transfer: Transfer,
+    *,
+    run_id: str,
+    reading: Progress | None = None,
 ) -> DeidentificationResult:
     """De-identify what the newest revision covers, into the transfer's folder, and record what became of each.
+
+    `reading` is told how many of the images that may carry text have been read.
 
     Raises:
         Hold: images of the study were cleaned up after an earlier delivery.
@@ -79,7 +87,12 @@ def deidentify_transfer(
     review = layout.pixel_review(study.key, request.folder.name)
     ledger.attempts.begin(transfer.id, now=gateway.now())
     result = deidentify_study(
-        sources, request, _key(gateway, transfer), request.project.profile, review=review
+        sources,
+        request,
+        _key(gateway, transfer),
+        request.project.profile,
+        review=review,
+        reading=reading,
     )
     rows = [row_of(one, request.folder, gateway.datadir(study.site)) for one in result.instances]
     ledger.transfers.record_release(
@@ -117,10 +130,16 @@ def stop_transfer(gateway: GatewayResource, transfer: Transfer, error: FionaErro
 
 
 def verify_transfer(
-    gateway: GatewayResource, study: StudyRecord, transfer: Transfer, *, run_id: str
+    gateway: GatewayResource,
+    study: StudyRecord,
+    transfer: Transfer,
+    *,
+    run_id: str,
+    progress: Progress | None = None,
 ) -> tuple[Check, ...]:
     """Verify a transfer's copy and record the outcome; a copy that does not pass moves to the quarantine.
 
+    `progress` is told how many of its originals and copies have been read.
     One that replaces another which was forwarded before is due for forwarding again.
     """
     ledger, now = gateway.ledger, gateway.now()
@@ -133,7 +152,7 @@ def verify_transfer(
     accepted = ledger.acceptances.places(transfer.id, revision, copy.method_digest)
     outcome = verify_release(
         copy, sources, request, key, request.project.profile, revision=revision,
-        accepted=frozenset(one.place for one in accepted),
+        accepted=frozenset(one.place for one in accepted), progress=progress,
     )  # fmt: skip
     verified = outcome if isinstance(outcome, VerifiedStudy) else None
     manifest = verified.study.manifest_sha256 if verified is not None else ""

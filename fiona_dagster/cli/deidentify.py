@@ -180,11 +180,14 @@ def _study(
     request = ReleaseRequest(project, participant, event, folder)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("de-identifying", total=len(sources))
+
+        def told(what: str) -> Callable[[int, int], None]:
+            return lambda done, of: bar.update(task, description=what, completed=done, total=of)
+
         study = deidentify_study(
-            sources, request, key, profile, lambda done, _: bar.update(task, completed=done)
+            sources, request, key, profile, told("de-identifying"), reading=told("reading pixels")
         )
-        bar.update(task, description="verifying", completed=0, total=None)
-        outcome = verify_release(study, sources, request, key, profile)
+        outcome = verify_release(study, sources, request, key, profile, progress=told("verifying"))
     if isinstance(outcome, VerifiedStudy):
         return study.study_instance_uid, study.instances, outcome.checks, outcome
     for check in outcome.checks:

@@ -80,7 +80,8 @@ class DeidentifiedInstance:
     copy's file are set for released instances only; `reason` for all others, without patient data.
 
     `header_sha256` is that of the file as it was written, without the value of its Pixel Data. `sha256` is that of the
-    whole file, which verification fills in. `masking` is there where the pixels were searched for text.
+    whole file, which verification fills in. `masking` is there where the pixels were searched for text, or the
+    project excludes the image from that.
     """
 
     identity: int | None

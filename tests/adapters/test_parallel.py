@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fiona_dagster.adapters import parallel
+from fiona_dagster.adapters.expendable import ended_after
 from fiona_dagster.adapters.parallel import LEAST, run_each, run_parts, split
 from fiona_dagster.adapters.releases import SourceInstance, deidentify_study, verify_release
 from fiona_dagster.domain.deid.profile import Profile
@@ -60,6 +61,31 @@ def test_what_goes_wrong_in_a_worker_is_told_without_values(
     with pytest.raises(error, match=message) as raised:
         run_parts(fail, [("fine",), (how,)])
     assert "Zwingenberger" not in str(raised.value)
+
+
+def hangs(folder: Path) -> Callable[[str], str]:
+    """Does not come back from an item, until it is ended."""
+
+    def treat(item: str) -> str:
+        with ended_after(60.0 if item == "fine" else 0.1):
+            if item == "hang":
+                signal.sigwait(set())  # for ever, and deaf to Python
+        return item
+
+    return treat
+
+
+def test_what_does_not_come_back_in_time_costs_its_process_and_no_other_item(tmp_path: Path) -> None:
+    told: list[int] = []
+    made = run_each(hangs, (tmp_path,), ["fine", "hang", "fine"], 1, lambda: told.append(1))
+    assert made == ["fine", None, "fine"]
+    assert len(told) == 3
+
+
+def test_a_process_that_nobody_gave_up_is_never_ended() -> None:
+    before = signal.getitimer(signal.ITIMER_REAL)[0]  # pytest's own limit, where it has one
+    with ended_after(100_000.0):
+        assert signal.getitimer(signal.ITIMER_REAL)[0] <= before
 
 
 def treats(folder: Path) -> Callable[[str], tuple[str, int]]:

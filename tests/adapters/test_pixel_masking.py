@@ -22,7 +22,7 @@ from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deidentification import DeidentifiedStudy, ReleaseRequest, SourceInstance
 from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.pixels.boxes import Box, FramesText
-from fiona_dagster.domain.pixels.masks import Mask, Masking
+from fiona_dagster.domain.pixels.masks import Mask, Masking, masked_images
 from fiona_dagster.domain.pixels.policy import Exclusion, PixelPolicy
 from fiona_dagster.domain.pixels.templates import Template, proposed
 from fiona_dagster.domain.verification import QuarantinedStudy, VerifiedStudy
@@ -169,9 +169,12 @@ def test_an_image_whose_decoder_breaks_down_is_held_alone(
     (tmp_path / "decoders" / "gdcm.py").write_text(BREAKS_DOWN)
     monkeypatch.syspath_prepend(str(tmp_path / "decoders"))  # workers look there first, too
     given = sources(tmp_path / "in", *images)
-    asked, study = made(given, tmp_path)
+    told: list[tuple[int, int]] = []
+    asked = request(tmp_path / "out", pixels=MASKS)
+    study = deidentify_study(given, asked, KEY, Profile(), reading=lambda done, of: told.append((done, of)))
+    assert sorted(told) == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert [one.disposition for one in study.instances] == ["released", "held", "released", "released"]
-    assert study.instances[1].reason.endswith("the program that decodes them breaks down")
+    assert study.instances[1].reason.endswith("the program that decodes them breaks down or does not end")
     outcome = verify_release(study, given, asked, KEY, Profile())
     assert isinstance(outcome, VerifiedStudy), outcome.checks
 
@@ -263,7 +266,10 @@ def test_projects_decide_which_objects_are_masked_and_the_others_are_held(tmp_pa
 def test_excluded_images_keep_their_pixels_and_classified_ones_are_read(tmp_path: Path, play: Play) -> None:
     excluded = replace(MASKS, exclusions=(Exclusion(0x00204000, "PLANTED"),))
     _, study = made(sources(tmp_path / "a", image()), tmp_path / "a", excluded)
-    assert (study.instances[0].disposition, study.instances[0].masking) == ("released", None)
+    (one,) = study.instances
+    assert one.masking is not None
+    assert (one.disposition, one.masking.excluded_by) == ("released", "ImageComments")
+    assert (one.masking.was_searched, one.masking.changes_pixels) == (False, False)
     play()
     plain = sources(tmp_path / "b", image(suspected=False), classified="classified as CHECKBURNEDINFO")
     asked, study = made(plain, tmp_path / "b")
@@ -285,10 +291,14 @@ def test_an_excluded_image_keeps_its_pixels_beside_others_of_its_series(tmp_path
     asked, study = made(given, tmp_path, excluded)
     assert [one.disposition for one in study.instances] == ["released"] * 3
     first, second, third = (one.masking for one in study.instances)
-    assert first is None
+    assert first is not None
+    assert (first.excluded_by, first.was_searched) == ("ImageComments", False)
     assert second is not None
     assert second.boxes
+    assert not second.excluded_by
     assert third is not None
+    assert (third.excluded_by, third.was_searched) == ("ImageComments", True)
+    assert masked_images(one.masking for one in study.instances)["excluded_images"] == 2
     assert (third.boxes, third.overlay_bits) == ((), 0x4000)
     copies = [dcmread(asked.folder / one.path) for one in study.instances]
     assert copies[0].PixelData == image(1).PixelData

@@ -253,6 +253,11 @@ def test_progress_is_told(tmp_path: Path, sources: list[SourceInstance]) -> None
         sources, request(tmp_path / "out"), KEY, PROFILE, lambda done, of: told.append((done, of))
     )
     assert told == [(1, 2), (2, 2)]
+    asked = request(tmp_path / "out")
+    study = deidentify_study(sources, asked, KEY, PROFILE)
+    told.clear()
+    verify_release(study, sources, asked, KEY, PROFILE, progress=lambda done, of: told.append((done, of)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def edited(path: Path, change: Callable[[FileDataset], None]) -> None:

@@ -38,7 +38,7 @@ def _nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         frames = tuple(range(image.number_of_frames))
         return FramesText(image.rows, image.columns, len(frames), frames, ())
 
-    def run_here(make: Any, arguments: Any, items: Any, _: int) -> list[Any]:
+    def run_here(make: Any, arguments: Any, items: Any, *_: Any) -> list[Any]:
         treat = make(*arguments)
         return [treat(one) for one in items]
 

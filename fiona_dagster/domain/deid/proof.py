@@ -185,7 +185,8 @@ def _is_masked(one: DeidentifiedInstance) -> bool:
 
 
 def _masked_part(one: DeidentifiedInstance) -> dict[str, Any]:
-    """How pixels were searched: what for, how many boxes were masked, and which share of all pixels they are."""
+    """How pixels were searched: what for, how many boxes were masked, and which share of all pixels they are; or by
+    which attribute the project has them stay as they are."""
     if one.masking is None:
         return {}
     found = one.masking
@@ -196,6 +197,7 @@ def _masked_part(one: DeidentifiedInstance) -> dict[str, Any]:
             "boxes": len(found.boxes),
             "percent": math.ceil(100 * found.share),
             "overlay_cleared": found.overlay_bits != 0,
+            "excluded_by": found.excluded_by,
         }
     }
 

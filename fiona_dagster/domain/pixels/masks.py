@@ -63,7 +63,8 @@ class Masking:
     `reason` says why they were looked at, `sources` what named the boxes (the object's ultrasound regions, a template,
     reading). `overlay_bits` are the bits of every sample that an embedded overlay had and that were cleared.
     `transfer_syntax_uid` is the copy's, where it had to be another than the original's. `share` of all pixels of all
-    frames lies in boxes (0 to 1).
+    frames lies in boxes (0 to 1). `excluded_by` is the keyword of the attribute by which the project has the image keep
+    its pixels.
     """
 
     reason: str
@@ -72,6 +73,12 @@ class Masking:
     overlay_bits: int = 0
     transfer_syntax_uid: str = ""
     share: float = 0.0
+    excluded_by: str = ""
+
+    @property
+    def was_searched(self) -> bool:
+        """Whether anybody looked at the pixels: of an image that the project excludes at its overlays alone."""
+        return not self.excluded_by or bool(self.overlay_bits)
 
     @property
     def changes_pixels(self) -> bool:
@@ -91,6 +98,7 @@ class Masking:
             "overlay_bits": self.overlay_bits,
             "transfer_syntax_uid": self.transfer_syntax_uid,
             "share": self.share,
+            "excluded_by": self.excluded_by,
         }
         return json.dumps(content, separators=(",", ":"))
 
@@ -105,10 +113,15 @@ class Masking:
 
 
 def masked_images(maskings: Iterable[Masking | None]) -> dict[str, int]:
-    """How many images have boxes, and how many are masked for the larger part: texture, perhaps, that was taken for
-    text."""
-    shares = [one.share for one in maskings if one is not None and one.boxes]
-    return {"masked_images": len(shares), "mostly_masked_images": sum(one > _MOST for one in shares)}
+    """How many images have boxes, how many are masked for the larger part (texture, perhaps, that was taken for text),
+    and how many keep their pixels because the project excludes them."""
+    found = [one for one in maskings if one is not None]
+    shares = [one.share for one in found if one.boxes]
+    return {
+        "masked_images": len(shares),
+        "mostly_masked_images": sum(one > _MOST for one in shares),
+        "excluded_images": sum(bool(one.excluded_by) for one in found),
+    }
 
 
 def of_rectangles(rectangles: Iterable[Rectangle], image: ImagePixel) -> list[Mask]:

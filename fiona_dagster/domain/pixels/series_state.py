@@ -58,7 +58,7 @@ def burned_in_states(
 
 def _state(row: ReleaseRow) -> BurnedIn | None:
     masking = Masking.from_json(row.masking)
-    if masking is not None:
+    if masking is not None and masking.was_searched:
         return BurnedIn.REDACTED if masking.changes_pixels else BurnedIn.NONE
     if SAYS_YES in row.reason:
         return BurnedIn.PRESENT

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fiona_dagster.domain.deid.dictionary import keyword_of
 from fiona_dagster.domain.deid.table import SopClassRow, rows
 from fiona_dagster.domain.deid.text import all_text, first_text
 
@@ -75,7 +76,13 @@ def pixel_text_reason(  # noqa: PLR0911 — one sentence a rule, in their order
 
 def keeps_pixels(dataset: DataSet, policy: PixelPolicy) -> bool:
     """Whether the project excludes an image from masking, whatever other images of its series say."""
-    return any(one.matches(all_text(dataset, one.tag)) for one in policy.exclusions)
+    return bool(excluded_by(dataset, policy))
+
+
+def excluded_by(dataset: DataSet, policy: PixelPolicy) -> str:
+    """Keyword of the attribute by which the project excludes an image from masking; '' where it does not."""
+    tags = (one.tag for one in policy.exclusions if one.matches(all_text(dataset, one.tag)))
+    return next(map(keyword_of, tags), "")
 
 
 def classified_reason(classify_types: Sequence[str], series_description: str) -> str:

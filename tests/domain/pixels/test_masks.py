@@ -54,9 +54,10 @@ def test_the_share_that_is_masked_is_of_all_frames_and_counts_no_pixel_twice() -
     told = Masking.from_json(Masking("x", boxes=masking.boxes, share=0.35).to_json())
     assert told is not None
     mostly = Masking("x", boxes=masking.boxes, share=0.6)
-    assert masked_images([None, Masking("x"), told, mostly]) == {
+    assert masked_images([None, Masking("x", excluded_by="ImageComments"), told, mostly]) == {
         "masked_images": 2,
         "mostly_masked_images": 1,
+        "excluded_images": 1,
     }
     assert Masking.from_json(told.to_json().replace(',"share":0.35', "")) == Masking("x", boxes=masking.boxes)
 
