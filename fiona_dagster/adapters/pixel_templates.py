@@ -7,7 +7,7 @@ from pathlib import Path
 from fiona_dagster.adapters.durable import write_durably
 from fiona_dagster.adapters.projects_file import keys_twice
 from fiona_dagster.domain.errors import ConfigurationError, Transient
-from fiona_dagster.domain.pixels.templates import Template, parse_templates
+from fiona_dagster.domain.pixels.templates import Template, templates_and_problems
 
 
 def load_templates(path: Path) -> tuple[Template, ...]:
@@ -16,27 +16,44 @@ def load_templates(path: Path) -> tuple[Template, ...]:
     Raises:
         ConfigurationError: it cannot be understood completely.
     """
+    found, problems = read_templates(path)
+    for one in problems:
+        raise one
+    return found
+
+
+def read_templates(path: Path) -> tuple[tuple[Template, ...], list[ConfigurationError]]:
+    """The templates of a file as far as they can be understood, and what cannot.
+
+    Raises:
+        ConfigurationError: it is no YAML.
+    """
     import yaml
 
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return ()
+        return (), []
     except (OSError, UnicodeDecodeError):
         raise ConfigurationError("cannot be read as UTF-8", place=str(path), remedy="mend the file") from None
     try:
-        twice = next(keys_twice(yaml.compose(text, Loader=yaml.SafeLoader) or yaml.ScalarNode("", "")), None)
+        node = yaml.compose(text, Loader=yaml.SafeLoader) or yaml.ScalarNode("", "")
+        twice = list(keys_twice(node))
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         raise ConfigurationError("is not YAML", place=place, remedy="mend that line") from None
-    if twice is not None:
-        raise ConfigurationError(
-            f"'{twice.value}' stands there twice", place=f"{path}:{twice.start_mark.line + 1}",
+    lines = [one.start_mark.line + 1 for one in node.value] if isinstance(node, yaml.SequenceNode) else []
+    found, problems = templates_and_problems(content, str(path), lines)
+    doubled = [
+        ConfigurationError(
+            f"'{one.value}' stands there twice", place=f"{path}:{one.start_mark.line + 1}",
             remedy="take out the one or the other",
-        )  # fmt: skip
-    return parse_templates(content, str(path))
+        )
+        for one in twice
+    ]  # fmt: skip
+    return found, [*doubled, *problems]
 
 
 def as_yaml(template: Template) -> str:

@@ -117,10 +117,15 @@ def propose(
 @pixels.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def check(file: Path) -> None:
-    """Check a file of templates."""
-    from fiona_dagster.adapters.pixel_templates import load_templates
+    """Check a file of templates, and say everything that is wrong. Exit status 1 where something is."""
+    from fiona_dagster.adapters.pixel_templates import read_templates
 
-    click.echo(f"{len(load_templates(file))} templates")
+    found, problems = read_templates(file)
+    for one in problems:
+        click.echo(f"fiona: {one}", err=True)
+    if problems:
+        raise SystemExit(1)
+    click.echo(f"{len(found)} templates")
 
 
 def _previews(study: str, config_file: Path | None) -> tuple[Opened, str, list[tuple[str, Path, Preview]]]:

@@ -66,7 +66,20 @@ def test_a_key_that_stands_twice_in_a_file_of_templates_is_refused_with_its_line
     assert run("check", str(file)) == "1 templates\n"
     file.write_text(head + "  mask: [[2, 2, 1, 1]]\n")
     with pytest.raises(ConfigurationError, match=r"t\.yaml:4: 'mask' stands there twice"):
-        run("check", str(file))
+        load_templates(file)
+
+
+def test_everything_that_is_wrong_in_a_file_of_templates_is_said_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "t.yaml"
+    head = "- name: a\n  when: {Manufacturer: M, Rows: 9, Columns: 9}\n"
+    file.write_text(
+        f"{head}  mask: [[0, 0, 1, 1]]\n{head}  mask: [[9, 0, 1, 1]]\n  mask: []\n- name: b\n{head}"
+    )
+    result = CliRunner().invoke(command.pixels, ["check", str(file)])
+    assert result.exit_code == 1
+    assert [line.partition(f"{file}:")[2].partition(" ")[0] for line in result.stderr.splitlines()] == [
+        "7:", "4,", "8,", "9,",
+    ]  # fmt: skip
 
 
 def test_a_template_may_have_the_boxes_of_all_previews_of_its_series(study: str, tmp_path: Path) -> None:

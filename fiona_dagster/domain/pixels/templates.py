@@ -15,7 +15,7 @@ nothing would leave text standing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -84,22 +84,40 @@ def device_templates() -> tuple[Template, ...]:
     return parse_templates(yaml.safe_load(path.read_text(encoding="utf-8")), path.name)
 
 
-def parse_templates(content: object, place: str) -> tuple[Template, ...]:
-    """Templates from what YAML holds.
+def parse_templates(content: object, place: str, lines: Sequence[int] = ()) -> tuple[Template, ...]:
+    """Templates from what YAML holds; `lines` are where each begins, counted from 1.
 
     Raises:
-        ConfigurationError: something in it cannot be understood.
+        ConfigurationError: something in it cannot be understood; the first of all.
     """
-    if content is None:
-        return ()
-    if not isinstance(content, list):
-        raise ConfigurationError("is no list of templates", place=place, remedy=_REMEDY)
-    found = tuple(_template(one, f"{place}, template {number}") for number, one in enumerate(content, 1))
-    names = [one.name for one in found]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ConfigurationError(f"{twice} stands there twice", place=place, remedy="give each its own name")
+    found, problems = templates_and_problems(content, place, lines)
+    for one in problems:
+        raise one
     return found
+
+
+def templates_and_problems(
+    content: object, place: str, lines: Sequence[int] = ()
+) -> tuple[tuple[Template, ...], list[ConfigurationError]]:
+    """The same with everything that cannot be understood, for who mends the file."""
+    if content is None:
+        return (), []
+    if not isinstance(content, list):
+        return (), [ConfigurationError("is no list of templates", place=place, remedy=_REMEDY)]
+    found: dict[str, Template] = {}
+    problems = []
+    for number, one in enumerate(content, 1):
+        line = f":{lines[number - 1]}" if number <= len(lines) else ""
+        try:
+            template = _template(one, f"{place}{line}, template {number}")
+        except ConfigurationError as error:
+            problems.append(error)
+            continue
+        if template.name in found:
+            problem = f"{template.name} stands there twice"
+            problems.append(ConfigurationError(problem, place=place, remedy="give each its own name"))
+        found.setdefault(template.name, template)
+    return tuple(found.values()), problems
 
 
 def proposed(
