@@ -42,7 +42,7 @@ def classify_received(
     found = []
     for uid, members in by_series.items():
         try:
-            result = classify_series(rules, _readable([_path(layout, one) for one in members], rules), peer)
+            result = classify_series(rules, readable([_path(layout, one) for one in members], rules), peer)
         except ValueError:
             continue  # nothing of the series can be read: de-identification fails its instances one by one
         content = dict(result.series_json)
@@ -51,7 +51,7 @@ def classify_received(
     return classify_study(study.key, study.revision, found).series
 
 
-def _readable(paths: Sequence[Path], rules: RuleSet) -> Iterator[Image]:
+def readable(paths: Sequence[Path], rules: RuleSet) -> Iterator[Image]:
     """The images that can be read: one that is broken, or was cleaned up before late images came, costs no other.
 
     De-identification stops at what is gone, and reconciliation finds it.

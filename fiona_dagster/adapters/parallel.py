@@ -7,6 +7,7 @@ Dagster nor locks of other threads. Parts and results travel by its standard inp
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections import deque
@@ -26,9 +27,12 @@ _PROGRAM = "import sys; sys.path[:] = {path}; from fiona_dagster.adapters import
 """Nothing is imported from the folder that it happens to run in."""
 LEAST = 128
 """Instances that are worth a process: starting one costs as much as some dozens of images."""
+LEAST_TO_READ = 8
+"""The same of images whose pixels are read for text."""
 
 _ATTEMPTS = 2
-"""Workers that an item may end: the first may have been ended by something else, such as a lack of memory."""
+"""Workers that an item may end: the first may have been ended by something else, such as a lack of memory. An item that
+does not come back in time is not given to a second."""
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741
@@ -41,9 +45,10 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def split(count: int, workers: int) -> list[range]:
-    """Positions in as many even parts as there are workers, fewer where the parts would be too small."""
-    parts = max(1, min(workers, count // LEAST))
+def split(count: int, workers: int, least: int = 0) -> list[range]:
+    """Positions in as many even parts as there are workers, fewer where the parts would have less than `least`
+    (`LEAST`)."""
+    parts = max(1, min(workers, count // (least or LEAST)))
     bounds = [count * number // parts for number in range(parts + 1)]
     return [range(begin, end) for begin, end in pairwise(bounds)]
 
@@ -170,9 +175,9 @@ class _Attendance(Generic[I, T]):
                 worker = worker or self._begin()
                 return worker, _asked(worker, item)
             except (OSError, EOFError, pickle.UnpicklingError):
-                self._end(worker)
+                hung = self._end(worker)
                 worker = None
-                if self._stopped:
+                if self._stopped or hung:
                     break
         return None, None
 
@@ -184,12 +189,15 @@ class _Attendance(Generic[I, T]):
         pickle.dump(self._work, worker.stdin or _no_pipe())
         return worker
 
-    def _end(self, worker: subprocess.Popen[bytes] | None) -> None:
-        if worker is not None:
-            worker.kill()
-            with suppress(OSError):  # what it did not read
-                worker.communicate()
-            self._workers.discard(worker)
+    def _end(self, worker: subprocess.Popen[bytes] | None) -> bool:
+        """Have it gone; whether its time was over (`expendable`): it would be again."""
+        if worker is None:
+            return False
+        worker.kill()
+        with suppress(OSError):  # what it did not read
+            worker.communicate()
+        self._workers.discard(worker)
+        return worker.returncode == -signal.SIGALRM
 
 
 def _asked(worker: subprocess.Popen[bytes], item: Any) -> Any:

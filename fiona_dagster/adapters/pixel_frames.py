@@ -30,7 +30,7 @@ __all__ = ["Undecodable", "decoded_frames", "describe"]
 
 MOST_BYTES = 1 << 29
 """Of one decoded frame: a larger one would not fit beside what is made of it."""
-DECODING_SECONDS = 600.0
+DECODING_SECONDS = 300.0
 """Beyond them the decoder of one frame is taken to hang."""
 _HALF_COLOUR = "YBR_FULL_422"
 _DAMAGED = "the pixel data is damaged: a frame cannot be decoded"

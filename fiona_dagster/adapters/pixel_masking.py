@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from fiona_dagster.adapters.dicom_copies import write_instance
 from fiona_dagster.adapters.dicom_files import InstanceFile, quiet_pydicom, read_instance
-from fiona_dagster.adapters.parallel import run_each, run_parts
+from fiona_dagster.adapters.parallel import LEAST_TO_READ, run_each, run_parts
 from fiona_dagster.adapters.pixel_copies import masked_pixels
 from fiona_dagster.adapters.pixel_frames import describe, uses_unused_bits
 from fiona_dagster.adapters.pixel_segments import examine_pixels
@@ -55,8 +55,6 @@ if TYPE_CHECKING:
 
 _CANNOT = "pixels may carry text and cannot be masked"
 _NUMBERS = frozenset({"Rows", "Columns"})
-_LEAST_TO_READ = 8
-"""Images to be read that are worth a process of their own."""
 
 
 def suspected_series(treated: Sequence[Treated]) -> dict[int, str]:
@@ -109,7 +107,7 @@ def mask_suspected(
     report = reporter(progress, len(chosen))
     for compressed in (False, True):
         waiting = [one for one in chosen if treated[one[0]].compressed is compressed]
-        count = max(1, min(workers, len(waiting) // _LEAST_TO_READ))
+        count = max(1, min(workers, len(waiting) // LEAST_TO_READ))
         made: Sequence[DeidentifiedInstance | None] = ()
         if compressed and waiting:
             made = run_each(masker, (task, review), waiting, count, report)
@@ -158,7 +156,7 @@ class _Masker:
         project = task.request.project
         self._policy, self._folder, self._review = project.pixels, task.request.folder, review
         self._shown: set[str] = set()  # series of which a person is shown an image
-        self._engine = Deidentifier(task.profile, task.request, task.key, lambda: values)
+        self._engine = Deidentifier(task.profile, task.request, task.key, lambda: values, searched=True)
         self._judge = TextJudge(values, self._policy, dates=project.date_mode != "keep")
 
     def treat(self, source: SourceInstance, reason: str) -> DeidentifiedInstance:

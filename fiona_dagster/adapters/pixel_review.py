@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from fiona_dagster.domain.deidentification import DeidentifiedInstance
     from fiona_dagster.domain.pixels.frames import Frame, ImagePixel, Stored
+    from fiona_dagster.domain.pixels.masks import Masking
     from fiona_dagster.domain.pixels.templates import Rectangle
 
 WAITING, CONFIRMED, CORRECTED = "waiting", "confirmed", "corrected"
@@ -31,6 +33,7 @@ _FRAMES = 6
 _SIDE = 1024
 """Pixels of the longer side of a preview: small letters must be legible, or nobody can say that they are gone."""
 _GAP = 8
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ def write_preview(
     """
     masking = instance.masking
     assert masking is not None  # noqa: S101 — only what was masked is shown
-    boxes = tuple(sorted({(b.left, b.top, b.width, b.height) for b in masking.boxes}))
+    boxes = _boxes(masking)
     name = instance.sop_instance_uid
     series = instance.series_instance_uid
     record = Preview(name, series, masking.reason, masking.sources, dict(device), boxes, share=masking.share)
@@ -83,12 +86,34 @@ def write_preview(
         record = replace(record, state=known.state, by=known.by)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-        _sheet(original, copy).save(folder / f"{name}.png", optimize=False)
+        with os.fdopen(os.open(folder / f"{name}.png", _NEW, 0o640), "wb") as stream:
+            _sheet(original, copy).save(stream, "PNG", optimize=False)
         _write(folder, record)
     except OSError as error:
         raise Transient(
             f"a preview cannot be written ({error.strerror}): free the disk and try again"
         ) from None
+
+
+def forget_others(folder: Path, instances: Iterable[DeidentifiedInstance]) -> None:
+    """Take away previews that show something else than the copies of `instances`: others are masked now, held, or no
+    longer searched.
+
+    Raises:
+        Transient: the disk refuses.
+    """
+    shown = {
+        one.sop_instance_uid: _boxes(one.masking)
+        for one in instances
+        if one.disposition == "released" and one.masking is not None and one.masking.was_searched
+    }
+    try:
+        for one in previews(folder):
+            if shown.get(one.name) != one.boxes:
+                (folder / f"{one.name}.json").unlink()
+                (folder / f"{one.name}.png").unlink(missing_ok=True)
+    except OSError as error:
+        raise Transient(f"a preview cannot be removed ({error.strerror}): mend that and try again") from None
 
 
 def previews(folder: Path) -> list[Preview]:
@@ -124,6 +149,10 @@ def _read(path: Path) -> Preview | None:
         raise Permanent(
             f"the record {path.name} of a preview cannot be read: de-identify the study again"
         ) from None
+
+
+def _boxes(masking: Masking) -> tuple[Rectangle, ...]:
+    return tuple(sorted({(b.left, b.top, b.width, b.height) for b in masking.boxes}))
 
 
 def _write(folder: Path, one: Preview) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from fiona_dagster.adapters.durable import write_durably
 from fiona_dagster.adapters.projects_file import keys_twice
 from fiona_dagster.domain.errors import ConfigurationError, Transient
-from fiona_dagster.domain.pixels.templates import Template, templates_and_problems
+from fiona_dagster.domain.pixels.templates import Template, parse_templates, templates_and_problems
 
 
 def load_templates(path: Path) -> tuple[Template, ...]:
@@ -65,6 +65,16 @@ def as_yaml(template: Template) -> str:
     )
 
 
+def _names(text: str) -> list[str]:
+    """Names of the templates in a text; none where it cannot be understood."""
+    import yaml
+
+    try:
+        return [one.name for one in parse_templates(yaml.safe_load(text), "")]
+    except (yaml.YAMLError, ConfigurationError):
+        return []
+
+
 def add_template(path: Path, template: Template) -> None:
     """Put a template before all others, so that it is the one that counts; comments of the file stay.
 
@@ -77,9 +87,15 @@ def add_template(path: Path, template: Template) -> None:
         raise ConfigurationError(
             f"has a template {template.name}", place=str(path), remedy="take it out, or give another name"
         )
-    text = path.read_text(encoding="utf-8") if known else ""
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = as_yaml(template) + before
+    if _names(text) != [template.name, *(one.name for one in known)]:
+        raise ConfigurationError(
+            "is written in a way that nothing can be put before", place=str(path),
+            remedy="call it without --add, and put what it prints there by hand",
+        )  # fmt: skip
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        write_durably(path, (as_yaml(template) + text).encode())
+        write_durably(path, text.encode())
     except OSError as error:
         raise Transient(f"{path} cannot be written ({error.strerror}): mend that and try again") from None

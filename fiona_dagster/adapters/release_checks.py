@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fiona_dagster.adapters.dicom_copies import PixelValue
     from fiona_dagster.adapters.dicom_files import InstanceFile
     from fiona_dagster.adapters.pixel_gate import PixelGate
+    from fiona_dagster.adapters.pixel_segments import PixelSearch
     from fiona_dagster.domain.deid.elements import DataSet
     from fiona_dagster.domain.deid.free_text import FreeText
     from fiona_dagster.domain.deid.originals import OriginalValues
@@ -153,27 +154,33 @@ class ReleaseReader:
             self.findings.examined[name] += len(pairs)
         sums: dict[str, str] = {}
         for instance, original in pairs:
-            if done is not None:
-                done()
             try:
                 file = (read or self._read_copy)(instance)
             except Permanent:
                 self.findings.add("still_readable", instance.path)
                 self.findings.add("conservation", instance.path)
-                continue
-            self._check_identity(file, instance, original)
-            if read is None:
-                sums[instance.path] = self._check_bytes(file, instance, original)
-                if instance.masking is not None and instance.masking.was_searched:
-                    for problem in self._pixel_gate.problems(file.path, instance.masking):
-                        self.findings.add("no_removed_value_left", problem)
-                for problem in pixel_search.problems(file):
-                    self.findings.add("no_removed_value_left", problem)
-            uids = self._check_elements(file, search, allowed if moved else None)
-            wanted = {self.map_uid(uid, _REFERENCED_SOP_INSTANCE_UID) for uid in original.references & known}
-            for _ in wanted - uids:
-                self.findings.add("references_resolve", instance.path)
+            else:
+                self._check_identity(file, instance, original)
+                if read is None:
+                    sums[instance.path] = self._check_bytes(file, instance, original)
+                    self._check_pixels(file, instance, pixel_search)
+                uids = self._check_elements(file, search, allowed if moved else None)
+                referenced = original.references & known
+                wanted = {self.map_uid(uid, _REFERENCED_SOP_INSTANCE_UID) for uid in referenced}
+                for _ in wanted - uids:
+                    self.findings.add("references_resolve", instance.path)
+            if done is not None:
+                done()
         return sums
+
+    def _check_pixels(
+        self, file: InstanceFile, instance: DeidentifiedInstance, pixel_search: PixelSearch
+    ) -> None:
+        if instance.masking is not None and instance.masking.was_searched:
+            for problem in self._pixel_gate.problems(file.path, instance.masking):
+                self.findings.add("no_removed_value_left", problem)
+        for problem in pixel_search.problems(file):
+            self.findings.add("no_removed_value_left", problem)
 
     def _read_copy(self, instance: DeidentifiedInstance) -> InstanceFile:
         return read_instance(self.request.folder / instance.path, self._like_copies)

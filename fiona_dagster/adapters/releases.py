@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from fiona_dagster.adapters.dicom_files import file_digest, quiet_pydicom
 from fiona_dagster.adapters.durable import sync_tree
-from fiona_dagster.adapters.parallel import cores, run_parts, split
+from fiona_dagster.adapters.parallel import LEAST, LEAST_TO_READ, cores, run_parts, split
 from fiona_dagster.adapters.release_parts import (
     Progress,
     Task,
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from fiona_dagster.domain.verification import QuarantinedStudy, VerifiedStudy
 
 __all__ = ["ReleaseRequest", "SourceInstance", "deidentify_study", "recall_release", "verify_release"]
+UNREAD = "its pixels would be read, and masked"
+"""What begins the reason of an image that was tried without a file: whether it would be released, reading tells."""
 
 
 def deidentify_study(
@@ -83,6 +85,11 @@ def deidentify_study(
             parts = [(task, part, reasons) for part in split(len(sources), workers or cores())]
             treated = [one for part in run_parts(deidentify_part, parts, report) for one in part]
     results = [one.instance for one in treated]
+    if write is not None:
+        results = [
+            replace(one.instance, reason=f"{UNREAD}: {one.suspicion}") if one.suspicion else one.instance
+            for one in treated
+        ]
     several = _several_patients([one.patient for one in treated])
     if write is None and any(one.suspicion for one in treated):
         from fiona_dagster.adapters.pixel_masking import mask_suspected
@@ -96,6 +103,10 @@ def deidentify_study(
         elif result.study_instance_uid not in {"", study}:
             results[index] = not_released(source, "held", "the instance belongs to another study")
     study = next((one.study_instance_uid for one in results if one.study_instance_uid), "")
+    if review is not None and review.is_dir():
+        from fiona_dagster.adapters.pixel_review import forget_others
+
+        forget_others(review, results)
     if write is None:
         _settle(request.folder, {one.path for one in results if one.disposition == "released"})
     return DeidentifiedStudy(study, tuple(results), profile.name, method_digest(profile, request.project))
@@ -211,8 +222,11 @@ def verify_release(
             if original is not None and index in copies
         ]
         bare = replace(task, sources=())
+        read = sum(one.masking is not None and one.masking.was_searched for one, _ in pairs)
+        least = max(1, min(LEAST, len(pairs) * LEAST_TO_READ // read)) if read else 0
         checks = [
-            (bare, [pairs[i] for i in part], values, known) for part in split(len(pairs), workers or cores())
+            (bare, [pairs[i] for i in part], values, known)
+            for part in split(len(pairs), workers or cores(), least)
         ]
         sums: dict[str, str] = {}
         for part_sums, found in run_parts(check_part, checks, report):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
     from fiona_dagster.adapters.keyring import Keyring
     from fiona_dagster.adapters.signing import SigningKey
@@ -69,7 +71,7 @@ def _project(name: str, settings: Settings, ledger_url: str) -> Project:
     from fiona_dagster.adapters.configuration import project_catalogue, registry
     from fiona_dagster.adapters.ledger import Ledger
     from fiona_dagster.domain.errors import ConfigurationError
-    from fiona_dagster.domain.project import PROJECT_NAME, Project
+    from fiona_dagster.domain.project import PROJECT_NAME
 
     if not PROJECT_NAME.fullmatch(name):
         raise ConfigurationError(
@@ -78,7 +80,7 @@ def _project(name: str, settings: Settings, ledger_url: str) -> Project:
             remedy="use 5 to 20 letters, digits, '_' or '-', beginning with a letter or digit",
         )
     if not settings.layout.config.is_dir():
-        return Project(name=name)
+        return _with_defaults(name, settings)
     catalogue = project_catalogue(settings, Ledger(ledger_url), registry(settings))
     project = catalogue.projects.get(name)
     if project is None and catalogue.problems:  # its rules may be among those that cannot be read
@@ -97,4 +99,13 @@ def _project(name: str, settings: Settings, ledger_url: str) -> Project:
             place="--project",
             remedy="activate it (project_active), or take another",
         )
-    return project or Project(name=name)
+    return project or _with_defaults(name, settings)
+
+
+def _with_defaults(name: str, settings: Settings) -> Project:
+    from fiona_dagster.domain.project import Project
+
+    click.echo(
+        f"fiona: no project is configured below {settings.layout.config}: {name} has the defaults", err=True
+    )
+    return Project(name=name)

@@ -16,7 +16,7 @@ from fiona_dagster.cli.chosen_project import destroyed_at, project_and_keys, pro
 from fiona_dagster.cli.map_file import Row, check_places, staging_beside, write_map, writing
 from fiona_dagster.cli.overlap import refuse_overlap
 from fiona_dagster.cli.profile import from_file
-from fiona_dagster.cli.source_studies import one_patients_studies
+from fiona_dagster.cli.source_studies import one_patients_studies, with_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,6 +101,7 @@ def deidentify(
     key = keyring.project_key(project_name)
     new_uid = uid_map(project, key, retained=Option.RETAIN_UIDS in profile.options)
     studies, others = one_patients_studies(source)
+    studies = with_classes(studies, config_file)
     rows = [Row(path, instance) for path, instance in others]
     checks: dict[str, tuple[Check, ...]] = {}
     with writing("OUT"), staging_beside(target) as staging:
@@ -138,7 +139,7 @@ def _dry_run(
     project = project_without_ledger(project_name, config_file)
     if profile_file is not None:
         project = replace(project, profile=from_file(profile_file))
-    run = dry_run(source, project, participant, event)
+    run = dry_run(source, project, participant, event, config_file)
     if map_file is not None:
         write_map(
             map_file, [Row(path, replace(one, path="", sop_instance_uid="")) for path, one in run.files]
@@ -146,7 +147,7 @@ def _dry_run(
     if json_file is not None:
         write_json(json_file, as_json(run))
     show(run)
-    if run.counts["held"] or run.counts["failed"]:
+    if not run.is_sound:
         raise SystemExit(1)
 
 
@@ -258,7 +259,7 @@ def _summary(
     from fiona_dagster.domain.pixels.masks import masked_images
 
     counts = Counter(row.instance.disposition for row in rows)
-    pixels = masked_images(row.instance.masking for row in rows) if project.pixels.masks_any else {}
+    pixels = masked_images(row.instance.masking for row in rows) if project.pixels.described() else {}
     return {
         "project": project.name,
         "participant": participant,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fiona_dagster.cli.source_studies import one_patients_studies
+from fiona_dagster.cli.source_studies import one_patients_studies, with_classes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,11 +37,23 @@ class DryRun:
     problems: Counter[tuple[str, str]]
 
     @property
+    def is_sound(self) -> bool:
+        """Whether nothing would be held or fail, of what can be told without reading pixels."""
+        from fiona_dagster.adapters.releases import UNREAD
+
+        return not any(
+            one.disposition in {"held", "failed"} and not one.reason.startswith(UNREAD)
+            for _, one in self.files
+        )
+
+    @property
     def counts(self) -> Counter[str]:
         return Counter(one.disposition for _, one in self.files)
 
 
-def dry_run(source: Path, project: Project, participant: str, event: str) -> DryRun:
+def dry_run(
+    source: Path, project: Project, participant: str, event: str, config_file: Path | None = None
+) -> DryRun:
     """Try every study below `source` in memory, under a key that is forgotten.
 
     Raises:
@@ -56,6 +68,7 @@ def dry_run(source: Path, project: Project, participant: str, event: str) -> Dry
 
     key = secrets.token_bytes(KEY_BYTES)
     studies, files = one_patients_studies(source)
+    studies = with_classes(studies, config_file)
     comparison, tally = Comparison((project.profile,), project.date_mode), Tally()
     problems: Counter[tuple[str, str]] = Counter()
     with Progress(console=Console(stderr=True), transient=True) as bar:

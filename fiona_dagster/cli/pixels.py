@@ -117,7 +117,7 @@ def propose(
 @pixels.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def check(file: Path) -> None:
-    """Check a file of templates, and say everything that is wrong. Exit status 1 where something is."""
+    """Check a file of templates, and say the first mistake of each. Exit status 1 where there is one."""
     from fiona_dagster.adapters.pixel_templates import read_templates
 
     found, problems = read_templates(file)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fiona_dagster.domain.deidentification import DeidentifiedInstance, SourceInstance
+    from fiona_dagster.domain.rules.ruleset import RuleSet
 
 Others = list[tuple[Path, "DeidentifiedInstance"]]
 """Files that are no instances, with what becomes of them."""
@@ -66,6 +68,47 @@ def studies_below(
         uid = first_text(file.dataset, SOP_INSTANCE_UID)
         by_study[study].append(SourceInstance(path, None, uid))
     return list(by_study.values()), others
+
+
+def with_classes(studies: list[list[SourceInstance]], config_file: Path | None) -> list[list[SourceInstance]]:
+    """The same, where the site's rules class a series as one whose pixels are looked at (FIONA's CHECKBURNEDINFO).
+
+    Raises:
+        ConfigurationError: the site's classifyRules.json cannot be understood.
+    """
+    from fiona_dagster.adapters.configuration import classification_rules
+    from fiona_dagster.domain.pixels.suspicion import CHECK_BURNED_IN_INFO
+    from fiona_dagster.settings import load_settings
+
+    rules = classification_rules(load_settings(config_file))
+    if CHECK_BURNED_IN_INFO not in rules.types:
+        return studies
+    return [_classed(sources, rules) for sources in studies]
+
+
+def _classed(sources: list[SourceInstance], rules: RuleSet) -> list[SourceInstance]:
+    from dataclasses import replace
+
+    from fiona_dagster.adapters.classification import readable
+    from fiona_dagster.adapters.dicom_headers import series_instance_uid
+    from fiona_dagster.domain.classification import classified_series, classify_series
+    from fiona_dagster.domain.errors import FionaError
+    from fiona_dagster.domain.pixels.suspicion import classified_reason
+    from fiona_dagster.domain.reception import Peer
+
+    of_series: defaultdict[str, list[int]] = defaultdict(list)
+    for position, one in enumerate(sources):
+        with suppress(FionaError):  # what has no series belongs to no class
+            of_series[series_instance_uid(one.path)].append(position)
+    result = sources.copy()
+    for positions in of_series.values():
+        with suppress(ValueError):  # nothing of the series can be read
+            images = readable([sources[position].path for position in positions], rules)
+            found = classified_series(classify_series(rules, images, Peer("", "", "")))
+            reason = classified_reason(found.types, found.series_description)
+            for position in positions:
+                result[position] = replace(sources[position], classified=reason)
+    return result
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fiona_dagster.adapters.package_statement import Statement
     from fiona_dagster.adapters.proofs import Proof
@@ -120,8 +120,22 @@ def _shown(proof: Proof) -> dict[str, Any]:
         **{name: content.get(name) for name in named},
         "method_digest": method.get("digest") if isinstance(method, dict) else None,
         "profile": method.get("profile") if isinstance(method, dict) else None,
+        "pixels": _pixels(content),
         "conformance": conformance,
         "accepted": content.get("accepted", []),
+    }
+
+
+def _pixels(content: Mapping[str, Any]) -> dict[str, int]:
+    """Of how many images the proof says that pixels were searched for text, masked, or kept because the project has
+    them excluded."""
+    listed = content.get("instances")
+    told = [one.get("pixels") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    found = [one for one in told if isinstance(one, dict)]
+    return {
+        "searched": sum(not one.get("excluded_by") for one in found),
+        "masked": sum(bool(one.get("boxes") or one.get("overlay_cleared")) for one in found),
+        "excluded": sum(bool(one.get("excluded_by")) for one in found),
     }
 
 

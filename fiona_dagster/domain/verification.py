@@ -207,7 +207,11 @@ def written_values(profile: Profile, request: ReleaseRequest) -> set[str]:
         DUMMY_TEXT,
         *DERIVATIONS,
     }
-    return written | set(DUMMIES.values()) | set(_texts(method_elements(profile, request.project)))
+    return (
+        written
+        | set(DUMMIES.values())
+        | set(_texts(method_elements(profile, request.project, searched=True)))
+    )
 
 
 def _texts(elements: Iterable[Element]) -> Iterable[str]:

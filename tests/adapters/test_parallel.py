@@ -69,6 +69,7 @@ def hangs(folder: Path) -> Callable[[str], str]:
     def treat(item: str) -> str:
         with ended_after(60.0 if item == "fine" else 0.1):
             if item == "hang":
+                (folder / str(os.getpid())).touch()
                 signal.sigwait(set())  # for ever, and deaf to Python
         return item
 
@@ -80,6 +81,7 @@ def test_what_does_not_come_back_in_time_costs_its_process_and_no_other_item(tmp
     made = run_each(hangs, (tmp_path,), ["fine", "hang", "fine"], 1, lambda: told.append(1))
     assert made == ["fine", None, "fine"]
     assert len(told) == 3
+    assert len(list(tmp_path.iterdir())) == 1, "it would hang again"
 
 
 def test_a_process_that_nobody_gave_up_is_never_ended() -> None:

@@ -364,6 +364,9 @@ def test_what_was_read_and_left_as_it_is_is_sampled_too(tmp_path: Path, play: Pl
     given = sources(tmp_path / "in", image())
     made(given, tmp_path)
     assert [one.boxes for one in previews(tmp_path / "review")] == [()]
+    made(given, tmp_path, replace(MASKS, exclusions=(Exclusion(0x00204000, "PLANTED"),)))
+    assert previews(tmp_path / "review") == [], "it would show a copy that is not there any more"
+    assert list((tmp_path / "review").iterdir()) == []
     made(given, tmp_path / "none", replace(MASKS, reviewed_percent=0))
     assert previews(tmp_path / "none" / "review") == []
 

@@ -296,3 +296,20 @@ def test_copies_that_were_not_verified_go_where_the_command_is_ended(tmp_path: P
     assert ended.value.code == 128 + signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_series_that_the_sites_rules_class_are_held_as_the_gateway_holds_them(
+    folder: Path, tmp_path: Path
+) -> None:
+    rule = {"tag": ["0x08", "0x103e"], "value": "^Screen"}
+    (tmp_path / "rules.json").write_text(json.dumps([{"type": "CHECKBURNEDINFO", "rules": [rule]}]))
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"DATADIR": str(tmp_path), "CLASSIFYRULES": str(tmp_path / "rules.json")}))
+    screen = ct_instance(7)
+    screen.SeriesDescription, screen.SeriesInstanceUID = "Screen 1", "1.2.3.99"
+    saved(screen, folder / "screen.dcm")
+    result = run(folder, "--config", str(config))
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["reasons"] == {
+        "pixels may carry burned-in text: classified as CHECKBURNEDINFO": 1
+    }

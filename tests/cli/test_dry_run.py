@@ -133,7 +133,7 @@ def test_two_runs_say_the_same(folder: Path) -> None:
 def test_what_would_be_held_is_told_by_number_and_reason(folder: Path) -> None:
     (folder / "b.dcm").write_bytes(b"\0" * 128 + b"DICM")
     burned = ct_instance(3)
-    burned.BurnedInAnnotation = "YES"
+    burned.BurnedInAnnotation, burned.SeriesInstanceUID = "YES", "1.2.3.99"
     saved(burned, folder / "c.dcm")
     map_file = folder.parent / "map.csv"
     result, report = reported(folder, "--map", str(map_file))
@@ -145,6 +145,12 @@ def test_what_would_be_held_is_told_by_number_and_reason(folder: Path) -> None:
         "disposition": "held",
         "reason": "pixels may carry burned-in text: BurnedInAnnotation is YES",
     }
+    burned.SeriesInstanceUID = ct_instance(1).SeriesInstanceUID
+    saved(burned, folder / "c.dcm")
+    beside = reported(folder)[1]["instances"]
+    assert beside[0]["reason"].endswith("classified as CHECKBURNEDINFO"), (
+        "as the site's rules class its series"
+    )
     lines = map_file.read_text().splitlines()
     assert lines[4].startswith(f"{folder / 'c.dcm'},,")
     assert lines[1].endswith(",,released,")
@@ -187,3 +193,18 @@ def test_it_says_that_a_projects_keys_were_destroyed(tmp_path: Path) -> None:
     Keyring(ring, {}).destroy("STUDY_A")
     assert destroyed_at("STUDY_A", None, ring)
     assert destroyed_at("STUDY_B", None, ring) == ""
+
+
+def test_what_would_be_read_and_masked_is_no_failure(folder: Path, datadir: Path) -> None:
+    (datadir / "config").mkdir(parents=True)
+    (datadir / "config" / "projects.yaml").write_text(
+        "projects:\n- {project_name: STUDY_A, deid_pixel_mode: 2}\n"
+    )
+    burned = ct_instance(3)
+    burned.BurnedInAnnotation, burned.SeriesInstanceUID = "YES", "1.2.3.99"
+    saved(burned, folder / "c.dcm")
+    result, report = reported(folder)
+    assert result.exit_code == 0, result.output
+    assert report["instances"][2]["reason"].startswith(
+        "its pixels would be read, and masked: pixels may carry"
+    )

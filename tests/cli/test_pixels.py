@@ -109,3 +109,17 @@ def test_what_is_not_there_or_no_rectangle_is_refused(study: str) -> None:
         assert (
             CliRunner().invoke(command.pixels, ["propose", study, "1", "--name", "n", *wrong]).exit_code == 2
         )
+
+
+def test_a_template_is_added_only_where_the_file_stays_what_it_was(study: str, tmp_path: Path) -> None:
+    file = tmp_path / "config" / "pixel-templates.yaml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("# of our ultrasound scanners\n")
+    arguments = ("propose", study, "1", "--mask", "5,6,7,8", "--add", "--name")
+    run(*arguments, "a")
+    assert file.read_text().endswith("# of our ultrasound scanners\n")
+    before = f"---\n{file.read_text()}"
+    file.write_text(before)
+    with pytest.raises(ConfigurationError, match="nothing can be put before"):
+        run(*arguments, "b")
+    assert file.read_text() == before

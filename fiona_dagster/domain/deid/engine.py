@@ -78,14 +78,21 @@ class Deidentifier:
         request: ReleaseRequest,
         key: bytes,
         originals: Originals = OriginalValues,
+        *,
+        searched: bool = False,
     ) -> None:
-        """Raises ConfigurationError where a name does not fit or the UID root is unusable."""
+        """`searched`: the pixels of what it cleans are searched for text, and it may say so.
+
+        Raises:
+            ConfigurationError: a name does not fit, or the UID root is unusable.
+        """
         check_request(request)
         self.profile, self.request, self._key = profile, request, key
         self.actions = ChosenActions(profile, request, key, originals)
         self._keeps_private = Option.RETAIN_SAFE_PRIVATE in profile.options
         self._method = {
-            keeps: method_elements(profile, request.project, keeps_pixels=keeps) for keeps in (False, True)
+            keeps: method_elements(profile, request.project, searched=searched, keeps_pixels=keeps)
+            for keeps in (False, True)
         }
         self._roots: dict[tuple[str, Sequence[str], Syntax, bool], Plan] = {}
         self._own: dict[tuple[str, str, bool, Syntax, bool], dict[int, bytes]] = {}

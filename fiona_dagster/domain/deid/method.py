@@ -62,7 +62,7 @@ def method_digest(profile: Profile, project: Project) -> str:
         "uid_root": project.uid_root,
         "uid_scheme": project.uid_scheme,
         "pixel_mode": project.pixel_mode,
-        **(_masking(project) if project.pixels.masks_any else {}),
+        **_masking(project),
         "release_raw_data": project.release_raw_data,
         "written": [project.project_in_institution_name, project.event_in_referring_physician],
         "pixels_are_clean": project.pixels_are_clean,
@@ -73,19 +73,24 @@ def method_digest(profile: Profile, project: Project) -> str:
 
 
 def _masking(project: Project) -> dict[str, object]:
-    return {"pixels": project.pixels.described(), "masking": masking_digest()}
+    described = project.pixels.described()
+    pixels: dict[str, object] = {"pixels": described} if described else {}
+    return {**pixels, "masking": masking_digest()} if project.pixels.masks_any else pixels
 
 
-def method_elements(profile: Profile, project: Project, *, keeps_pixels: bool = False) -> list[Element]:
+def method_elements(
+    profile: Profile, project: Project, *, searched: bool = False, keeps_pixels: bool = False
+) -> list[Element]:
     """(0012,0062), (0012,0063), (0012,0064) and (0028,0303), as PS3.15 E.1.1 asks.
 
-    An image that keeps its pixels, because the project excludes it, does not claim that they were cleaned.
+    Where a project has pixels masked, only images whose pixels were `searched` claim that they were cleaned; one that
+    keeps its pixels, because the project excludes it, never does.
     """
     name = profile.name.replace("\\", " ")[:40]
     codes = [_BASIC]
     if project.date_mode in _DATES:
         codes.append(_DATES[project.date_mode])
-    applied = _applied(profile, project) - ({Option.CLEAN_PIXEL_DATA} if keeps_pixels else set())
+    applied = _applied(profile, project, searched=searched, keeps_pixels=keeps_pixels)
     codes += sorted(OPTION_CODES[option] for option in applied)
     return [
         text_element(0x00120062, "CS", "YES"),
@@ -99,12 +104,15 @@ def method_elements(profile: Profile, project: Project, *, keeps_pixels: bool = 
     ]
 
 
-def _applied(profile: Profile, project: Project) -> frozenset[Option]:
-    """The options that copies may claim: pixels are cleaned, or what would need it is held, unless a project vouches
-    for them."""
-    if project.pixels_are_clean:
+def _applied(profile: Profile, project: Project, *, searched: bool, keeps_pixels: bool) -> frozenset[Option]:
+    """The options that a copy may claim. Where nothing is masked, what would need Clean Pixel Data is held."""
+    if project.pixels_are_clean or keeps_pixels:
         return profile.options - {Option.CLEAN_PIXEL_DATA}
-    return profile.options | {Option.CLEAN_PIXEL_DATA} if project.pixels.masks_any else profile.options
+    if not project.pixels.masks_any:
+        return profile.options
+    if searched:
+        return profile.options | {Option.CLEAN_PIXEL_DATA}
+    return profile.options - {Option.CLEAN_PIXEL_DATA}
 
 
 def _code_item(value: str, meaning: str) -> list[Element]:

@@ -170,12 +170,13 @@ def _method(study: VerifiedStudy, project: Project, profile: Profile) -> dict[st
 
 def _about_masking(policy: PixelPolicy) -> dict[str, Any]:
     """What a project wants masked, without its words and patterns, which the method digest covers."""
+    exclusions = [keyword_of(one.tag) for one in policy.exclusions]
     if not policy.masks_any:
-        return {}
+        return {"exclusions": exclusions} if exclusions else {}
     return {
         "mask": policy.mask,
         "allowed_words": len(policy.allowed),
-        "exclusions": [keyword_of(one.tag) for one in policy.exclusions],
+        "exclusions": exclusions,
         "templates": len(policy.templates),
     }
 

@@ -24,6 +24,7 @@ _MODES: dict[str, PixelMode] = {
     "0": "off", "1": "secondary_and_ultrasound", "2": "all", "3": "hold",
 }  # fmt: skip
 _KINDS: dict[str, MaskKind] = {"0": "all", "1": "identifiers"}
+_EXCLUSION_FIELDS = ("rewrite_ex_tag", "rewrite_ex_reg")
 _EXCLUSION_TAGS = {"1": 0x00204000, "2": 0x0008103E}
 """ImageComments, SeriesDescription."""
 _ULTRASOUND = frozenset({"US", "IVUS"})
@@ -65,13 +66,14 @@ class PixelPolicy:
         return self.mode == "secondary_and_ultrasound" and wanted
 
     def described(self) -> dict[str, Any]:
-        """All that decides about pixels, for the method digest; nothing where no pixel is masked."""
+        """All that decides about pixels, for the method digest: where no pixel is masked, what is not held for them."""
+        exclusions = [[f"{one.tag:08x}", one.pattern] for one in self.exclusions]
         if not self.masks_any:
-            return {}
+            return {"exclusions": exclusions} if exclusions else {}
         return {
             "mask": self.mask,
             "allowed": sorted(self.allowed),
-            "exclusions": [[f"{one.tag:08x}", one.pattern] for one in self.exclusions],
+            "exclusions": exclusions,
             "templates": [one.described() for one in self.templates],
         }
 
@@ -132,6 +134,12 @@ def _exclusions(asked: object, name: str, place: str) -> list[Exclusion]:
         )
     found = []
     for one in asked:
+        unknown = [key for key in one if key.startswith("rewrite_ex") and key not in _EXCLUSION_FIELDS]
+        if unknown:
+            raise ConfigurationError(
+                f"{EXCLUSIONS} of {name} has a field {unknown[0]}", place=place,
+                remedy=f"its fields are {', '.join(_EXCLUSION_FIELDS)}",
+            )  # fmt: skip
         tag, pattern = str(one.get("rewrite_ex_tag") or ""), str(one.get("rewrite_ex_reg") or "")
         if tag not in _EXCLUSION_TAGS or not pattern:
             raise ConfigurationError(

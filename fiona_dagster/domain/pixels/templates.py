@@ -99,7 +99,7 @@ def parse_templates(content: object, place: str, lines: Sequence[int] = ()) -> t
 def templates_and_problems(
     content: object, place: str, lines: Sequence[int] = ()
 ) -> tuple[tuple[Template, ...], list[ConfigurationError]]:
-    """The same with everything that cannot be understood, for who mends the file."""
+    """The same with the first mistake of each template, for who mends the file."""
     if content is None:
         return (), []
     if not isinstance(content, list):
@@ -115,7 +115,8 @@ def templates_and_problems(
             continue
         if template.name in found:
             problem = f"{template.name} stands there twice"
-            problems.append(ConfigurationError(problem, place=place, remedy="give each its own name"))
+            where = f"{place}{line}, template {number}"
+            problems.append(ConfigurationError(problem, place=where, remedy="give each its own name"))
         found.setdefault(template.name, template)
     return tuple(found.values()), problems
 
@@ -190,6 +191,11 @@ def _condition(key: object, value: object, place: str) -> tuple[str, str]:
         raise ConfigurationError(
             f"asks for '{key}'", place=place, remedy=f"attributes are: {', '.join(ATTRIBUTES)}"
         )
+    if not isinstance(value, (str, int)) or isinstance(value, bool) or value == "":
+        raise ConfigurationError(
+            f"{key} is neither a text nor a number", place=place,
+            remedy="write a regular expression, such as 'US|IVUS', in quotation marks",
+        )  # fmt: skip
     pattern = str(value)
     try:
         re.compile(pattern)

@@ -12,7 +12,7 @@ from fiona_dagster.domain.deid.method import OPTION_CODES, method_digest, method
 from fiona_dagster.domain.deid.named_profiles import fiona_profile
 from fiona_dagster.domain.deid.profile import Profile
 from fiona_dagster.domain.deidentification import ReleaseRequest
-from fiona_dagster.domain.pixels.policy import PixelPolicy
+from fiona_dagster.domain.pixels.policy import Exclusion, PixelMode, PixelPolicy
 from fiona_dagster.domain.project import Project
 
 PROFILE, PROJECT = Profile(), Project(name="STUDY_A")
@@ -64,8 +64,9 @@ def test_the_digest_does_not_depend_on_the_order_in_which_things_were_written() 
     assert method_digest(one, PROJECT) == method_digest(other, PROJECT)
 
 
-def codes(profile: Profile, project: Project = PROJECT) -> list[str]:
-    sequence = next(one for one in method_elements(profile, project) if one.tag == 0x00120064)
+def codes(profile: Profile, project: Project = PROJECT, *, searched: bool = False) -> list[str]:
+    elements = method_elements(profile, project, searched=searched)
+    sequence = next(one for one in elements if one.tag == 0x00120064)
     assert isinstance(sequence, Element)
     return [bytes(item[0].value).decode().strip() for item in sequence.value]  # type: ignore[index, arg-type]
 
@@ -87,3 +88,16 @@ def test_a_copy_claims_clean_pixels_where_doubtful_ones_are_held_and_not_where_a
     pixels = Profile(options=frozenset({Option.CLEAN_PIXEL_DATA, Option.CLEAN_RECOGNIZABLE_VISUAL_FEATURES}))
     assert codes(pixels) == ["113100", "113107", "113101", "113102"]
     assert codes(pixels, replace(PROJECT, pixels_are_clean=True)) == ["113100", "113107", "113102"]
+
+
+@pytest.mark.parametrize("mode", ["all", "secondary_and_ultrasound"])
+def test_where_pixels_are_masked_only_images_that_were_searched_claim_clean_ones(mode: PixelMode) -> None:
+    masks = replace(PROJECT, pixels=PixelPolicy(mode=mode))
+    for profile in (PROFILE, Profile(options=frozenset({Option.CLEAN_PIXEL_DATA}))):
+        assert codes(profile, masks, searched=True) == ["113100", "113107", "113101"]
+        assert codes(profile, masks) == ["113100", "113107"]
+
+
+def test_what_is_excluded_from_holding_and_masking_decides_about_copies() -> None:
+    excluded = PixelPolicy(exclusions=(Exclusion(0x0008103E, "phantom"),))
+    assert method_digest(PROFILE, replace(PROJECT, pixels=excluded)) != method_digest(PROFILE, PROJECT)
