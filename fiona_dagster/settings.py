@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from fiona_dagster.domain.configuration_values import (
     flag_of,
     number_of,
     object_of,
+    refuse_misspelt_sections,
     unknown_keys,
 )
 from fiona_dagster.domain.delivery_settings import DeliverySettings, delivery_settings
@@ -186,6 +188,7 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
         ConfigurationError: a value that cannot be understood, with its place.
     """
     datadir = Path(content.get("DATADIR") or environment.get("FIONA_DATADIR") or "/data").absolute()
+    refuse_misspelt_sections(content, SITE_KEYS | OUR_KEYS | FIONAS_KEYS, place=place)
     warnings = unknown_keys(content, SITE_KEYS | OUR_KEYS | FIONAS_KEYS, place=place)
     default = site_from(DEFAULT_SITE, content, datadir=datadir, place=place)
     sites = [default]
@@ -194,6 +197,7 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
         if name != DEFAULT_SITE:
             values, where = object_of(named, name, place=f"{place}: SITES"), f"{place}: SITES.{name}"
             further = Path(f"{datadir}{name}")
+            refuse_misspelt_sections(values, SITE_KEYS | FIONAS_KEYS, place=where)
             sites.append(site_from(name, values, datadir=further, place=where))
             warnings += unknown_keys(values, SITE_KEYS | FIONAS_KEYS, place=where)
     refuse_shared_doors(sites, place)
@@ -244,7 +248,7 @@ def settings_from(content: Mapping[str, Any], *, place: str, environment: Mappin
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=partial(_once, str(path)))
     except OSError as error:
         raise ConfigurationError(
             f"cannot be read ({error.strerror})", place=str(path), remedy="check the path"
@@ -258,6 +262,20 @@ def _read(path: Path) -> dict[str, Any]:
             "is not a JSON object", place=str(path), remedy="begin with { and name the keys"
         )
     return content
+
+
+def _once(place: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, where each key stands once: the last would count, without a word."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ConfigurationError(
+                f"'{key}' stands there twice in one object",
+                place=place,
+                remedy="take out the one or the other",
+            )
+        found[key] = value
+    return found
 
 
 def _redcap(values: Mapping[str, Any], place: str) -> RedcapSettings:

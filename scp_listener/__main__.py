@@ -16,6 +16,7 @@ if __name__ == "__main__":
     from scp_listener import slim  # noqa: F401  before anything that imports pydicom
 
 from fiona_dagster.domain.errors import ConfigurationError, FionaError
+from fiona_dagster.domain.receiver import ReceiverSettings
 from fiona_dagster.domain.reception import is_enabled
 from fiona_dagster.settings import Site, load_settings, standalone_site
 from scp_listener import log
@@ -93,6 +94,8 @@ def _chosen(options: argparse.Namespace) -> tuple[Site, str]:
     """The site and the ledger's URL."""
     if options.site:
         settings = load_settings(options.config)
+        for warning in settings.warnings:
+            LOG.warning("%s", warning)
         site = settings.site(options.site)
         if options.port is not None:
             site = replace(site, port=options.port)
@@ -107,6 +110,14 @@ def _chosen(options: argparse.Namespace) -> tuple[Site, str]:
     )
     own = site.layout.config / "config.json"
     settings = load_settings(own if own.exists() else None)
+    if own.exists() and (
+        settings.default_site.receiver != ReceiverSettings() or settings.default_site.stow is not None
+    ):
+        raise ConfigurationError(
+            "it restricts its receiver, which --data-dir alone would leave open",
+            place=str(own),
+            remedy=f"run --site {settings.default_site.name} --config {own}",
+        )
     chosen = settings.environment.get("FIONA_LEDGER_URL") or (settings.ledger_url if own.exists() else "")
     return site, options.ledger or chosen or f"sqlite:///{site.layout.ledger}"
 

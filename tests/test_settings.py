@@ -16,10 +16,34 @@ def test_without_a_file_the_defaults_are_fionas() -> None:
     assert (site.port, site.ae_title, site.quiet_seconds, site.name) == (11112, "FIONA", 16.0, "ABCD")
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.7"])  # noqa: S104 — read, not bound
-def test_a_receiver_of_every_address_is_called_on_loopback(host: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "called"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("", "127.0.0.1"), ("10.0.0.7", "10.0.0.7")],  # noqa: S104 — read
+)
+def test_a_receiver_of_every_address_is_called_on_loopback(host: str, called: str) -> None:
     peer = read({"DICOMIP": host, "DICOMPORT": 104, "DICOMAETITLE": "OURS"}).default_site.peer
-    assert str(peer) == f"OURS@{host if host == '10.0.0.7' else '127.0.0.1'}:104"
+    assert str(peer) == f"OURS@{called}:104"
+
+
+@pytest.mark.parametrize("key", ["ACESS", "access", "LIMIT", "Tls", "STOWRS"])
+@pytest.mark.parametrize("of_site", [False, True])
+def test_a_misspelt_section_that_restricts_is_refused(key: str, of_site: bool) -> None:
+    values: dict[str, object] = {key: {}}
+    with pytest.raises(ConfigurationError, match=f"the key '{key}' is not known — write"):
+        read({"SITES": {"X": values}} if of_site else values)
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"ACCESS": {"called": ["A"]}, "ACCESS": {}}')
+    with pytest.raises(ConfigurationError, match="'ACCESS' stands there twice"):
+        load_settings(file, {})
+
+
+def test_both_doors_of_a_site_on_one_port_are_refused() -> None:
+    stow = {"port": 104, "ip": "127.0.0.1", "senders": [{"aetitle": "W", "token": "env:T"}]}
+    with pytest.raises(ConfigurationError, match="two doors of site ABCD have port 104"):
+        read({"DICOMIP": "127.0.0.1", "DICOMPORT": 104, "STOW": stow})
 
 
 def test_a_further_site_has_its_own_datadir_port_and_ae_title() -> None:

@@ -170,6 +170,7 @@ def access_from(values: Mapping[str, Any], *, place: str) -> AccessRules:
         where = f"{place}: callers[{number}]"
         refuse_unknown_keys(one, CALLER_KEYS, place=where)
         callers.append(_caller(one, where))
+    _refuse_blank(values, "called", place)
     if "callers" in values and not callers:
         raise ConfigurationError(
             "the list is empty: nobody could call",
@@ -181,6 +182,8 @@ def access_from(values: Mapping[str, Any], *, place: str) -> AccessRules:
 
 
 def _caller(values: Mapping[str, Any], place: str) -> Caller:
+    for key in ("services", "addresses", "certificate"):
+        _refuse_blank(values, key, place)
     services = texts_of(values, "services", place=place)
     for one in services:
         choice_of({"services": one}, "services", "", tuple(Service), place=place)
@@ -193,6 +196,14 @@ def _caller(values: Mapping[str, Any], place: str) -> Caller:
         tls=flag_of(values, "tls", place=place),
         certificate=str(values.get("certificate") or ""),
     )
+
+
+def _refuse_blank(values: Mapping[str, Any], key: str, place: str) -> None:
+    """An empty list would restrict nothing, and reads as if it permitted nothing."""
+    if key in values and values[key] in ([], "", None):
+        raise ConfigurationError(
+            "is empty", place=f"{place}: {key}", remedy="name something, or leave it out"
+        )
 
 
 def _network(text: str, place: str) -> Network:

@@ -27,6 +27,9 @@ FIONAS_KEYS = frozenset({
 REDCAP_KEYS = frozenset({"url", "tokens", "project_ids", "calls_per_minute", "ca_bundle"})
 PACS_KEYS = frozenset({"AETITLE", "IP", "PORT", "REJECTIONNOTES", "TLS", "ASSOCIATIONS", "CONFIRM"})
 
+RESTRICTING = ("ACCESS", "LIMITS", "TLS", "STOW")
+"""Sections of a site that close what would be open without them."""
+
 
 def number_of(
     values: Mapping[str, Any], key: str, default: float, *, place: str, most: float = math.inf
@@ -147,6 +150,22 @@ def unknown_keys(values: Mapping[str, Any], known: Collection[str], *, place: st
     return warnings
 
 
+def refuse_misspelt_sections(values: Mapping[str, Any], known: Collection[str], *, place: str) -> None:
+    """Where a section that restricts is misspelt, all of what it was meant to close would stand open.
+
+    Raises:
+        ConfigurationError: an unknown key resembles one of those sections.
+    """
+    for key in sorted(set(values) - set(known)):
+        near = difflib.get_close_matches(key.upper(), RESTRICTING, n=1)
+        if near:
+            raise ConfigurationError(
+                f"the key '{key}' is not known",
+                place=place,
+                remedy=f"write {near[0]}, or take it out: what it should restrict would be open",
+            )
+
+
 def refuse_unknown_keys(values: Mapping[str, Any], known: Collection[str], *, place: str) -> None:
     """For sections that restrict: what a key that nothing reads was meant to close would stand open.
 
@@ -155,5 +174,6 @@ def refuse_unknown_keys(values: Mapping[str, Any], known: Collection[str], *, pl
     """
     for unknown in unknown_keys(values, known, place=place):
         raise ConfigurationError(
-            unknown, remedy="mend it, or take it out: what it should restrict would be open"
+            unknown.replace(" and has no effect", ""),
+            remedy="mend it, or take it out: what it should restrict would be open",
         )

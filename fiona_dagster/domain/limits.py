@@ -53,6 +53,8 @@ def limits_from(values: Mapping[str, Any], *, place: str) -> Limits:
         default = one.default
         most = 100.0 if one.name == "disk_free_percent" else 2.0**62
         number = number_of(values, one.name, float(default), place=place, most=most)  # type: ignore[arg-type]
+        if isinstance(default, int) and number != int(number):
+            raise _unusable(one.name, place, "use a whole number")
         found[one.name] = int(number) if isinstance(default, int) else number
     limits = Limits(**found)
     if not _LEAST_PDU <= limits.pdu_bytes <= _LONGEST_PDU:

@@ -81,7 +81,7 @@ def shared_port(doors: Iterable[tuple[str, str, int]]) -> str:
     for site, host, port in doors:
         other = taken.get((host, port)) if port else None
         if other == site:
-            return f"site {site} has port {port} with and without TLS"
+            return f"two doors of site {site} have port {port}"
         if other:
             return f"sites {other} and {site} share port {port}"
         taken[host, port] = site

@@ -78,8 +78,8 @@ class Site:
     @property
     def peer(self) -> DicomPeer:
         """The receiver as this machine calls it: on loopback where it listens to every address."""
-        everywhere = self.host in ("0.0.0.0", "::", "")  # noqa: S104 — compared, not bound
-        return DicomPeer(self.ae_title, "127.0.0.1" if everywhere else self.host, self.port)
+        everywhere = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 — compared, not bound
+        return DicomPeer(self.ae_title, everywhere.get(self.host, self.host), self.port)
 
 
 def standalone_site(datadir: Path, *, host: str, port: int, ae_title: str) -> Site:
@@ -134,7 +134,9 @@ def refuse_shared_doors(sites: list[Site], place: str) -> None:
     Raises:
         ConfigurationError: there are such.
     """
-    problem = shared_port((site.name, site.host, port) for site in sites for port in site.ports)
+    doors = [(site.name, site.host, port) for site in sites for port in site.ports]
+    doors += [(site.name, site.stow.host, site.stow.port) for site in sites if site.stow is not None]
+    problem = shared_port(doors)
     if problem:
         raise ConfigurationError(problem, place=place, remedy="give each its own")
     for first in range(len(sites)):

@@ -145,6 +145,14 @@ TLS = {"certificate": "/c.pem", "key": "/k.pem"}
             {"ACCESS": {"callers": [{"aetitle": "A", "services": ["store"]}]}},
             "c: ACCESS: callers[1]: services",
         ),
+        ({"ACCESS": {"callers": [{"aetitle": "A", "services": []}]}}, "c: ACCESS: callers[1]: services"),
+        ({"ACCESS": {"callers": [{"aetitle": "A", "addresses": []}]}}, "c: ACCESS: callers[1]: addresses"),
+        (
+            {"ACCESS": {"callers": [{"aetitle": "A", "certificate": ""}]}},
+            "c: ACCESS: callers[1]: certificate",
+        ),
+        ({"ACCESS": {"called": []}}, "c: ACCESS: called"),
+        ({"LIMITS": {"associations_per_peer": 0.5}}, "c: LIMITS: associations_per_peer"),
         ({"ACCESS": {"callers": [{"aetitle": "A", "tls": "yes"}]}}, "c: ACCESS: callers[1]: tls"),
         ({"ACCESS": {"callers": [{"aetitle": "A", "tls": True}]}}, "c: ACCESS"),
         ({"ACCESS": {"callers": [{"aetitle": "A", "certificate": "a"}]}, "TLS": TLS}, "c: ACCESS"),
@@ -170,7 +178,7 @@ def test_what_cannot_be_understood_does_not_load_and_is_named(values: dict[str, 
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"ACCESS": {"caller": []}}, "c: ACCESS: the key 'caller' is not known .* did you mean callers"),
+        ({"ACCESS": {"caller": []}}, "c: ACCESS: the key 'caller' is not known, did you mean callers"),
         ({"LIMITS": {"asociations": 3}}, "c: LIMITS: the key 'asociations' .* did you mean associations"),
         ({"TLS": {**TLS, "ca": "/ca.pem"}}, "c: TLS: the key 'ca'"),
     ],
@@ -193,7 +201,7 @@ def test_a_client_ca_asks_for_certificates() -> None:
 
 def test_no_two_doors_share_a_port() -> None:
     assert shared_port([("A", "h", 1), ("A", "h", 2), ("B", "h", 0), ("B", "h", 0), ("C", "g", 1)]) == ""
-    assert shared_port([("A", "h", 1), ("A", "h", 1)]) == "site A has port 1 with and without TLS"
+    assert shared_port([("A", "h", 1), ("A", "h", 1)]) == "two doors of site A have port 1"
     assert shared_port([("A", "h", 1), ("B", "h", 1)]) == "sites A and B share port 1"
 
 

@@ -24,6 +24,15 @@ def test_without_a_data_directory_the_listener_says_what_to_do(capsys: pytest.Ca
     assert "--data-dir" in capsys.readouterr().err
 
 
+def test_a_folder_whose_configuration_restricts_is_not_served_without_it(
+    layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout.config.mkdir(parents=True, exist_ok=True)
+    (layout.config / "config.json").write_text(json.dumps({"ACCESS": {"called": ["FIONA"]}}))
+    assert main(["--data-dir", str(layout.datadir), "--port", "0"]) == 1
+    assert "run --site ABCD --config" in capsys.readouterr().err
+
+
 def test_every_site_has_its_own_data_directory(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(
