@@ -35,6 +35,12 @@ from scp_listener.stow_access import Denied, StowAccess
 from scp_listener.stow_intake import Intake, Malformed, Receiving, TooLarge
 
 RETRY_SECONDS = 60
+_MALFORMED = {
+    400: Status.CANNOT_UNDERSTAND,
+    413: Status.OBJECT_TOO_LARGE,
+    415: Status.CANNOT_UNDERSTAND_NOT_DICOM,
+}
+"""Requests that are refused before their bodies are read, by HTTP status."""
 NAMES = "certificate_names"
 """Key of the ASGI scope: the names in the client's verified certificate (see `access.certificate_names`)."""
 
@@ -83,6 +89,8 @@ class StowDoor:
         peer = Peer(sender.caller.ae_title, sender.called_ae, address)
         refused = self._refused(request, peer)
         if refused is not None:
+            if refused.status_code in _MALFORMED:
+                self._record(_MALFORMED[refused.status_code], bytes(refused.body).decode().strip(), peer)
             return refused
         _, parameters = parse_options_header(request.headers.get("content-type"))
         receiving = Receiving(
@@ -98,7 +106,9 @@ class StowDoor:
         try:
             intake = Intake(parameters.get(b"boundary", b""), receiving)
         except Malformed:
-            return _plain(400, "the Content-Type has no boundary that can be used")
+            reason = "the Content-Type has no boundary that can be used"
+            self._record(Status.CANNOT_UNDERSTAND_NOT_DICOM, reason, peer)
+            return _plain(400, reason)
         full = self.door.enter(address)
         if full is not None:
             self._record(Status.OUT_OF_RESOURCES, full.reason, peer)

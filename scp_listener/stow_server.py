@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import ssl
 import threading
@@ -15,6 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fiona_dagster.domain.access import certificate_names
+from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.stow import StowSettings
 from fiona_dagster.settings import Site
 from scp_listener.door import Door
@@ -22,11 +25,14 @@ from scp_listener.log import LOG
 from scp_listener.store import Store
 from scp_listener.stow import NAMES, StowDoor
 from scp_listener.stow_access import StowAccess
+from scp_listener.tls import certificate_times, server_context
 
 QUEUE = 128
 """Connections that may wait to be accepted."""
 MOST_CONNECTIONS = 64
 """Of a process; whoever comes then is answered 503."""
+RENEWAL_SECONDS = 30
+"""Between two looks at the certificate's files."""
 REQUEST_SECONDS = 20.0
 """A connection on which no request is under way is ended after so long."""
 
@@ -50,8 +56,6 @@ class StowEntrance:
         """
         access, tls = StowAccess.of(settings, secret), None
         if settings.tls is not None:
-            from scp_listener.tls import server_context
-
             tls = server_context(settings.tls)
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         bound = socket.create_server((settings.host, settings.port), family=family, backlog=QUEUE)
@@ -79,7 +83,11 @@ class StowServer:
             limit_concurrency=MOST_CONNECTIONS,
             backlog=QUEUE,
             ssl_context_factory=None if tls is None else lambda _config, _default: tls,
+            callback_notify=self._renew,
+            timeout_notify=RENEWAL_SECONDS,
         )
+        self._security, self._tls = entrance.settings.tls, tls
+        self._seen = certificate_times(self._security) if self._security else ()
         self._config, self._server = config, uvicorn.Server(config)
         self._socket = entrance.socket.dup()
         self._thread = threading.Thread(target=self._run, name="stow", daemon=True)
@@ -94,11 +102,31 @@ class StowServer:
             LOG.error("the STOW-RS door does not end")
         return not self._thread.is_alive()
 
+    async def _renew(self) -> None:
+        """Show a certificate that was replaced, to who connects from now on; a changed `client_ca` waits for a restart.
+        One that cannot be used changes nothing."""
+        security, tls = self._security, self._tls
+        if security is None or tls is None:
+            return
+        times = certificate_times(security)
+        if times == self._seen:
+            return
+        self._seen = times
+        try:
+            server_context(security)
+            tls.load_cert_chain(security.certificate, security.key, password=lambda: b"")
+            LOG.info("the TLS certificate of the STOW-RS door was read again")
+        except (ConfigurationError, OSError) as error:
+            LOG.error("the TLS certificate of the STOW-RS door stays as it was (%s)", type(error).__name__)
+
     def _run(self) -> None:
+        """A door that ends by itself takes its process along, which finishes what is open: another takes its place."""
         try:
             self._server.run(sockets=[self._socket])
-        except Exception as error:  # noqa: BLE001  C-STORE goes on without this door, and the log says so
+        except (Exception, SystemExit) as error:  # noqa: BLE001  its message may hold anything
             LOG.error("the STOW-RS door ended (%s)", type(error).__name__)
+        if not self._server.should_exit:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Connection(H11Protocol):

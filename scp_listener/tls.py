@@ -200,13 +200,18 @@ class ServerTls:
         return self._context
 
     def _times(self) -> tuple[int, ...]:
-        found = []
-        for path in (self._settings.certificate, self._settings.key, self._settings.client_ca):
-            try:
-                found.append(path.stat().st_mtime_ns if path else 0)
-            except OSError:
-                found.append(-1)
-        return tuple(found)
+        return certificate_times(self._settings)
+
+
+def certificate_times(settings: TransportSecurity) -> tuple[int, ...]:
+    """When certificate, key and CA were changed: other than before, and they are to be read again."""
+    found = []
+    for path in (settings.certificate, settings.key, settings.client_ca):
+        try:
+            found.append(path.stat().st_mtime_ns if path else 0)
+        except OSError:
+            found.append(-1)
+    return tuple(found)
 
 
 def server_context(settings: TransportSecurity) -> ssl.SSLContext:

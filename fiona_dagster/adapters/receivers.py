@@ -5,14 +5,18 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from fiona_dagster.domain.errors import FionaError
+from fiona_dagster.domain.stow import StowSettings
 from fiona_dagster.settings import DicomPeer, Settings, Site
 
 ANSWERS = "answers"
+PAST = ("since it was started", "left by a crash")
+"""What of `troubles` is over, and told all the same."""
 
 
 def answers(settings: Settings, calling: str, *, seconds: float = 10.0) -> dict[str, str]:
@@ -34,7 +38,21 @@ def answers(settings: Settings, calling: str, *, seconds: float = 10.0) -> dict[
                 found[f"{site.name} TLS"] = ANSWERS
             except FionaError as error:
                 found[f"{site.name} TLS"] = str(error)
+        if site.stow is not None:
+            found[f"{site.name} STOW"] = stow_answers(site.stow, seconds=seconds)
     return found
+
+
+def stow_answers(door: StowSettings, *, seconds: float = 10.0) -> str:
+    """`answers`, or that nobody takes connections at a site's door for STOW-RS."""
+    host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(door.host, door.host)  # noqa: S104 — compared
+    try:
+        socket.create_connection((host, door.port), seconds).close()
+    except OSError as error:
+        return (
+            f"the door for STOW-RS at {host}:{door.port} takes no connection ({error.strerror or 'timeout'})"
+        )
+    return ANSWERS
 
 
 def tls_peer(site: Site) -> DicomPeer:
@@ -55,6 +73,8 @@ def takes_instances(site: Site) -> bool:
     """Whether the site's disk is far enough from full for new instances."""
     try:
         disk = os.statvfs(site.layout.incoming)
+    except PermissionError:  # another user's question: nothing can be said
+        return True
     except OSError:
         return False
     return site.receiver.limits.has_room(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
@@ -64,6 +84,8 @@ def is_held(site: Site) -> bool:
     """Whether a listener, or a worker of one, has the site's data directory: each holds the lock until it ends."""
     try:
         descriptor = os.open(site.layout.incoming, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:  # another user's question: nothing can be said
+        return True
     except OSError:
         return False
     try:

@@ -32,6 +32,7 @@ from fiona_dagster.domain.retrieval import (
     RetrievalState,
     SeriesThere,
     after_error,
+    after_fetch,
     after_look,
     to_compare,
 )
@@ -145,6 +146,9 @@ class Retriever:
                 for report in reports:
                     if report.shortcoming:
                         done = _with_problem(done, report.shortcoming)
+                if not any(report.shortcoming for report in reports):
+                    account = after_fetch(account, sum(one.completed or 0 for one in reports))
+                    self._ledger.retrievals.keep(account)
             except FionaError as error:
                 lasting = isinstance(error, Permanent)
                 account = after_error(

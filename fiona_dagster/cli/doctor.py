@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from fiona_dagster.adapters.image_peers import archive_of, research_archive
-from fiona_dagster.adapters.receivers import troubles
+from fiona_dagster.adapters.receivers import ANSWERS, PAST, troubles
 from fiona_dagster.cli.opening import Opened, config_option, has_ledger
 from fiona_dagster.cli.tables import console
-from fiona_dagster.domain.errors import ConfigurationError, FionaError
+from fiona_dagster.domain.errors import ConfigurationError, FionaError, Transient
 from fiona_dagster.settings import DicomPeer, Settings, Site, load_settings
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LEAST_FREE_BYTES = 5 << 30
 CERTIFICATE_DAYS = 21.0
+_WARNING = "warning: "
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,8 @@ def doctor(config_file: Path | None) -> None:
     findings = list(examine(load_settings(config_file)))
     table = Table("", "what", "found")
     for one in findings:
-        table.add_row(
-            "[red]✗[/red]" if one.problem else "[green]✓[/green]", one.subject, one.problem or one.detail
-        )
+        sound = "[yellow]![/yellow]" if one.detail.startswith(_WARNING) else "[green]✓[/green]"
+        table.add_row("[red]✗[/red]" if one.problem else sound, one.subject, one.problem or one.detail)
     console().print(table)
     raise SystemExit(1 if any(one.problem for one in findings) else 0)
 
@@ -57,14 +57,15 @@ def doctor(config_file: Path | None) -> None:
 def examine(settings: Settings) -> Iterator[Finding]:
     """Try everything, one after the other; a problem of one costs no other. No gateway need have been started."""
     for warning in settings.warnings:
-        yield Finding("config.json", f"warning: {warning}")
+        yield Finding("config.json", f"{_WARNING}{warning}")
     for site in settings.sites:
         yield _echo(f"receiver of site {site.name}", site.peer)
         yield from _secure_door(site)
         yield _disk(f"data directory of site {site.name}", site.layout.datadir)
+        yield from _web_door(site)
         for trouble in troubles(site):
-            full = "nearly full" in trouble
-            yield Finding(f"site {site.name}", trouble, f"{trouble}: make room" if full else "")
+            is_past = any(sign in trouble for sign in PAST)
+            yield Finding(f"site {site.name}", f"{_WARNING}{trouble}", "" if is_past else trouble)
         for source in site.sources:
             yield _echo(f"source {source}", source)
     research = research_archive(settings)
@@ -119,6 +120,34 @@ def _secure_door(site: Site) -> Iterator[Finding]:
         return f"it answers over TLS; the certificate is valid for {days:.0f} more days"
 
     yield _tried(f"receiver of site {site.name}, TLS", ask)
+
+
+def _web_door(site: Site) -> Iterator[Finding]:
+    door = site.stow
+    if door is None:
+        return
+
+    def ask() -> str:
+        import time
+
+        from fiona_dagster.adapters.receivers import stow_answers
+        from fiona_dagster.adapters.secure_echo import days_left
+
+        said = stow_answers(door)
+        if said != ANSWERS:
+            raise Transient(said)
+        if door.tls is None:
+            return "it answers"
+        days = days_left(door.tls.certificate, now=time.time())
+        if days < CERTIFICATE_DAYS:
+            raise ConfigurationError(
+                f"the certificate is valid for {days:.0f} more day(s)",
+                place=str(door.tls.certificate),
+                remedy="renew it: the door reads it again by itself",
+            )
+        return f"it answers; the certificate is valid for {days:.0f} more days"
+
+    yield _tried(f"STOW-RS of site {site.name}", ask)
 
 
 def _disk(subject: str, folder: Path) -> Finding:

@@ -41,7 +41,7 @@ def retrieve(
     found or a source did not answer.
     """
     from fiona_dagster.adapters.retrieval_work import active_sources
-    from fiona_dagster.domain.retrieval import Origin
+    from fiona_dagster.domain.retrieval import NOWHERE, Origin
 
     gateway = open_gateway(config_file)
     site = gateway.settings.site(site_name) if site_name else gateway.settings.default_site
@@ -66,6 +66,8 @@ def retrieve(
         problems = []
     if at_once:
         problems += _pass(gateway, site, uids if asked else None)
+        accounts = [gateway.ledger.retrievals.get(site.name, uid) for uid in uids]
+        failed |= any(one is not None and one.reason == NOWHERE for one in accounts)
     for problem in problems:
         click.echo(f"fiona: {problem}", err=True)
     if not asked:
@@ -94,6 +96,7 @@ def _found(
 
     found: list[str] = []
     problems: list[str] = []
+    known = {keyword: False for keyword, _ in keys}
     for source in sources if keys else []:
         try:
             with Queries(source.peer, gateway.settings.calling_ae_title) as queries:
@@ -103,11 +106,16 @@ def _found(
                             "wildcards would fetch the studies of others",
                             remedy="name one number or patient in full",
                         )
-                    found += [one.study_instance_uid for one in queries.studies({keyword: value})]
+                    uids = [one.study_instance_uid for one in queries.studies({keyword: value})]
+                    known[keyword] |= bool(uids)
+                    found += uids
         except ConfigurationError:
             raise
         except FionaError as error:
             problems.append(str(error))
+    if not problems:
+        options = {"AccessionNumber": "--accession", "PatientID": "--patient"}
+        problems += [f"no source shows a study of {options[one]}" for one, seen in known.items() if not seen]
     return found, problems
 
 
@@ -120,7 +128,8 @@ def _pass(gateway: Opened, site: Site, only: Collection[str] | None) -> list[str
     )
     for source in done.busy:
         click.echo(
-            f"{source}: the running gateway is looking there now, and takes up what was asked for by itself"
+            f"{source}: another process, most likely the running gateway, is looking there now; what was asked for is"
+            " in the ledger, and the gateway takes it up"
         )
     return list(done.problems)
 

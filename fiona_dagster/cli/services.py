@@ -23,7 +23,13 @@ ANSWERS, SILENT, ABSENT = "answers", "does not answer", "is not configured"
 
 def services(settings: Settings) -> dict[str, str]:
     """Every service by name and what became of asking it; nothing is raised."""
+    from fiona_dagster.adapters.receivers import stow_answers
+
     found = {f"{RECEIVER}{site.name}": _echo(site.peer) for site in settings.sites}
+    for site in settings.sites:
+        if site.stow is not None:
+            heard = stow_answers(site.stow, seconds=SECONDS) == ANSWERS
+            found[f"{RECEIVER}{site.name} STOW"] = ANSWERS if heard else SILENT
     found["research PACS"] = _echo(settings.research_pacs) if settings.research_pacs else ABSENT
     found["REDCap"] = _connects(settings.redcap.url) if settings.redcap else ABSENT
     home = Path(settings.environment.get("DAGSTER_HOME") or settings.layout.dagster_home)

@@ -74,7 +74,13 @@ def _refusals(gateway: Opened) -> list[dict[str, Any]]:
     from fiona_dagster.adapters.ledger.refusals import refusals_since
 
     return [
-        {"site": one.site, "status": f"0x{one.status:04X}", "reason": one.reason, "times": one.times}
+        {
+            "site": one.site,
+            "status": f"0x{one.status:04X}",
+            "reason": one.reason,
+            "times": one.times,
+            "callers": list(one.callers),
+        }
         for one in refusals_since(gateway.ledger, now() - 86400.0)
     ]
 
@@ -115,7 +121,8 @@ def _named(names: list[str]) -> str:
 
 def _reception_lines(facts: dict[str, Any]) -> Iterator[str]:
     for one in facts["refused_in_a_day"]:
-        yield f"  {one['times']} refused within a day at {one['site']}: {one['status']} {one['reason']}"
+        callers = "; ".join(one["callers"])
+        yield f"  {one['times']} refused within a day at {one['site']}: {one['status']} {one['reason']} ({callers})"
     for name, sentences in facts["reception"].items():
         for sentence in sentences:
             yield f"receiver {name}: {sentence}"

@@ -16,6 +16,7 @@ from enum import StrEnum
 
 from fiona_dagster.domain.procedures import Procedure
 
+NOWHERE = "the source shows no instance of it"
 GIVE_UP_SECONDS = 86_400.0
 """FIONA's: a day after it began."""
 SETTLE_SECONDS = 60.0
@@ -141,7 +142,7 @@ def after_look(
         steps: the procedure steps that name the study.
         now: seconds since the epoch.
         still_coming: an Association that carries the study is open, or closed a moment ago: nothing is fetched.
-        give_up_seconds: since the account was opened.
+        give_up_seconds: since the account was opened; what could be fetched is asked for once more before.
     """
     counts = {one.series_instance_uid: one.count or 0 for one in shown}
     fewer = any(counts.get(uid, 0) < number for uid, number in account.most.items())
@@ -165,14 +166,28 @@ def after_look(
         return _agreed(looked, counts, now, settle), ()
     progress = not account.missing or looked.missing < account.missing
     fruitless = 0 if progress else account.fruitless
-    fetches = () if still_coming else _fetches(shown, missing, here, received, fruitless)
+    fetches = _fetches(shown, missing, here, received, fruitless)
+    if still_coming and fetches:
+        fetches = ()
+        looked = replace(looked, reason=f"{looked.reason}: not asked for while images of it are coming")
+    # where the source was away, or images come, it is not for the clock to say that nothing helps
+    is_untried = still_coming or bool(fetches and (account.errors or not fruitless))
     wait = SETTLE_SECONDS
     if fetches:
         wait = _back_off(fruitless) if fruitless else AFTER_FETCH_SECONDS
         fruitless += 1
     looked = replace(looked, agreed_on={}, agreed_at=None, fruitless=fruitless, next_at=now + wait)
-    given_up = _given_up(looked, now, give_up_seconds)
+    given_up = looked if is_untried else _given_up(looked, now, give_up_seconds)
     return given_up, fetches if given_up.state is RetrievalState.ACTIVE else ()
+
+
+def after_fetch(account: Account, came: int) -> Account:
+    """The account after a fetch in which the source sent `came` instances without a failure."""
+    return (
+        replace(account, reason=f"{came} instances were sent, to be seen at the next look")
+        if came
+        else account
+    )
 
 
 def after_error(
@@ -209,7 +224,7 @@ def _obstacle(
 ) -> str:
     """Why the study is not complete; empty when it is."""
     if not shown or not any(one.count for one in shown):
-        return "the source shows no instance of it"
+        return NOWHERE
     if fewer:
         return "the source shows fewer instances than before"
     if any(one.count is None for one in shown):

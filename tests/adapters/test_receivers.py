@@ -161,7 +161,7 @@ def test_refusals_are_summed_by_reason_since_a_moment(settings: Settings) -> Non
     for at, times, reason in ((10.0, 1, "old"), (100.0, 1, "no"), (110.0, 40, "no"), (120.0, 2, "broken")):
         ledger.reception.refuse(Refusal("ABCD", 0x0124, reason, at, peer, times=times))
     assert refusals_since(ledger, 50.0) == [
-        RefusalSum("ABCD", 0x0124, "no", 41, 110.0),
-        RefusalSum("ABCD", 0x0124, "broken", 2, 120.0),
+        RefusalSum("ABCD", 0x0124, "no", 41, 110.0, ("CT9 calling FIONA from 10.0.0.9",)),
+        RefusalSum("ABCD", 0x0124, "broken", 2, 120.0, ("CT9 calling FIONA from 10.0.0.9",)),
     ]
     ledger.close()

@@ -42,7 +42,7 @@ def test_a_study_is_asked_for_by_accession_number_fetched_and_shown(
             ]
         shown = run(tmp_path)
         assert "1 active" in shown.output
-        assert "instances of the source are not here" in shown.output
+        assert "2 instances were sent, to be seen at the next look" in shown.output
         assert study.study_instance_uid not in shown.output
 
 
@@ -62,6 +62,15 @@ def test_what_is_named_is_fetched_at_once_and_nothing_else_is_looked_at(
         assert one.account(other).source == ""
 
 
+def test_what_no_source_has_is_said_and_is_a_failure(tmp_path: Path, samples: dict[str, SampleStudy]) -> None:
+    with house(tmp_path, [[samples["sr-report"]]]):
+        unknown = run(tmp_path, "9.9.9", "--now")
+        number = run(tmp_path, "--accession", "nobody's")
+    assert (unknown.exit_code, number.exit_code) == (1, 1)
+    assert "the source shows no instance of it" in unknown.output
+    assert "no source shows a study of --accession" in number.stderr
+
+
 def test_a_source_that_the_gateway_looks_at_now_is_named(
     tmp_path: Path, samples: dict[str, SampleStudy]
 ) -> None:
@@ -72,7 +81,7 @@ def test_a_source_that_the_gateway_looks_at_now_is_named(
             result = run(tmp_path, study.study_instance_uid, "--now")
     assert result.exit_code == 0
     assert "looked at 0 studies" in result.output
-    assert "the running gateway is looking there now" in result.output
+    assert "is looking there now" in result.output
 
 
 def test_a_study_that_ended_is_looked_for_again_and_nothing_found_is_a_failure(

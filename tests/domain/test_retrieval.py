@@ -86,7 +86,15 @@ def test_an_error_breaks_the_agreement_and_the_next_look_backs_off() -> None:
 
 def test_after_a_day_a_study_is_given_up_with_its_reason_and_nothing_more_is_fetched() -> None:
     late = GIVE_UP_SECONDS + 1
-    failed, fetches = after_look(NEW, WHOLE, {"A": {"1"}}, DONE, now=late)
+    tried, fetches = after_look(NEW, WHOLE, {"A": {"1"}}, DONE, now=late)
+    assert tried.state is RetrievalState.ACTIVE, (
+        "it was away, perhaps: what it has now is asked for once more"
+    )
+    assert fetches
+    coming, nothing = after_look(tried, WHOLE, {"A": {"1"}}, DONE, now=late, still_coming=True)
+    assert (coming.state, nothing) == (RetrievalState.ACTIVE, ())
+    assert coming.reason.endswith("not asked for while images of it are coming")
+    failed, fetches = after_look(tried, WHOLE, {"A": {"1"}}, DONE, now=late + 1)
     assert (failed.state, fetches) == (RetrievalState.FAILED, ())
     assert failed.reason == "2 instances of the source are not here"
     assert after_error(NEW, "down", now=late).state is RetrievalState.FAILED

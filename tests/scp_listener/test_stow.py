@@ -6,8 +6,10 @@ import errno
 import http.client
 import json
 import os
+import signal
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -214,6 +216,8 @@ def test_what_cannot_be_taken_is_named(
     assert TOKEN not in answer.text
     assert ("WWW-Authenticate" in answer.headers) == (status == 401)
     assert not list(door.layout.archive.iterdir())
+    boundary = fields.get("Content_Type", "").endswith("boundary=other")  # known once the body is read
+    assert boundary or len(door.rows("select reason from refusal")) == 1
 
 
 @pytest.mark.parametrize("study", ["/..%2f..%2fetc", "/1.2%00", "/%2e%2e", "/1..2", "/" + "1" * 65])
@@ -446,6 +450,36 @@ def test_with_tls_a_sender_is_known_by_its_certificate(layout: Layout, tmp_path:
                 verify=str(authority.file), timeout=PATIENCE_SECONDS,
             )  # fmt: skip
         assert door.rows("select calling_ae, called_ae from instance") == [("WEBCERT", "FIONA")]
+
+
+def test_a_certificate_that_is_replaced_is_shown_without_a_restart(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stow_server, "RENEWAL_SECONDS", 0)
+    authority = Authority(tmp_path)
+    server = authority.signed("server")
+    with opened(layout, certificate=str(server), key=str(server)) as door:
+
+        def shown() -> int:
+            pem = ssl.get_server_certificate(("127.0.0.1", door.port), timeout=PATIENCE_SECONDS)
+            return x509.load_pem_x509_certificate(pem.encode()).serial_number
+
+        first = shown()
+        server.write_bytes(authority.signed("renewed").read_bytes())
+        wait_for(lambda: shown() != first)
+        renewed = shown()
+        server.write_text("no certificate")
+        wait_for(lambda: shown() == renewed)
+
+
+def test_a_door_that_ends_by_itself_takes_its_process_along(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(stow_server.os, "kill", lambda _, number: number == signal.SIGTERM and ended.set())
+    monkeypatch.setattr(stow_server.uvicorn.Server, "run", lambda *_, **__: 1 / 0)
+    with opened(layout):
+        assert ended.wait(20.0)
 
 
 def flood(connection: socket.socket) -> None:

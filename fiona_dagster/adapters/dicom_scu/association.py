@@ -229,7 +229,7 @@ class Association:
 
     def _command(self, encoded: bytearray) -> tuple[dict[int, bytes], bool]:
         try:
-            command = messages.decode_command(encoded)
+            command = messages.decode_command(encoded, others=True)
             return command, messages.has_data_set(command)
         except ValueError as error:
             self._lost(f"it sent what is no DIMSE message ({error})")

@@ -125,8 +125,11 @@ def _encode(elements: Mapping[int, bytes]) -> bytes:
     return _ELEMENT.pack(0, 0, 4) + struct.pack("<L", len(body)) + body
 
 
-def decode_command(encoded: bytes | bytearray) -> dict[int, bytes]:
+def decode_command(encoded: bytes | bytearray, *, others: bool = False) -> dict[int, bytes]:
     """Values by element number.
+
+    `others`: elements of other groups are stepped over. Orthanc puts Failed SOP Instance UID List (0008,0058), which
+    belongs into the data set, into the command set of a C-GET response.
 
     Raises:
         ValueError: not a command set.
@@ -138,9 +141,10 @@ def decode_command(encoded: bytes | bytearray) -> dict[int, bytes]:
             raise ValueError("a command set ends within an element")
         group, number, length = _ELEMENT.unpack_from(encoded, at)
         at += 8
-        if group != 0 or at + length > len(encoded):
+        if (group != 0 and not others) or at + length > len(encoded):
             raise ValueError("a command set has an element of another group or without an end")
-        values[number] = bytes(encoded[at : at + length])
+        if group == 0:
+            values[number] = bytes(encoded[at : at + length])
         at += length
     return values
 

@@ -1,24 +1,31 @@
-"""What was refused at the door, summed up by site, Status and reason: no caller is named, no patient known."""
+"""What was refused at the door, summed up by site, Status and reason; no patient is known there."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import func, select
 
 from fiona_dagster.adapters.ledger.ledger import Ledger
 from fiona_dagster.adapters.ledger.schema import refusal
+from fiona_dagster.domain.reception import Peer
+
+_CALLERS = 3
 
 
 @dataclass(frozen=True)
 class RefusalSum:
-    """`times` refused since the moment asked for, the last time at `last_at` (seconds since the epoch)."""
+    """`times` refused since the moment asked for, the last time at `last_at` (seconds since the epoch).
+
+    `callers` are those that were refused most often, as a log shows them.
+    """
 
     site: str
     status: int
     reason: str
     times: int
     last_at: float
+    callers: tuple[str, ...] = ()
 
 
 def refusals_since(ledger: Ledger, since: float) -> list[RefusalSum]:
@@ -27,15 +34,21 @@ def refusals_since(ledger: Ledger, since: float) -> list[RefusalSum]:
     Raises:
         Transient: the ledger does not answer.
     """
+    kind = (refusal.c.site, refusal.c.status, refusal.c.reason)
+    peer = (refusal.c.calling_ae, refusal.c.called_ae, refusal.c.address)
     times = func.sum(refusal.c.times)
     query = (
-        select(refusal.c.site, refusal.c.status, refusal.c.reason, times, func.max(refusal.c.at))
+        select(*kind, *peer, times, func.max(refusal.c.at))
         .where(refusal.c.at >= since)
-        .group_by(refusal.c.site, refusal.c.status, refusal.c.reason)
-        .order_by(times.desc(), refusal.c.reason)
+        .group_by(*kind, *peer)
+        .order_by(times.desc(), *peer)
     )
+    found: dict[tuple[str, int, str], RefusalSum] = {}
     with ledger.read() as connection:
-        return [
-            RefusalSum(str(site), int(status), str(reason), int(count), float(last))
-            for site, status, reason, count, last in connection.execute(query)
-        ]
+        for site, status, reason, *caller, count, last in connection.execute(query):
+            key = (str(site), int(status), str(reason))
+            known = found.get(key, RefusalSum(*key, 0, 0.0))
+            callers = (*known.callers, str(Peer(*caller)))[:_CALLERS]
+            total = known.times + int(count)
+            found[key] = replace(known, times=total, last_at=max(known.last_at, float(last)), callers=callers)
+    return sorted(found.values(), key=lambda one: (-one.times, one.reason))
