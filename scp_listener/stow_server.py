@@ -88,6 +88,7 @@ class StowServer:
         )
         self._security, self._tls = entrance.settings.tls, tls
         self._seen = certificate_times(self._security) if self._security else ()
+        self._unusable: tuple[int, ...] = ()
         self._config, self._server = config, uvicorn.Server(config)
         self._socket = entrance.socket.dup()
         self._thread = threading.Thread(target=self._run, name="stow", daemon=True)
@@ -111,13 +112,18 @@ class StowServer:
         times = certificate_times(security)
         if times == self._seen:
             return
-        self._seen = times
         try:
             server_context(security)
             tls.load_cert_chain(security.certificate, security.key, password=lambda: b"")
+        except (ConfigurationError, OSError) as error:  # tried again: it may be half written
+            if times != self._unusable:
+                LOG.error(
+                    "the TLS certificate of the STOW-RS door stays as it was (%s)", type(error).__name__
+                )
+            self._unusable = times
+        else:
             LOG.info("the TLS certificate of the STOW-RS door was read again")
-        except (ConfigurationError, OSError) as error:
-            LOG.error("the TLS certificate of the STOW-RS door stays as it was (%s)", type(error).__name__)
+            self._seen = times
 
     def _run(self) -> None:
         """A door that ends by itself takes its process along, which finishes what is open: another takes its place."""

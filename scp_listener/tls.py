@@ -166,6 +166,7 @@ class ServerTls:
         """
         self._settings = settings
         self._seen = self._times()
+        self._unusable: tuple[int, ...] = ()
         self._context = server_context(settings)
 
     def secure(
@@ -191,12 +192,15 @@ class ServerTls:
     def _current(self) -> ssl.SSLContext:
         times = self._times()
         if times != self._seen:
-            self._seen = times
             try:
                 self._context = server_context(self._settings)
+            except ConfigurationError as error:  # tried again: it may be half written
+                if times != self._unusable:
+                    LOG.error("the TLS certificate stays as it was: %s", error)
+                self._unusable = times
+            else:
                 LOG.info("the TLS certificate was read again")
-            except ConfigurationError as error:
-                LOG.error("the TLS certificate stays as it was: %s", error)
+                self._seen = times
         return self._context
 
     def _times(self) -> tuple[int, ...]:
