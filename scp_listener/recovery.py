@@ -2,7 +2,8 @@
 
 What lies in `.incoming` was never acknowledged and goes to the quarantine. What lies in the archive or aside was
 made durable, and may have been acknowledged, before its record reached the ledger: it is recorded now. Study folders
-that did not change since everything was last known to be recorded are not opened.
+that did not change since everything was last known to be recorded are not opened. What was refused and kept has its
+reason beside it, and is recorded as well.
 """
 
 from __future__ import annotations
@@ -39,12 +40,13 @@ class Recovered:
     recorded: int = 0
     unreadable: int = 0
     rebuilt_studies: int = 0
+    refusals_recorded: int = 0
 
     def __str__(self) -> str:
         return (
             f"{self.recorded} instances recorded, {self.unacknowledged} unacknowledged files kept in the "
             f"quarantine, {self.unreadable} unreadable, {self.lost_associations} lost Associations closed, "
-            f"side files of {self.rebuilt_studies} studies made again"
+            f"side files of {self.rebuilt_studies} studies made again, {self.refusals_recorded} refusals recorded"
         )
 
 
@@ -58,7 +60,8 @@ def recover(site: Site, ledger: Ledger, live_workers: Iterable[str] = ()) -> Rec
     began = time.time()
     live = list(live_workers)
     spool = Spool(site.layout)
-    found = _abandoned(site, spool, ledger, live)
+    refusals = _unrecorded_refusals(site, spool, ledger, began - MARGIN_SECONDS if live else float("inf"))
+    found = replace(_abandoned(site, spool, ledger, live), refusals_recorded=refusals)
     found = _unrecorded(site, spool, ledger, found)
     ledger.commitments.release_claims(site.name, live, now=time.time())
     lost = ledger.reception.close_lost_associations(site.name, live, time.time())
@@ -80,6 +83,19 @@ def _abandoned(site: Site, spool: Spool, ledger: Ledger, live: list[str]) -> Rec
         ledger.reception.refuse(spool.refuse(upload, refusal))
         count += 1
     return Recovered(unacknowledged=count)
+
+
+def _unrecorded_refusals(site: Site, spool: Spool, ledger: Ledger, before: float) -> int:
+    """Record what was refused and kept before a moment, and never reached the ledger: later ones a worker that is alive
+    may still have in its queue."""
+    known = ledger.reception.refused_paths(site.name)
+    count = 0
+    for path in sorted(site.layout.refused.glob("*.dcm")):
+        place = spool.relative(path)
+        if place not in known and path.stat().st_ctime < before:
+            ledger.reception.refuse(spool.told_refusal(path, site.name))
+            count += 1
+    return count
 
 
 def _unrecorded(site: Site, spool: Spool, ledger: Ledger, found: Recovered) -> Recovered:

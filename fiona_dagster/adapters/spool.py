@@ -7,6 +7,7 @@ the file system commits in order, content and name share one commit of its journ
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -27,10 +28,12 @@ from fiona_dagster.adapters.durable import (
 )
 from fiona_dagster.adapters.received_files import FILE_MODE, sha256_of_data_set
 from fiona_dagster.adapters.uploads import Upload
+from fiona_dagster.domain.dimse_status import Status
 from fiona_dagster.domain.layout import Layout
-from fiona_dagster.domain.reception import Refusal
+from fiona_dagster.domain.reception import Peer, Refusal
 
 _OPEN_FOLDERS = 64
+_REASON_LOST = "refused; a crash came before its reason was written"
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,16 @@ class Spool:
         )
         write_json_durably(target.with_suffix(".json"), {**asdict(kept), "status": f"0x{kept.status:04X}"})
         return kept
+
+    def told_refusal(self, kept: Path, site: str) -> Refusal:
+        """What `refuse` wrote beside a file; where a crash came before it, what the file itself tells."""
+        try:
+            told = json.loads(kept.with_suffix(".json").read_text(encoding="utf-8"))
+            peer = Peer(**told.pop("peer"))
+            return Refusal(**{**told, "status": int(told["status"], 16), "peer": peer})
+        except (OSError, ValueError, TypeError, KeyError):
+            at, status = kept.stat().st_mtime, Status.PROCESSING_FAILURE
+            return Refusal(site, int(status), _REASON_LOST, at, Peer("", "", ""), self.relative(kept))
 
     def relative(self, path: Path | str) -> str:
         """`path` as the ledger writes it: relative to the DATADIR."""

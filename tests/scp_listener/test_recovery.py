@@ -17,7 +17,7 @@ from fiona_dagster.adapters.received_files import file_meta
 from fiona_dagster.adapters.spool import Spool
 from fiona_dagster.adapters.uploads import Upload
 from fiona_dagster.domain.layout import Layout
-from fiona_dagster.domain.reception import Peer
+from fiona_dagster.domain.reception import Peer, Refusal
 from fiona_dagster.settings import Site
 from scp_listener.recovery import Recovered, recover
 from tests.scp_listener.instances import SERIES, STUDY, encoded, instance, write
@@ -145,3 +145,24 @@ def test_associations_of_processes_that_are_gone_are_closed(site: Site, ledger: 
         ledger.reception.open_association(worker, "ABCD", worker, PEER, 1.0)
     assert recover(site, ledger, ["at-work"]).lost_associations == 1
     assert rows(ledger, "select outcome from association order by id") == [(None,), ("lost",)]
+
+
+def test_a_refusal_whose_record_a_crash_took_is_recorded_from_what_lies_beside_the_file(
+    site: Site, ledger: Ledger
+) -> None:
+    spool, peer = Spool(site.layout), Peer("CT1", "FIONA", "10.0.0.5")
+    kept = []
+    for number in (1, 2):
+        upload = write(site.layout.incoming / f"{number}.dcm", instance(number))
+        kept.append(spool.refuse(upload, Refusal(site.name, 0xC000, "broken", 100.0, peer)))
+    second = site.layout.datadir / str(kept[1].path)
+    second.with_suffix(".json").unlink()
+    assert recover(site, ledger, ["alive"]).refusals_recorded == 0, "it may be in the queue of a worker"
+    assert recover(site, ledger).refusals_recorded == 2
+    assert recover(site, ledger).refusals_recorded == 0
+    with ledger.begin() as connection:
+        rows = {row.path: row for row in connection.execute(text("select * from refusal"))}
+    first = rows[kept[0].path]
+    assert (first.status, first.reason, first.at, first.calling_ae) == (0xC000, "broken", 100.0, "CT1")
+    assert "its reason was written" in rows[kept[1].path].reason
+    assert ledger.inventory.totals().refused == 2

@@ -173,6 +173,12 @@ class Reception:
              "reason": f"0x{refused.status:04X} {refused.reason}"},
         )  # fmt: skip
 
+    def refused_paths(self, site: str) -> set[str]:
+        """Paths (relative to the DATADIR) of what was refused, kept and recorded."""
+        with self._ledger.read() as connection:
+            query = select(refusal.c.path).where(refusal.c.site == site, refusal.c.path.is_not(None))
+            return set(connection.execute(query).scalars())
+
     def known_contents(self, site: str, sop_instance_uid: str) -> dict[str, str]:
         """Path by sha256 of what is recorded under a SOP Instance UID."""
         with self._ledger.read() as connection:
