@@ -81,7 +81,10 @@ def write_preview(
     name = instance.sop_instance_uid
     series = instance.series_instance_uid
     record = Preview(name, series, masking.reason, masking.sources, dict(device), boxes, share=masking.share)
-    known = _read(folder / f"{name}.json")
+    try:
+        known = _read(folder / f"{name}.json")
+    except Permanent:  # it is written anew
+        known = None
     if known is not None and (known.boxes, known.device) == (record.boxes, record.device):
         record = replace(record, state=known.state, by=known.by)
     try:
@@ -108,10 +111,10 @@ def forget_others(folder: Path, instances: Iterable[DeidentifiedInstance]) -> No
         if one.disposition == "released" and one.masking is not None and one.masking.was_searched
     }
     try:
-        for one in previews(folder):
-            if shown.get(one.name) != one.boxes:
-                (folder / f"{one.name}.json").unlink()
-                (folder / f"{one.name}.png").unlink(missing_ok=True)
+        for path in folder.glob("*.json"):
+            if shown.get(path.stem) != _shown_boxes(path):
+                path.unlink()
+                path.with_suffix(".png").unlink(missing_ok=True)
     except OSError as error:
         raise Transient(f"a preview cannot be removed ({error.strerror}): mend that and try again") from None
 
@@ -149,6 +152,15 @@ def _read(path: Path) -> Preview | None:
         raise Permanent(
             f"the record {path.name} of a preview cannot be read: de-identify the study again"
         ) from None
+
+
+def _shown_boxes(path: Path) -> tuple[Rectangle, ...] | None:
+    """The boxes of a preview; of one that cannot be read none that an image could have."""
+    try:
+        found = _read(path)
+    except Permanent:
+        return ((-1, -1, -1, -1),)
+    return found.boxes if found is not None else None
 
 
 def _boxes(masking: Masking) -> tuple[Rectangle, ...]:

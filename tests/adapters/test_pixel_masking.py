@@ -367,6 +367,11 @@ def test_what_was_read_and_left_as_it_is_is_sampled_too(tmp_path: Path, play: Pl
     made(given, tmp_path, replace(MASKS, exclusions=(Exclusion(0x00204000, "PLANTED"),)))
     assert previews(tmp_path / "review") == [], "it would show a copy that is not there any more"
     assert list((tmp_path / "review").iterdir()) == []
+    (tmp_path / "review" / "1.2.3.json").write_text("{")
+    _, study = made(given, tmp_path)
+    (tmp_path / "review" / f"{study.instances[0].sop_instance_uid}.json").write_text("{")
+    made(given, tmp_path)
+    assert [one.boxes for one in previews(tmp_path / "review")] == [()], "one that cannot be read goes"
     made(given, tmp_path / "none", replace(MASKS, reviewed_percent=0))
     assert previews(tmp_path / "none" / "review") == []
 
