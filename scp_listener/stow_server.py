@@ -17,7 +17,6 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fiona_dagster.domain.access import certificate_names
-from fiona_dagster.domain.errors import ConfigurationError
 from fiona_dagster.domain.stow import StowSettings
 from fiona_dagster.settings import Site
 from scp_listener.door import Door
@@ -25,12 +24,13 @@ from scp_listener.log import LOG
 from scp_listener.store import Store
 from scp_listener.stow import NAMES, StowDoor
 from scp_listener.stow_access import StowAccess
-from scp_listener.tls import certificate_times, server_context
+from scp_listener.tls import CertificateFiles, server_context
 
 QUEUE = 128
 """Connections that may wait to be accepted."""
 MOST_CONNECTIONS = 64
 """Of a process; whoever comes then is answered 503."""
+_CERTIFICATE = "the TLS certificate of the STOW-RS door"
 RENEWAL_SECONDS = 30
 """Between two looks at the certificate's files."""
 REQUEST_SECONDS = 20.0
@@ -86,9 +86,9 @@ class StowServer:
             callback_notify=self._renew,
             timeout_notify=RENEWAL_SECONDS,
         )
-        self._security, self._tls = entrance.settings.tls, tls
-        self._seen = certificate_times(self._security) if self._security else ()
-        self._unusable: tuple[int, ...] = ()
+        security = entrance.settings.tls
+        self._entrance = entrance
+        self._files = CertificateFiles(security, _CERTIFICATE) if security else None
         self._config, self._server = config, uvicorn.Server(config)
         self._socket = entrance.socket.dup()
         self._thread = threading.Thread(target=self._run, name="stow", daemon=True)
@@ -104,26 +104,15 @@ class StowServer:
         return not self._thread.is_alive()
 
     async def _renew(self) -> None:
-        """Show a certificate that was replaced, to who connects from now on; a changed `client_ca` waits for a restart.
-        One that cannot be used changes nothing."""
-        security, tls = self._security, self._tls
-        if security is None or tls is None:
-            return
-        times = certificate_times(security)
-        if times == self._seen:
-            return
-        try:
-            server_context(security)
+        """Show a replaced certificate to who connects from now on; a changed `client_ca` waits for a restart."""
+        if self._files is not None:
+            self._files.read_where_changed(self._load)
+
+    def _load(self) -> None:
+        security, tls = self._entrance.settings.tls, self._entrance.tls
+        if security is not None and tls is not None:
+            server_context(security)  # else what does not fit would be in use in part
             tls.load_cert_chain(security.certificate, security.key, password=lambda: b"")
-        except (ConfigurationError, OSError) as error:  # tried again: it may be half written
-            if times != self._unusable:
-                LOG.error(
-                    "the TLS certificate of the STOW-RS door stays as it was (%s)", type(error).__name__
-                )
-            self._unusable = times
-        else:
-            LOG.info("the TLS certificate of the STOW-RS door was read again")
-            self._seen = times
 
     def _run(self) -> None:
         """A door that ends by itself takes its process along, which finishes what is open: another takes its place."""

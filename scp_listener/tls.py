@@ -165,8 +165,7 @@ class ServerTls:
             ConfigurationError: they cannot be read, or do not belong together.
         """
         self._settings = settings
-        self._seen = self._times()
-        self._unusable: tuple[int, ...] = ()
+        self._files = CertificateFiles(settings, "the TLS certificate")
         self._context = server_context(settings)
 
     def secure(
@@ -190,32 +189,46 @@ class ServerTls:
         return made
 
     def _current(self) -> ssl.SSLContext:
-        times = self._times()
-        if times != self._seen:
-            try:
-                self._context = server_context(self._settings)
-            except ConfigurationError as error:  # tried again: it may be half written
-                if times != self._unusable:
-                    LOG.error("the TLS certificate stays as it was: %s", error)
-                self._unusable = times
-            else:
-                LOG.info("the TLS certificate was read again")
-                self._seen = times
+        self._files.read_where_changed(self._read_again)
         return self._context
 
-    def _times(self) -> tuple[int, ...]:
-        return certificate_times(self._settings)
+    def _read_again(self) -> None:
+        self._context = server_context(self._settings)
 
 
-def certificate_times(settings: TransportSecurity) -> tuple[int, ...]:
-    """When certificate, key and CA were changed: other than before, and they are to be read again."""
-    found = []
-    for path in (settings.certificate, settings.key, settings.client_ca):
+class CertificateFiles:
+    """Certificate, key and CA of a door, which are read again where they have changed."""
+
+    def __init__(self, settings: TransportSecurity, what: str) -> None:
+        """They were read just now; `what` is their name in the log."""
+        self._settings, self._what = settings, what
+        self._seen = self._times()
+        self._unusable: tuple[int, ...] = ()
+
+    def read_where_changed(self, read: Callable[[], None]) -> None:
+        """`read` them where they have changed. What cannot be used changes nothing, is told once, and read again the
+        next time: it may be half written."""
+        times = self._times()
+        if times == self._seen:
+            return
         try:
-            found.append(path.stat().st_mtime_ns if path else 0)
-        except OSError:
-            found.append(-1)
-    return tuple(found)
+            read()
+        except (ConfigurationError, ssl.SSLError) as error:
+            if times != self._unusable:
+                LOG.error("%s stays as it was: %s", self._what, error)
+            self._unusable = times
+        else:
+            LOG.info("%s was read again", self._what)
+            self._seen = times
+
+    def _times(self) -> tuple[int, ...]:
+        found = []
+        for path in (self._settings.certificate, self._settings.key, self._settings.client_ca):
+            try:
+                found.append(path.stat().st_mtime_ns if path else 0)
+            except OSError:
+                found.append(-1)
+        return tuple(found)
 
 
 def server_context(settings: TransportSecurity) -> ssl.SSLContext:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from fiona_dagster.domain.errors import FionaError
+from fiona_dagster.domain.sites import called_from_here
 from fiona_dagster.domain.stow import StowSettings
 from fiona_dagster.settings import DicomPeer, Settings, Site
 
@@ -45,7 +46,7 @@ def answers(settings: Settings, calling: str, *, seconds: float = 10.0) -> dict[
 
 def stow_answers(door: StowSettings, *, seconds: float = 10.0) -> str:
     """`answers`, or that nobody takes connections at a site's door for STOW-RS."""
-    host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(door.host, door.host)  # noqa: S104 — compared
+    host = called_from_here(door.host)
     try:
         socket.create_connection((host, door.port), seconds).close()
     except OSError as error:

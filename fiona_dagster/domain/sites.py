@@ -78,8 +78,13 @@ class Site:
     @property
     def peer(self) -> DicomPeer:
         """The receiver as this machine calls it: on loopback where it listens to every address."""
-        everywhere = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 — compared, not bound
-        return DicomPeer(self.ae_title, everywhere.get(self.host, self.host), self.port)
+        return DicomPeer(self.ae_title, called_from_here(self.host), self.port)
+
+
+def called_from_here(host: str) -> str:
+    """The address at which this machine reaches what listens on `host`."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 — compared, not bound
+    return everywhere.get(host, host)
 
 
 def standalone_site(datadir: Path, *, host: str, port: int, ae_title: str) -> Site:
