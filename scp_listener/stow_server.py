@@ -44,6 +44,8 @@ class StowEntrance:
     settings: StowSettings
     access: StowAccess
     tls: ssl.SSLContext | None = field(repr=False)
+    files: CertificateFiles | None
+    """As they were when `tls` was made: a process that begins later has that context, too."""
     socket: socket.socket
 
     @classmethod
@@ -54,14 +56,15 @@ class StowEntrance:
             ConfigurationError: tokens or TLS cannot be set up.
             OSError: the address is taken or not ours.
         """
-        access, tls = StowAccess.of(settings, secret), None
+        access, tls, files = StowAccess.of(settings, secret), None, None
         if settings.tls is not None:
+            files = CertificateFiles(settings.tls, _CERTIFICATE)
             tls = server_context(settings.tls)
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         bound = socket.create_server((settings.host, settings.port), family=family, backlog=QUEUE)
         port = bound.getsockname()[1]
         LOG.info("STOW-RS on %s://%s:%d/studies", "https" if tls else "http", settings.host, port)
-        return cls(replace(settings, port=port), access, tls, bound)
+        return cls(replace(settings, port=port), access, tls, files, bound)
 
 
 class StowServer:
@@ -86,9 +89,7 @@ class StowServer:
             callback_notify=self._renew,
             timeout_notify=RENEWAL_SECONDS,
         )
-        security = entrance.settings.tls
         self._entrance = entrance
-        self._files = CertificateFiles(security, _CERTIFICATE) if security else None
         self._config, self._server = config, uvicorn.Server(config)
         self._socket = entrance.socket.dup()
         self._thread = threading.Thread(target=self._run, name="stow", daemon=True)
@@ -105,8 +106,8 @@ class StowServer:
 
     async def _renew(self) -> None:
         """Show a replaced certificate to who connects from now on; a changed `client_ca` waits for a restart."""
-        if self._files is not None:
-            self._files.read_where_changed(self._load)
+        if self._entrance.files is not None:
+            self._entrance.files.read_where_changed(self._load)
 
     def _load(self) -> None:
         security, tls = self._entrance.settings.tls, self._entrance.tls

@@ -200,7 +200,7 @@ class CertificateFiles:
     """Certificate, key and CA of a door, which are read again where they have changed."""
 
     def __init__(self, settings: TransportSecurity, what: str) -> None:
-        """They were read just now; `what` is their name in the log."""
+        """They are read right after this; `what` is their name in the log."""
         self._settings, self._what = settings, what
         self._seen = self._times()
         self._unusable: tuple[int, ...] = ()

@@ -131,7 +131,7 @@ class Spool:
             told = json.loads(kept.with_suffix(".json").read_text(encoding="utf-8"))
             peer = Peer(**told.pop("peer"))
             return Refusal(**{**told, "status": int(told["status"], 16), "peer": peer})
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             at, status = kept.stat().st_mtime, Status.PROCESSING_FAILURE
             return Refusal(site, int(status), _REASON_LOST, at, Peer("", "", ""), self.relative(kept))
 

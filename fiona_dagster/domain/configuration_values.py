@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from fiona_dagster.domain.errors import ConfigurationError
@@ -141,13 +141,18 @@ def objects_of(values: Mapping[str, Any], key: str, *, place: str) -> list[dict[
 
 def unknown_keys(values: Mapping[str, Any], known: Collection[str], *, place: str) -> list[str]:
     """A warning for each key that nothing reads, with the known one that it resembles most."""
-    warnings = []
+    return [
+        f"{place}: the key '{key}' is not known and has no effect{hint}"
+        for key, hint in _unknown(values, known)
+    ]
+
+
+def _unknown(values: Mapping[str, Any], known: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Each unknown key, and a question for the known one that it resembles most, if any."""
     by_upper = {name.upper(): name for name in known}
     for key in sorted(set(values) - set(known)):
         near = difflib.get_close_matches(key.upper(), by_upper, n=1)
-        hint = f", did you mean {by_upper[near[0]]}?" if near else ""
-        warnings.append(f"{place}: the key '{key}' is not known and has no effect{hint}")
-    return warnings
+        yield key, f", did you mean {by_upper[near[0]]}?" if near else ""
 
 
 def refuse_misspelt_sections(values: Mapping[str, Any], known: Collection[str], *, place: str) -> None:
@@ -172,8 +177,9 @@ def refuse_unknown_keys(values: Mapping[str, Any], known: Collection[str], *, pl
     Raises:
         ConfigurationError: there is such a key.
     """
-    for unknown in unknown_keys(values, known, place=place):
+    for key, hint in _unknown(values, known):
         raise ConfigurationError(
-            unknown.replace(" and has no effect", ""),
+            f"the key '{key}' is not known{hint}",
+            place=place,
             remedy="mend it, or take it out: what it should restrict would be open",
         )

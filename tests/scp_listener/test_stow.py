@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -87,7 +87,11 @@ NO_LIMITS = Limits(disk_free_bytes=0)
 
 @contextmanager
 def opened(
-    layout: Layout, limits: Limits = NO_LIMITS, grace_seconds: float = 5.0, **values: Any
+    layout: Layout,
+    limits: Limits = NO_LIMITS,
+    grace_seconds: float = 5.0,
+    before_it_begins: Callable[[], object] = lambda: None,
+    **values: Any,
 ) -> Iterator[Door]:
     section = {"port": 0, "ip": "127.0.0.1", "senders": [SENDER], **values}
     settings = stow_from(section, host="127.0.0.1", ae_title="FIONA", place="STOW")
@@ -104,6 +108,7 @@ def opened(
         store = Store("ABCD", spool, recorder, side_files)
         entrance = StowEntrance.open(settings, {"env:TOKEN": TOKEN, "env:SHORT": "short"}.__getitem__)
         behind.callback(entrance.socket.close)
+        before_it_begins()
         limiting = limiter.Door(receiver, Occupancy(1).place(0), lambda *_: None, lambda: None, share=1)
         server = StowServer(entrance, site, store, limiting, spool.incoming("w"))
         behind.callback(server.stop, grace_seconds)
@@ -459,17 +464,34 @@ def test_a_certificate_that_is_replaced_is_shown_without_a_restart(
     authority = Authority(tmp_path)
     server = authority.signed("server")
     with opened(layout, certificate=str(server), key=str(server)) as door:
-
-        def shown() -> int:
-            pem = ssl.get_server_certificate(("127.0.0.1", door.port), timeout=PATIENCE_SECONDS)
-            return x509.load_pem_x509_certificate(pem.encode()).serial_number
-
-        first = shown()
+        first = shown(door)
         server.write_bytes(authority.signed("renewed").read_bytes())
-        wait_for(lambda: shown() != first)
-        renewed = shown()
+        wait_for(lambda: shown(door) != first)
+        renewed = shown(door)
         server.write_text("no certificate")
-        wait_for(lambda: shown() == renewed)
+        wait_for(lambda: shown(door) == renewed)
+
+
+def test_a_process_that_begins_behind_a_renewal_shows_the_new_certificate(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the processes share was made before the first of them, which may be long ago."""
+    monkeypatch.setattr(stow_server, "RENEWAL_SECONDS", 0)
+    authority = Authority(tmp_path)
+    server, renewed = authority.signed("server"), authority.signed("renewed")
+    expected = x509.load_pem_x509_certificate(renewed.read_bytes()).serial_number
+
+    def renew() -> None:
+        server.write_bytes(renewed.read_bytes())
+
+    with opened(layout, before_it_begins=renew, certificate=str(server), key=str(server)) as door:
+        wait_for(lambda: shown(door) == expected)
+
+
+def shown(door: Door) -> int:
+    """Serial number of the certificate that a door shows."""
+    pem = ssl.get_server_certificate(("127.0.0.1", door.port), timeout=PATIENCE_SECONDS)
+    return x509.load_pem_x509_certificate(pem.encode()).serial_number
 
 
 def test_a_door_that_ends_by_itself_takes_its_process_along(
